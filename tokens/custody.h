@@ -1,0 +1,106 @@
+/*
+ * The source side of a token: initialisation, roles and PINs, login, the lease. The other header that
+ * module/ may include from tokens/ is sealed_objects.h.
+ *
+ * How a token key opens (docs/formats.md has every byte): the source unwraps the data key; each
+ * role's key is HKDF(data key, scrypt(PIN)); the token key is sealed under it. The data key is wiped after
+ * each use. A MAC under the data key covers the role records, the source, the serial and the context.
+ *
+ * Locking: the functions here may be called from any thread; those marked [admin] are serialised by
+ * the caller for one custody (the slot's busy flag), because they wait for the network while no
+ * lock is held. custody_tick may run beside them.
+ *
+ * Failure: CK_RV as C_Login may return it, cause_last() for ulDeviceError, one log line at the origin.
+ */
+#pragma once
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/bytes.h"
+#include "conf/conf.h"
+
+#define TOKEN_LABEL_LEN 32  /* CK_TOKEN_INFO.label, blank-padded */
+#define TOKEN_SERIAL_LEN 16 /* CK_TOKEN_INFO.serialNumber, ASCII hex */
+#define PIN_LEN_MIN 4
+#define PIN_LEN_MAX 255
+#define PIN_TRIES 10
+
+struct custody;
+
+enum custody_role { CUSTODY_SO, CUSTODY_USER };
+
+/* What guards the user: `login =`. */
+enum custody_login { CUSTODY_LOGIN_PIN, CUSTODY_LOGIN_CREDENTIAL, CUSTODY_LOGIN_AMBIENT };
+
+struct custody_pin_state {
+    bool set;
+    bool count_low; /* a wrong PIN since the last right one */
+    bool final_try;
+    bool locked;
+};
+
+struct custody_info {
+    bool initialized;
+    unsigned char label[TOKEN_LABEL_LEN]; /* blanks when not initialised */
+    unsigned char serial[TOKEN_SERIAL_LEN];
+    struct custody_pin_state so;
+    struct custody_pin_state user;
+};
+
+/* What the configuration reader must know of this layer: the keys of a token section that it reads, the
+ * keys of each source (NULL: no such source), and the sources' names for hints. */
+extern const struct conf_key custody_conf_keys[];
+const struct conf_key *custody_source_keys(const char *source);
+const char *custody_source_names(void);
+
+/* Reads the section, opens source and store lazily: no network, no secret. A configuration error is
+ * logged with file and line; the slot then shows no token. Freed with custody_close. */
+CK_RV custody_open(const struct conf_section *section, struct custody **ret_custody);
+/* Wipes what is open, cancels nothing: callers have drained. */
+void custody_close(struct custody **custody);
+
+enum custody_login custody_login_mode(const struct custody *custody);
+
+/* From the store's token record. An unreachable store is CKR_DEVICE_ERROR. */
+CK_RV custody_info(struct custody *custody, struct custody_info *ret_info);
+
+/* [admin] C_InitToken. On an initialised token `so_pin` must be the old SO PIN: it is proved and counted as
+ * a login would; all objects go. In the modes without a user PIN the user's role is made too. */
+CK_RV custody_init_token(struct custody *custody, struct view so_pin,
+                         const unsigned char label[TOKEN_LABEL_LEN]);
+
+/* [admin] Opens the token key; the lease starts. Already open (the other role cannot be: the slot
+ * logs out first) is a programming error. */
+CK_RV custody_login(struct custody *custody, enum custody_role role, struct view pin);
+/* Wipes the token key and everything under it. */
+void custody_logout(struct custody *custody);
+
+/* [admin] C_InitPIN, by the SO who is logged in: sets or resets the user's PIN, unlocks. */
+CK_RV custody_init_pin(struct custody *custody, struct view pin);
+/* [admin] C_SetPIN. Works logged in or not; the old PIN is proved and counted as at login. */
+CK_RV custody_set_pin(struct custody *custody, enum custody_role role, struct view old_pin,
+                      struct view new_pin);
+
+/* When (clock_coarse_ms) the next call into this token has to run custody_tick first; INT64_MAX
+ * while nobody is logged in. Read on the data path. */
+const _Atomic int64_t *custody_due(const struct custody *custody);
+
+enum custody_news {
+    CUSTODY_SAME,    /* go on */
+    CUSTODY_CHANGED, /* go on, but the store's objects differ from what was loaded */
+    CUSTODY_CLOSED,  /* denied, or out of grace: the token key is wiped, act as C_Logout */
+};
+
+/* At most once in 50 ms a call runs this: renews a lease that ran out (single flight; others go on
+ * within the grace, or wait for it beyond the grace), and asks the store for changes. No lock is
+ * held while it waits. Never fails: what matters is in the news, causes are logged. */
+enum custody_news custody_tick(struct custody *custody);
+
+/* C_Finalize: whatever waits in a source returns within half a second. */
+void custody_cancel(struct custody *custody);
+
+/* In the child of a fork: wipes what the parent's keyring keeps on the heap (OpenSSL's contexts); its secrets
+ * are not mapped here and its locks may be held for ever. NULL is nothing. */
+void custody_abandon(struct custody *custody);

@@ -1,0 +1,76 @@
+/*
+ * What the custody_*.c files and sealed_objects.c share. Nobody else includes it.
+ *
+ * Locks, outermost first; none is held while a source is asked:
+ *   write_lock    one object change at a time, across the store
+ *   session_lock  opening and wiping: the keyring, its lease and `due` change together
+ *   keyring.lock, lease.lock (leaves)
+ */
+#pragma once
+
+#include <pthread.h>
+
+#include "base/cause.h"
+#include "tokens/custody.h"
+#include "tokens/keyring.h"
+#include "tokens/lease.h"
+#include "tokens/source.h"
+#include "tokens/store.h"
+#include "tokens/token_record.h"
+
+struct custody {
+    /* Fixed at custody_open. */
+    char *name;
+    enum custody_login login;
+    struct source *source;
+    struct store *store;
+    struct blob context;
+    int64_t deadline_ms;
+
+    atomic_bool cancelled;
+    struct keyring keyring;
+    struct lease lease;
+
+    pthread_mutex_t session_lock;
+    enum custody_role role; /* of the login, by session_lock */
+    uint64_t login_generation; /* the lease's, by session_lock */
+
+    _Atomic int64_t due;
+    _Atomic uint64_t store_changes;      /* the store's change_count as last seen */
+    _Atomic uint64_t objects_generation; /* of the set of objects that the module knows */
+
+    pthread_mutex_t write_lock;
+};
+
+/* For the cleanup attribute on a locked mutex. */
+void custody_unlock(pthread_mutex_t **mutex);
+
+/* Freed with token_record_clear. STORE_ABSENT (not logged) when the token is not initialised. */
+CK_RV custody_read_token(struct custody *custody, struct token_record *ret_record);
+/* A record that must be there once the token is: CKR_FUNCTION_FAILED (tampered) when it is not. */
+CK_RV custody_read_record(struct custody *custody, const char *name, struct blob *ret_bytes,
+                          uint64_t *ret_version);
+CK_RV custody_read_attempts(struct custody *custody, struct attempts *ret_attempts,
+                            uint64_t *ret_version);
+
+/* What opens a token: a data key from the source, a token key from a role. */
+struct proof {
+    struct secret data_key;
+    struct secret token_key;
+    int64_t asked_ms; /* clock_boot_ms before the source was asked */
+};
+
+void proof_clear(struct proof *proof);
+
+/* For a call into the source now. `credential` is empty but for the user under login = credential. */
+struct source_call custody_source_call(const struct custody *custody, struct view credential);
+/* Checks source and context, asks the source, checks the record's MAC. */
+CK_RV custody_unwrap(struct custody *custody, const struct token_record *record,
+                     struct view credential, struct secret *ret_data_key);
+/* The whole of C_Login up to the token key; counts the attempt. Freed with proof_clear. */
+CK_RV custody_prove(struct custody *custody, const struct token_record *record,
+                    enum custody_role role, struct view pin, struct proof *ret_proof);
+
+/* CKR_OK while the keys record in the store opens with the keyring: the token that is open is the one
+ * in the store. CKR_ENCRYPTED_DATA_INVALID, not logged, when it was initialised anew. */
+CK_RV custody_confirm_keys(struct custody *custody);

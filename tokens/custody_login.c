@@ -1,0 +1,231 @@
+#include "tokens/custody_internal.h"
+
+#include "base/clock.h"
+#include "tokens/summary.h"
+
+#define TICK_MS 50
+/* A store that fails says so in the log each time it is asked. */
+#define STORE_RETRY_MS 1000
+
+static CK_RV read_initialized(struct custody *custody, struct token_record *ret_record)
+{
+    CK_RV rv = custody_read_token(custody, ret_record);
+    if (rv != STORE_ABSENT)
+        return rv;
+    cause_set(INDEXKEY_CAUSE_PIN);
+    return FAIL(CKR_USER_PIN_NOT_INITIALIZED,
+                "token '%s': it is not initialised; do that first with C_InitToken "
+                "(pkcs11-tool --init-token)",
+                custody->name);
+}
+
+/* The keyring, its lease and `due` change together. */
+static CK_RV begin_login(struct custody *custody, enum custody_role role, int64_t asked_ms,
+                         const struct keyring_opening *opening)
+{
+    _cleanup_(custody_unlock) pthread_mutex_t *held = &custody->session_lock;
+    (void) pthread_mutex_lock(held);
+    CK_RV rv = keyring_open(&custody->keyring, opening);
+    if (rv == CKR_ENCRYPTED_DATA_INVALID)
+        return FAIL_CAUSE(INDEXKEY_CAUSE_TAMPERED,
+                          "token '%s': the record '%s' in its store was changed; restore the store "
+                          "from a backup",
+                          custody->name, RECORD_KEYS);
+    TRY(rv);
+    custody->role = role;
+    custody->login_generation = lease_start(&custody->lease, asked_ms);
+    atomic_store(&custody->objects_generation, 0);
+    atomic_store(&custody->due, clock_coarse_ms() + TICK_MS);
+    return CKR_OK;
+}
+
+static CK_RV log_in(struct custody *custody, enum custody_role role, struct view pin)
+{
+    _cleanup_(token_record_clear) struct token_record record = {0};
+    _cleanup_(proof_clear) struct proof proof = {0};
+    _cleanup_(blob_clear) struct blob keys = {0};
+    uint64_t version;
+    uint64_t changes;
+    TRY(read_initialized(custody, &record));
+    TRY(custody_prove(custody, &record, role, pin, &proof));
+    secret_clear(&proof.data_key);
+    TRY(custody_read_record(custody, RECORD_KEYS, &keys, &version));
+    /* Before the module loads the objects, so that no change falls between. */
+    TRY(custody->store->ops->change_count(custody->store, &changes));
+    atomic_store(&custody->store_changes, changes);
+    bool keeps_credential = role == CUSTODY_USER && custody->login == CUSTODY_LOGIN_CREDENTIAL;
+    struct keyring_opening opening = {
+        .serial = record.serial,
+        .token_key = &proof.token_key,
+        .keys_record = blob_view(&keys),
+        .credential = keeps_credential ? pin : (struct view) {0},
+    };
+    return begin_login(custody, role, proof.asked_ms, &opening);
+}
+
+static bool is_open(struct custody *custody)
+{
+    _cleanup_(keyring_release) struct keyring *held = NULL;
+    return keyring_hold(&custody->keyring, &held) == CKR_OK;
+}
+
+CK_RV custody_login(struct custody *custody, enum custody_role role, struct view pin)
+{
+    cause_clear();
+    if (is_open(custody))
+        return FAIL(CKR_GENERAL_ERROR, "token '%s': logged in twice", custody->name);
+    CK_RV rv = log_in(custody, role, pin);
+    /* What is refused is what the user gave in place of a PIN, or the identity that stands for one. */
+    bool stands_for_pin = role == CUSTODY_USER && custody->login != CUSTODY_LOGIN_PIN;
+    if (rv != CKR_OK && stands_for_pin && cause_last() == INDEXKEY_CAUSE_CREDENTIAL)
+        return CKR_PIN_INCORRECT;
+    return rv;
+}
+
+static void end_login_locked(struct custody *custody)
+{
+    lease_stop(&custody->lease);
+    atomic_store(&custody->due, INT64_MAX);
+    keyring_wipe(&custody->keyring);
+}
+
+void custody_logout(struct custody *custody)
+{
+    _cleanup_(custody_unlock) pthread_mutex_t *held = &custody->session_lock;
+    (void) pthread_mutex_lock(held);
+    end_login_locked(custody);
+}
+
+/* Ends that login, and not a newer one that began while its renewal was under way. */
+static void end_login(struct custody *custody, uint64_t generation)
+{
+    _cleanup_(custody_unlock) pthread_mutex_t *held = &custody->session_lock;
+    (void) pthread_mutex_lock(held);
+    if (custody->login_generation == generation)
+        end_login_locked(custody);
+}
+
+/* A copy: no lock is held while the source is asked, and a logout may wipe the original. */
+static CK_RV copy_credential(struct custody *custody, struct secret *ret_credential)
+{
+    _cleanup_(keyring_release) struct keyring *held = NULL;
+    TRY(keyring_hold(&custody->keyring, &held));
+    const struct secret *credential = &held->credential;
+    return secret_from(credential->bytes, credential->len, ret_credential);
+}
+
+static CK_RV ask_source(struct custody *custody)
+{
+    _cleanup_(secret_clear) struct secret credential = {0};
+    _cleanup_(secret_clear) struct secret data_key = {0};
+    _cleanup_(token_record_clear) struct token_record record = {0};
+    TRY(copy_credential(custody, &credential));
+    CK_RV rv = custody_read_token(custody, &record);
+    if (rv == STORE_ABSENT)
+        return FAIL_CAUSE(INDEXKEY_CAUSE_DELETED,
+                          "token '%s': it is gone from its store; restore the store from a backup",
+                          custody->name);
+    TRY(rv);
+    return custody_unwrap(custody, &record, (struct view) {credential.bytes, credential.len},
+                          &data_key);
+}
+
+static enum lease_answer renew(struct custody *custody)
+{
+    cause_clear();
+    if (ask_source(custody) == CKR_OK)
+        return LEASE_CONFIRMED;
+    return cause_is_denial(cause_last()) ? LEASE_DENIED : LEASE_UNANSWERED;
+}
+
+/* False when the login is over. */
+static bool keep_lease(struct custody *custody, uint64_t *ret_generation)
+{
+    enum lease_turn turn = lease_check(&custody->lease, ret_generation);
+    if (turn != LEASE_RENEW)
+        return turn == LEASE_GOES_ON;
+    enum lease_answer answer = renew(custody);
+    if (lease_settle(&custody->lease, *ret_generation, answer) == LEASE_GOES_ON)
+        return true;
+    end_login(custody, *ret_generation);
+    log_line(LOG_LEVEL_ERROR, "token '%s': logged out: %s; log in again when that is repaired",
+             custody->name,
+             answer == LEASE_DENIED ? "its source refused to renew the lease"
+                                    : "its source did not answer before the grace ended");
+    return false;
+}
+
+CK_RV custody_confirm_keys(struct custody *custody)
+{
+    _cleanup_(blob_clear) struct blob bytes = {0};
+    uint64_t version;
+    TRY(custody->store->ops->read_record(custody->store, RECORD_KEYS, &bytes, &version));
+    _cleanup_(keyring_release) struct keyring *held = NULL;
+    _cleanup_(secret_clear) struct secret epoch_key = {0};
+    uint32_t epoch;
+    TRY(keyring_hold(&custody->keyring, &held));
+    return keys_record_open(held->serial, &held->keys_key, blob_view(&bytes), &epoch, &epoch_key);
+}
+
+/* Commits that leave the objects alone (a login counts its attempt) are no news. */
+static bool objects_changed(struct custody *custody)
+{
+    _cleanup_(blob_clear) struct blob bytes = {0};
+    uint64_t version;
+    if (custody->store->ops->read_record(custody->store, RECORD_SUMMARY, &bytes, &version) != CKR_OK)
+        return true;
+    _cleanup_(keyring_release) struct keyring *held = NULL;
+    struct summary summary;
+    if (keyring_hold(&custody->keyring, &held) != CKR_OK ||
+        summary_open(held, blob_view(&bytes), &summary) != CKR_OK)
+        return true;
+    return summary.generation != atomic_load(&custody->objects_generation);
+}
+
+/* A logout meanwhile has set `due` to another value, which stays. */
+static void postpone(struct custody *custody, int64_t due)
+{
+    (void) atomic_compare_exchange_strong(&custody->due, &due, due + STORE_RETRY_MS);
+}
+
+static enum custody_news ask_store(struct custody *custody, uint64_t generation, int64_t due)
+{
+    uint64_t changes;
+    uint64_t known = atomic_load(&custody->store_changes);
+    if (custody->store->ops->change_count(custody->store, &changes) != CKR_OK) {
+        postpone(custody, due);
+        return CUSTODY_SAME;
+    }
+    if (changes == known)
+        return CUSTODY_SAME;
+    CK_RV rv = custody_confirm_keys(custody);
+    if (rv == STORE_ABSENT || rv == CKR_ENCRYPTED_DATA_INVALID) {
+        end_login(custody, generation);
+        log_line(LOG_LEVEL_ERROR,
+                 "token '%s': logged out: its store no longer holds the token that was opened; log "
+                 "in again",
+                 custody->name);
+        return CUSTODY_CLOSED;
+    }
+    if (rv != CKR_OK) {
+        postpone(custody, due);
+        return CUSTODY_SAME;
+    }
+    atomic_store(&custody->store_changes, changes);
+    return objects_changed(custody) ? CUSTODY_CHANGED : CUSTODY_SAME;
+}
+
+enum custody_news custody_tick(struct custody *custody)
+{
+    int64_t due = atomic_load(&custody->due);
+    if (clock_coarse_ms() < due)
+        return CUSTODY_SAME;
+    uint64_t generation;
+    if (!keep_lease(custody, &generation))
+        return CUSTODY_CLOSED;
+    /* Only now: while nobody has confirmed the keys beyond the grace, every caller comes in and waits. */
+    int64_t next = clock_coarse_ms() + TICK_MS;
+    if (!atomic_compare_exchange_strong(&custody->due, &due, next))
+        return CUSTODY_SAME;
+    return ask_store(custody, generation, next);
+}

@@ -1,0 +1,256 @@
+#include "tokens/custody_internal.h"
+
+#include <string.h>
+
+#include "base/crypto.h"
+#include "tokens/roles.h"
+#include "tokens/summary.h"
+
+/* Other processes count their logins in the same store; what they change is read again. */
+#define CONFLICTS_MAX 20
+
+static CK_RV fail_conflicts(const struct custody *custody)
+{
+    return FAIL_CAUSE(INDEXKEY_CAUSE_STORE,
+                      "token '%s': other processes keep changing its PIN records; try again",
+                      custody->name);
+}
+
+static CK_RV check_new_pin(const struct custody *custody, struct view pin)
+{
+    if (pin.len >= PIN_LEN_MIN && pin.len <= PIN_LEN_MAX)
+        return CKR_OK;
+    cause_set(INDEXKEY_CAUSE_PIN);
+    return FAIL(CKR_PIN_LEN_RANGE, "token '%s': a new PIN has %d to %d bytes; choose another one",
+                custody->name, PIN_LEN_MIN, PIN_LEN_MAX);
+}
+
+/* What a fresh token consists of. */
+struct fresh_token {
+    struct secret data_key;
+    struct blob wrapped;
+    struct secret token_key;
+    struct blob token;
+    struct blob keys;
+    struct blob summary;
+};
+
+static void fresh_token_clear(struct fresh_token *fresh)
+{
+    secret_clear(&fresh->data_key);
+    blob_clear(&fresh->wrapped);
+    secret_clear(&fresh->token_key);
+    blob_clear(&fresh->token);
+    blob_clear(&fresh->keys);
+    blob_clear(&fresh->summary);
+}
+
+/* The keys record, and a summary of no objects. */
+static CK_RV make_object_records(const unsigned char serial[SERIAL_LEN],
+                                 struct fresh_token *fresh)
+{
+    _cleanup_(secret_clear) struct secret keys_key = {0};
+    _cleanup_(secret_clear) struct secret epoch_key = {0};
+    TRY(derive_key(&fresh->token_key, serial, LABEL_KEYS, &keys_key));
+    TRY(crypto_random_secret(SEAL_KEY_LEN, &epoch_key));
+    TRY(keys_record_encode(serial, &keys_key, KEYS_FIRST_EPOCH, &epoch_key, &fresh->keys));
+    _cleanup_(keyring_destroy) struct keyring keyring;
+    keyring_init(&keyring);
+    struct keyring_opening opening = {
+        .serial = serial,
+        .token_key = &fresh->token_key,
+        .keys_record = blob_view(&fresh->keys),
+    };
+    TRY(keyring_open(&keyring, &opening));
+    _cleanup_(keyring_release) struct keyring *held = NULL;
+    TRY(keyring_hold(&keyring, &held));
+    return summary_seal(held, &(struct summary) {0}, &fresh->summary);
+}
+
+static CK_RV make_roles(const struct custody *custody, const struct fresh_token *fresh,
+                        struct view so_pin, struct token_record *record)
+{
+    struct role_context so = {CUSTODY_SO, record->serial, &fresh->data_key};
+    struct role_context user = {CUSTODY_USER, record->serial, &fresh->data_key};
+    TRY(role_seal(&so, &so_pin, &fresh->token_key, &record->roles[CUSTODY_SO]));
+    if (custody->login != CUSTODY_LOGIN_PIN)
+        TRY(role_seal(&user, NULL, &fresh->token_key, &record->roles[CUSTODY_USER]));
+    return CKR_OK;
+}
+
+/* `record` has the serial and the label already. */
+static CK_RV make_token(const struct custody *custody, struct view so_pin,
+                        struct token_record *record, struct fresh_token *fresh)
+{
+    struct source_call call = custody_source_call(custody, (struct view) {0});
+    TRY(source_make_data_key(custody->source, &call, &fresh->data_key, &fresh->wrapped));
+    TRY(crypto_random_secret(SEAL_KEY_LEN, &fresh->token_key));
+    record->source = view_text(custody->source->ops->name);
+    record->context = blob_view(&custody->context);
+    record->wrapped = blob_view(&fresh->wrapped);
+    TRY(make_roles(custody, fresh, so_pin, record));
+    TRY(token_record_encode(record, &fresh->data_key, &fresh->token));
+    return make_object_records(record->serial, fresh);
+}
+
+/* `former_version` is the token record's, 0 when there is none. */
+static CK_RV store_token(struct custody *custody, uint64_t former_version,
+                         const struct fresh_token *fresh)
+{
+    unsigned char attempts[ATTEMPTS_LEN];
+    attempts_encode(&(struct attempts) {0}, attempts);
+    struct store_change changes[] = {
+        {.record = RECORD_TOKEN, .attributes = blob_view(&fresh->token)},
+        {.record = RECORD_ATTEMPTS, .attributes = {attempts, sizeof(attempts)}},
+        {.record = RECORD_KEYS, .attributes = blob_view(&fresh->keys)},
+        {.record = RECORD_SUMMARY, .attributes = blob_view(&fresh->summary)},
+    };
+    CK_RV rv = custody->store->ops->reset(custody->store, RECORD_TOKEN, former_version, changes,
+                                          sizeof(changes) / sizeof(changes[0]));
+    if (rv == STORE_CONFLICT)
+        return FAIL_CAUSE(INDEXKEY_CAUSE_STORE,
+                          "token '%s': another process changed the token while it was initialised; "
+                          "try again",
+                          custody->name);
+    return rv;
+}
+
+CK_RV custody_init_token(struct custody *custody, struct view so_pin,
+                         const unsigned char label[TOKEN_LABEL_LEN])
+{
+    cause_clear();
+    _cleanup_(token_record_clear) struct token_record former = {0};
+    struct token_record record = {0};
+    CK_RV rv = custody_read_token(custody, &former);
+    if (rv == STORE_ABSENT) {
+        TRY(check_new_pin(custody, so_pin));
+        TRY(crypto_random(record.serial, SERIAL_LEN));
+    } else {
+        TRY(rv);
+        _cleanup_(proof_clear) struct proof proof = {0};
+        TRY(custody_prove(custody, &former, CUSTODY_SO, so_pin, &proof));
+        memcpy(record.serial, former.serial, SERIAL_LEN);
+    }
+    memcpy(record.label, label, TOKEN_LABEL_LEN);
+    _cleanup_(fresh_token_clear) struct fresh_token fresh = {0};
+    TRY(make_token(custody, so_pin, &record, &fresh));
+    return store_token(custody, former.version, &fresh);
+}
+
+/* Writes the record with its changed role and sets that role's counters to zero. STORE_CONFLICT when
+ * either record changed since it was read. */
+static CK_RV store_role(struct custody *custody, const struct token_record *record,
+                        enum custody_role role, const struct secret *data_key)
+{
+    struct attempts attempts;
+    uint64_t attempts_version;
+    TRY(custody_read_attempts(custody, &attempts, &attempts_version));
+    attempts.roles[role].counted = 0;
+    attempts.roles[role].wrong = 0;
+    unsigned char attempts_bytes[ATTEMPTS_LEN];
+    attempts_encode(&attempts, attempts_bytes);
+    _cleanup_(blob_clear) struct blob token = {0};
+    TRY(token_record_encode(record, data_key, &token));
+    struct store_change changes[] = {
+        {.record = RECORD_TOKEN, .expected = record->version, .attributes = blob_view(&token)},
+        {.record = RECORD_ATTEMPTS,
+         .expected = attempts_version,
+         .attributes = {attempts_bytes, sizeof(attempts_bytes)}},
+    };
+    return custody->store->ops->commit(custody->store, changes,
+                                       sizeof(changes) / sizeof(changes[0]));
+}
+
+/* STORE_ABSENT and the like: the token went away under those who are logged in. */
+static CK_RV fail_gone(const struct custody *custody)
+{
+    return FAIL_CAUSE(INDEXKEY_CAUSE_STORE,
+                      "token '%s': its store no longer holds the token that was opened; log in again",
+                      custody->name);
+}
+
+/* CKR_USER_NOT_LOGGED_IN unless it is the SO who is logged in. */
+static CK_RV copy_token_key(struct custody *custody, struct secret *ret_token_key)
+{
+    _cleanup_(custody_unlock) pthread_mutex_t *session = &custody->session_lock;
+    (void) pthread_mutex_lock(session);
+    _cleanup_(keyring_release) struct keyring *held = NULL;
+    TRY(keyring_hold(&custody->keyring, &held));
+    if (custody->role != CUSTODY_SO)
+        return CKR_USER_NOT_LOGGED_IN;
+    return secret_from(held->token_key.bytes, held->token_key.len, ret_token_key);
+}
+
+static CK_RV init_pin_once(struct custody *custody, struct view pin)
+{
+    _cleanup_(secret_clear) struct secret token_key = {0};
+    _cleanup_(secret_clear) struct secret data_key = {0};
+    _cleanup_(token_record_clear) struct token_record record = {0};
+    TRY(copy_token_key(custody, &token_key));
+    CK_RV rv = custody_read_token(custody, &record);
+    if (rv == STORE_ABSENT)
+        return fail_gone(custody);
+    TRY(rv);
+    TRY(custody_unwrap(custody, &record, (struct view) {0}, &data_key));
+    /* Else the role would get the key of a token that another process has replaced. */
+    rv = custody_confirm_keys(custody);
+    if (rv == STORE_ABSENT || rv == CKR_ENCRYPTED_DATA_INVALID)
+        return fail_gone(custody);
+    TRY(rv);
+    struct role_context context = {CUSTODY_USER, record.serial, &data_key};
+    TRY(role_seal(&context, &pin, &token_key, &record.roles[CUSTODY_USER]));
+    return store_role(custody, &record, CUSTODY_USER, &data_key);
+}
+
+CK_RV custody_init_pin(struct custody *custody, struct view pin)
+{
+    cause_clear();
+    if (custody->login != CUSTODY_LOGIN_PIN)
+        return CKR_FUNCTION_NOT_SUPPORTED;
+    TRY(check_new_pin(custody, pin));
+    for (size_t i = 0; i < CONFLICTS_MAX; i++) {
+        CK_RV rv = init_pin_once(custody, pin);
+        if (rv != STORE_CONFLICT)
+            return rv;
+    }
+    return fail_conflicts(custody);
+}
+
+struct pin_change {
+    enum custody_role role;
+    struct view old_pin;
+    struct view new_pin;
+};
+
+static CK_RV set_pin_once(struct custody *custody, const struct pin_change *change)
+{
+    _cleanup_(token_record_clear) struct token_record record = {0};
+    _cleanup_(proof_clear) struct proof proof = {0};
+    CK_RV rv = custody_read_token(custody, &record);
+    if (rv == STORE_ABSENT) {
+        cause_set(INDEXKEY_CAUSE_PIN);
+        return FAIL(CKR_PIN_INCORRECT, "token '%s': it is not initialised and has no PIN to change",
+                    custody->name);
+    }
+    TRY(rv);
+    TRY(custody_prove(custody, &record, change->role, change->old_pin, &proof));
+    struct role_context context = {change->role, record.serial, &proof.data_key};
+    TRY(role_seal(&context, &change->new_pin, &proof.token_key, &record.roles[change->role]));
+    return store_role(custody, &record, change->role, &proof.data_key);
+}
+
+CK_RV custody_set_pin(struct custody *custody, enum custody_role role, struct view old_pin,
+                      struct view new_pin)
+{
+    cause_clear();
+    if (role == CUSTODY_USER && custody->login != CUSTODY_LOGIN_PIN)
+        return CKR_FUNCTION_NOT_SUPPORTED;
+    TRY(check_new_pin(custody, new_pin));
+    struct pin_change change = {role, old_pin, new_pin};
+    for (size_t i = 0; i < CONFLICTS_MAX; i++) {
+        CK_RV rv = set_pin_once(custody, &change);
+        if (rv != STORE_CONFLICT)
+            return rv;
+    }
+    return fail_conflicts(custody);
+}

@@ -1,0 +1,49 @@
+/*
+ * The store side of a token: token objects, sealed. module/ includes this and custody.h, nothing
+ * else of tokens/.
+ *
+ * An object is an id, a version, its attributes (the canonical bytes of module/attributes.h, not
+ * secret to the logged-in user) and its value (secret). Each row has two AES-256-GCM seals: the attributes
+ * under the token's attribute key, the value under a random sealing key of its own that is wrapped
+ * under the epoch key and bound to the attribute seal's tag; associated data binds format, serial, id
+ * and version. The summary record carries generation, count and the sum of keyed HMACs, so that a
+ * dropped or restored row is noticed at login.
+ *
+ * The custody must be logged in (else CKR_USER_NOT_LOGGED_IN). Any thread. A change is durable when
+ * the function returns CKR_OK, and has not happened otherwise.
+ */
+#pragma once
+
+#include "base/bytes.h"
+#include "base/secret.h"
+#include "tokens/custody.h"
+#include "tokens/store.h"
+
+struct sealed_object {
+    struct object_id id;
+    uint64_t version;
+    struct view attributes;
+    size_t value_len; /* bytes of the sealed value; 0: the object has none */
+};
+
+typedef CK_RV sealed_object_fn(void *context, const struct sealed_object *object);
+
+/* Hands over every object that opens. A bad row is logged with its id and left out; a set that does
+ * not match the summary is logged once with what is known about it. Stops when `each` fails. */
+CK_RV sealed_objects_load(struct custody *custody, sealed_object_fn *each, void *context);
+
+/* Opens one value. CKR_OBJECT_HANDLE_INVALID when the row is gone or has another version;
+ * CKR_DEVICE_ERROR (cause TAMPERED) when it does not open. */
+CK_RV sealed_objects_value(struct custody *custody, const struct object_id *id, uint64_t version,
+                           struct secret *ret_value);
+
+/* `id` is fresh, from sealed_objects_new_id. The first version is 1. */
+CK_RV sealed_objects_new_id(struct object_id *ret_id);
+CK_RV sealed_objects_create(struct custody *custody, const struct object_id *id,
+                            struct view attributes, const struct secret *value);
+
+/* New attributes, same value; compare-and-swap on `version`, new one in `ret_version`.
+ * CKR_OBJECT_HANDLE_INVALID when another process changed or destroyed it first. */
+CK_RV sealed_objects_update(struct custody *custody, const struct object_id *id, uint64_t version,
+                            struct view attributes, uint64_t *ret_version);
+CK_RV sealed_objects_destroy(struct custody *custody, const struct object_id *id, uint64_t version);

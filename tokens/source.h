@@ -1,0 +1,70 @@
+/*
+ * What a source is: the place where the root key lives, which wraps and unwraps and never gives it.
+ *
+ * One file a source, with a struct source_ops; tokens/sources.c lists them, so that a new one is one
+ * file and one line. A source's functions may be called from any thread, hold no lock of ours while
+ * they wait, and return when call->deadline_ms has passed or *call->cancelled has become true.
+ * A failure is logged once by the source through FAIL_CAUSE, naming what failed, where and what to do.
+ */
+#pragma once
+
+#include <stdatomic.h>
+
+#include "base/bytes.h"
+#include "base/cause.h"
+#include "base/secret.h"
+#include "conf/conf.h"
+
+#define DATA_KEY_LEN 32
+
+struct source;
+
+/* What every call carries. */
+struct source_call {
+    /* The PIN under `login = credential`; else empty and the source's ambient credential serves. */
+    struct view credential;
+    /* Canonical bytes of the token's context.* keys and the token's name; bound at wrap and unwrap
+     * as associated data where the service can. */
+    struct view context;
+    int64_t deadline_ms; /* clock_boot_ms at which the call must have returned */
+    const atomic_bool *cancelled;
+};
+
+struct source_ops {
+    const char *name;             /* the value of `source =` */
+    const struct conf_key *keys;  /* its keys in a token section */
+    bool takes_credential;        /* `login = credential` has a meaning */
+
+    /* Reads its keys; no I/O. Freed with close. */
+    CK_RV (*open)(const struct conf_section *section, struct source **ret_source);
+    void (*close)(struct source *source);
+
+    /* Encrypts DATA_KEY_LEN bytes under the root key. */
+    CK_RV (*wrap)(struct source *source, const struct source_call *call,
+                  const struct secret *data_key, struct blob *ret_wrapped);
+    CK_RV (*unwrap)(struct source *source, const struct source_call *call, struct view wrapped,
+                    struct secret *ret_data_key);
+    /* One call for a fresh key and its ciphertext (GenerateDataKey, transit/datakey). NULL where the
+     * service has none: then the key comes from our DRBG and wrap is used. */
+    CK_RV (*make_data_key)(struct source *source, const struct source_call *call,
+                           struct secret *ret_data_key, struct blob *ret_wrapped);
+};
+
+/* Every implementation begins with this. */
+struct source {
+    const struct source_ops *ops;
+};
+
+/* NULL when there is no such source. */
+const struct source_ops *source_find(const char *name);
+/* All names, separated by spaces, for hints. */
+const char *source_names(void);
+
+CK_RV source_open(const struct conf_section *section, struct source **ret_source);
+void source_close(struct source **source);
+/* make_data_key, or the DRBG and wrap. */
+CK_RV source_make_data_key(struct source *source, const struct source_call *call,
+                           struct secret *ret_data_key, struct blob *ret_wrapped);
+/* Unwraps and insists on DATA_KEY_LEN bytes. */
+CK_RV source_unwrap(struct source *source, const struct source_call *call, struct view wrapped,
+                    struct secret *ret_data_key);

@@ -1,0 +1,78 @@
+#include "tokens/source.h"
+
+#include <string.h>
+
+#include "base/crypto.h"
+#include "tokens/source_env.h"
+#include "tokens/source_file.h"
+
+/* A new source is one file and one line here, with its name in `names`. */
+static const struct source_ops *const sources[] = {&source_file_ops, &source_env_ops};
+#define SOURCE_COUNT (sizeof(sources) / sizeof(sources[0]))
+static const char names[] = "file env";
+
+const struct source_ops *source_find(const char *name)
+{
+    for (size_t i = 0; i < SOURCE_COUNT; i++) {
+        if (strcmp(sources[i]->name, name) == 0)
+            return sources[i];
+    }
+    return NULL;
+}
+
+const char *source_names(void)
+{
+    return names;
+}
+
+CK_RV source_open(const struct conf_section *section, struct source **ret_source)
+{
+    const char *name = conf_string(section, "source", "");
+    const struct source_ops *ops = source_find(name);
+    if (ops == NULL)
+        return FAIL_CAUSE(INDEXKEY_CAUSE_CONFIG,
+                          "[token %s] in line %zu: no source '%s'; set source to one of: %s",
+                          section->name, conf_section_line(section), name, names);
+    return ops->open(section, ret_source);
+}
+
+void source_close(struct source **source)
+{
+    if (*source != NULL)
+        (*source)->ops->close(*source);
+    *source = NULL;
+}
+
+CK_RV source_make_data_key(struct source *source, const struct source_call *call,
+                           struct secret *ret_data_key, struct blob *ret_wrapped)
+{
+    _cleanup_(secret_clear) struct secret data_key = {0};
+    _cleanup_(blob_clear) struct blob wrapped = {0};
+    if (source->ops->make_data_key != NULL) {
+        TRY(source->ops->make_data_key(source, call, &data_key, &wrapped));
+    } else {
+        TRY(crypto_random_secret(DATA_KEY_LEN, &data_key));
+        TRY(source->ops->wrap(source, call, &data_key, &wrapped));
+    }
+    if (data_key.len != DATA_KEY_LEN)
+        return FAIL_CAUSE(INDEXKEY_CAUSE_SERVER,
+                          "source %s made a data key of %zu bytes instead of %d; check its key",
+                          source->ops->name, data_key.len, DATA_KEY_LEN);
+    *ret_data_key = secret_move(&data_key);
+    *ret_wrapped = blob_move(&wrapped);
+    return CKR_OK;
+}
+
+CK_RV source_unwrap(struct source *source, const struct source_call *call, struct view wrapped,
+                    struct secret *ret_data_key)
+{
+    _cleanup_(secret_clear) struct secret data_key = {0};
+    TRY(source->ops->unwrap(source, call, wrapped, &data_key));
+    if (data_key.len != DATA_KEY_LEN)
+        return FAIL_CAUSE(INDEXKEY_CAUSE_TAMPERED,
+                          "source %s unwrapped %zu bytes instead of %d: the stored blob is not this "
+                          "token's data key; restore the store from a backup",
+                          source->ops->name, data_key.len, DATA_KEY_LEN);
+    *ret_data_key = secret_move(&data_key);
+    return CKR_OK;
+}

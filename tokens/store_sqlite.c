@@ -1,0 +1,441 @@
+/*
+ * The embedded store: one SQLite file, shared by any number of processes of one host.
+ *
+ * One connection under one mutex, kept open with its statements. The file is made by the first
+ * commit, not by a look at an empty slot (which another user may take). After a failure the
+ * connection is closed and the next call opens it anew, so that a repaired cause needs no restart;
+ * a file that was replaced or removed underneath is noticed at the next call.
+ *
+ * The mutex is held while read_objects hands rows over: a callback must not call its own store. A
+ * child of a fork must not use the parent's store, nor close it (tokens/sqlite_file.h).
+ */
+#include "tokens/sqlite_file.h"
+
+#include <limits.h>
+#include <pthread.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/cause.h"
+
+enum statement {
+    BEGIN,
+    COMMIT,
+    ROLLBACK,
+    DATA_VERSION,
+    READ_RECORD,
+    READ_OBJECTS,
+    READ_OBJECT,
+    INSERT_RECORD,
+    UPDATE_RECORD,
+    REMOVE_RECORD,
+    INSERT_OBJECT,
+    UPDATE_OBJECT,
+    REMOVE_OBJECT,
+    CLEAR_RECORDS,
+    CLEAR_OBJECTS,
+    STATEMENT_COUNT,
+};
+
+/* Of a change: ?1 the row, ?2 the expected version, ?3 attributes, ?4 value. A change whose
+ * expectation does not hold changes no row. */
+static const char *const statement_sql[STATEMENT_COUNT] = {
+    [BEGIN] = "BEGIN IMMEDIATE",
+    [COMMIT] = "COMMIT",
+    [ROLLBACK] = "ROLLBACK",
+    [DATA_VERSION] = "PRAGMA data_version",
+    [READ_RECORD] = "SELECT version, bytes FROM record WHERE name = ?1",
+    [READ_OBJECTS] = "SELECT id, version, attributes, value FROM object",
+    [READ_OBJECT] = "SELECT id, version, attributes, value FROM object WHERE id = ?1",
+    [INSERT_RECORD] = "INSERT INTO record VALUES (?1, ?2 + 1, ?3) ON CONFLICT DO NOTHING",
+    [UPDATE_RECORD] =
+        "UPDATE record SET version = ?2 + 1, bytes = ?3 WHERE name = ?1 AND version = ?2",
+    [REMOVE_RECORD] = "DELETE FROM record WHERE name = ?1 AND version = ?2",
+    [INSERT_OBJECT] = "INSERT INTO object VALUES (?1, ?2 + 1, ?3, ?4) ON CONFLICT DO NOTHING",
+    [UPDATE_OBJECT] = ("UPDATE object SET version = ?2 + 1, attributes = ?3, value = ?4"
+                       " WHERE id = ?1 AND version = ?2"),
+    [REMOVE_OBJECT] = "DELETE FROM object WHERE id = ?1 AND version = ?2",
+    [CLEAR_RECORDS] = "DELETE FROM record",
+    [CLEAR_OBJECTS] = "DELETE FROM object",
+};
+
+struct store_sqlite {
+    struct store base;
+    char *path;
+    pthread_mutex_t mutex;
+    /* Guarded by the mutex from here on. */
+    struct sqlite_file file;
+    sqlite3_stmt *statements[STATEMENT_COUNT];
+    bool failed; /* close before the mutex is given back */
+    uint64_t changes;
+    sqlite3_int64 data_version;
+};
+
+static void close_locked(struct store_sqlite *store)
+{
+    for (size_t i = 0; i < STATEMENT_COUNT; i++) {
+        (void) sqlite3_finalize(store->statements[i]);
+        store->statements[i] = NULL;
+    }
+    sqlite_file_close(&store->file);
+    store->failed = false;
+    /* What others commit while it is closed is counted here. */
+    store->changes++;
+}
+
+static struct store_sqlite *enter(struct store *base)
+{
+    struct store_sqlite *store = (struct store_sqlite *) base;
+    (void) pthread_mutex_lock(&store->mutex);
+    return store;
+}
+
+/* Runs after the cleanups of the statements, which are declared later than the store: closing rolls
+ * back what is open and gives up the locks. */
+static void leave(struct store_sqlite **held)
+{
+    struct store_sqlite *store = *held;
+    if (store->failed)
+        close_locked(store);
+    (void) pthread_mutex_unlock(&store->mutex);
+}
+
+static CK_RV fail_locked(struct store_sqlite *store, int code, const char *doing)
+{
+    store->failed = true;
+    return sqlite_file_fail(store->file.db, store->path, code, doing);
+}
+
+/* Ready for its next use, and without pointers to what the caller lent. */
+static void statement_release(sqlite3_stmt **statement)
+{
+    (void) sqlite3_reset(*statement);
+    (void) sqlite3_clear_bindings(*statement);
+}
+
+static int run_locked(struct store_sqlite *store, enum statement which)
+{
+    _cleanup_(statement_release) sqlite3_stmt *statement = store->statements[which];
+    int code = sqlite3_step(statement);
+    return code == SQLITE_DONE ? SQLITE_OK : code;
+}
+
+static int read_data_version_locked(struct store_sqlite *store, sqlite3_int64 *ret_version)
+{
+    _cleanup_(statement_release) sqlite3_stmt *statement = store->statements[DATA_VERSION];
+    int code = sqlite3_step(statement);
+    if (code != SQLITE_ROW)
+        return code;
+    *ret_version = sqlite3_column_int64(statement, 0);
+    return SQLITE_OK;
+}
+
+static int prepare_locked(struct store_sqlite *store)
+{
+    for (size_t i = 0; i < STATEMENT_COUNT; i++) {
+        int code = sqlite3_prepare_v3(store->file.db, statement_sql[i], -1,
+                                      SQLITE_PREPARE_PERSISTENT, &store->statements[i], NULL);
+        if (code != SQLITE_OK)
+            return code;
+    }
+    return read_data_version_locked(store, &store->data_version);
+}
+
+/* STORE_ABSENT when there is no file and none is to be made. */
+static CK_RV open_locked(struct store_sqlite *store, bool create)
+{
+    if (store->file.db != NULL && sqlite_file_is_current(&store->file, store->path))
+        return CKR_OK;
+    if (store->file.db != NULL)
+        close_locked(store);
+    TRY(sqlite_file_open(store->path, create, &store->file));
+    int code = prepare_locked(store);
+    if (code != SQLITE_OK)
+        return fail_locked(store, code, "preparing its statements");
+    store->changes++;
+    return CKR_OK;
+}
+
+static CK_RV sqlite_open(const char *location, struct store **ret_store)
+{
+    size_t len = strnlen(location, PATH_MAX);
+    if (location[0] != '/' || location[len - 1] == '/' || len == PATH_MAX)
+        return FAIL_CAUSE(INDEXKEY_CAUSE_CONFIG,
+                          "store sqlite:%s: not the absolute path of a file; write it as "
+                          "sqlite:/FOLDER/NAME.db",
+                          location);
+    struct store_sqlite *store = mem_calloc(1, sizeof(*store));
+    char *path = mem_strdup(location);
+    if (store == NULL || path == NULL) {
+        mem_free(store);
+        mem_free(path);
+        return CKR_HOST_MEMORY;
+    }
+    store->base.ops = &store_sqlite_ops;
+    store->path = path;
+    (void) pthread_mutex_init(&store->mutex, NULL);
+    *ret_store = &store->base;
+    return CKR_OK;
+}
+
+static void sqlite_close(struct store *base)
+{
+    struct store_sqlite *store = (struct store_sqlite *) base;
+    close_locked(store);
+    (void) pthread_mutex_destroy(&store->mutex);
+    mem_free(store->path);
+    mem_free(store);
+}
+
+/* The file's own words are not believed: type and size first. */
+static bool column_bytes(sqlite3_stmt *statement, int column, struct view *ret_bytes)
+{
+    if (sqlite3_column_type(statement, column) != SQLITE_BLOB)
+        return false;
+    const unsigned char *bytes = sqlite3_column_blob(statement, column);
+    size_t len = (size_t) sqlite3_column_bytes(statement, column);
+    if (len > STORE_BLOB_MAX || (bytes == NULL && len > 0))
+        return false;
+    *ret_bytes = (struct view) {bytes, len};
+    return true;
+}
+
+static bool column_version(sqlite3_stmt *statement, int column, uint64_t *ret_version)
+{
+    sqlite3_int64 version = sqlite3_column_int64(statement, column);
+    if (sqlite3_column_type(statement, column) != SQLITE_INTEGER || version < 1)
+        return false;
+    *ret_version = (uint64_t) version;
+    return true;
+}
+
+static bool column_row(sqlite3_stmt *statement, struct store_row *ret_row)
+{
+    struct view id;
+    if (!column_bytes(statement, 0, &id) || id.len != OBJECT_ID_LEN ||
+        !column_version(statement, 1, &ret_row->version) ||
+        !column_bytes(statement, 2, &ret_row->attributes) ||
+        !column_bytes(statement, 3, &ret_row->value)) {
+        return false;
+    }
+    memcpy(ret_row->id.bytes, id.bytes, OBJECT_ID_LEN);
+    return true;
+}
+
+static int bind_bytes(sqlite3_stmt *statement, int index, const void *bytes, size_t len)
+{
+    /* A NULL pointer would bind NULL, not an empty BLOB. */
+    return sqlite3_bind_blob64(statement, index, len > 0 ? bytes : "", len, SQLITE_STATIC);
+}
+
+static CK_RV sqlite_read_record(struct store *base, const char *name, struct blob *ret_bytes,
+                                uint64_t *ret_version)
+{
+    _cleanup_(leave) struct store_sqlite *store = enter(base);
+    TRY(open_locked(store, false));
+    _cleanup_(statement_release) sqlite3_stmt *statement = store->statements[READ_RECORD];
+    int code = sqlite3_bind_text(statement, 1, name, -1, SQLITE_STATIC);
+    if (code == SQLITE_OK)
+        code = sqlite3_step(statement);
+    if (code == SQLITE_DONE)
+        return STORE_ABSENT;
+    if (code != SQLITE_ROW)
+        return fail_locked(store, code, "reading a record");
+    uint64_t version;
+    struct view bytes;
+    if (!column_version(statement, 0, &version) || !column_bytes(statement, 1, &bytes))
+        return fail_locked(store, SQLITE_CORRUPT, "reading a record");
+    TRY(blob_from(bytes.bytes, bytes.len, ret_bytes));
+    *ret_version = version;
+    return CKR_OK;
+}
+
+static CK_RV sqlite_read_objects(struct store *base, store_row_fn *each, void *context)
+{
+    _cleanup_(leave) struct store_sqlite *store = enter(base);
+    CK_RV rv = open_locked(store, false);
+    if (rv != CKR_OK)
+        return rv == STORE_ABSENT ? CKR_OK : rv;
+    /* One statement, hence one snapshot. */
+    _cleanup_(statement_release) sqlite3_stmt *statement = store->statements[READ_OBJECTS];
+    size_t bad_count = 0;
+    int code = sqlite3_step(statement);
+    for (; code == SQLITE_ROW; code = sqlite3_step(statement)) {
+        struct store_row row;
+        if (column_row(statement, &row)) {
+            TRY(each(context, &row));
+        } else {
+            bad_count++;
+        }
+    }
+    if (code != SQLITE_DONE)
+        return fail_locked(store, code, "reading the objects");
+    if (bad_count > 0)
+        log_line(LOG_LEVEL_ERROR,
+                 "store sqlite:%s: %zu rows are malformed and left out; restore the file from a "
+                 "backup",
+                 store->path, bad_count);
+    return CKR_OK;
+}
+
+static CK_RV sqlite_read_object(struct store *base, const struct object_id *id, store_row_fn *each,
+                                void *context)
+{
+    _cleanup_(leave) struct store_sqlite *store = enter(base);
+    TRY(open_locked(store, false));
+    _cleanup_(statement_release) sqlite3_stmt *statement = store->statements[READ_OBJECT];
+    int code = bind_bytes(statement, 1, id->bytes, OBJECT_ID_LEN);
+    if (code == SQLITE_OK)
+        code = sqlite3_step(statement);
+    if (code == SQLITE_DONE)
+        return STORE_ABSENT;
+    struct store_row row;
+    if (code == SQLITE_ROW && !column_row(statement, &row))
+        code = SQLITE_CORRUPT;
+    if (code != SQLITE_ROW)
+        return fail_locked(store, code, "reading an object");
+    return each(context, &row);
+}
+
+static int bind_change(sqlite3_stmt *statement, const struct store_change *change)
+{
+    int code = change->record != NULL
+                   ? sqlite3_bind_text(statement, 1, change->record, -1, SQLITE_STATIC)
+                   : bind_bytes(statement, 1, change->object->bytes, OBJECT_ID_LEN);
+    if (code == SQLITE_OK)
+        code = sqlite3_bind_int64(statement, 2, (sqlite3_int64) change->expected);
+    int count = sqlite3_bind_parameter_count(statement);
+    if (code == SQLITE_OK && count >= 3)
+        code = bind_bytes(statement, 3, change->attributes.bytes, change->attributes.len);
+    if (code == SQLITE_OK && count >= 4)
+        code = bind_bytes(statement, 4, change->value.bytes, change->value.len);
+    return code;
+}
+
+static CK_RV apply_locked(struct store_sqlite *store, const struct store_change *change)
+{
+    enum statement which = change->record != NULL ? INSERT_RECORD : INSERT_OBJECT;
+    if (change->remove) {
+        which = change->record != NULL ? REMOVE_RECORD : REMOVE_OBJECT;
+    } else if (change->expected > 0) {
+        which = change->record != NULL ? UPDATE_RECORD : UPDATE_OBJECT;
+    }
+    _cleanup_(statement_release) sqlite3_stmt *statement = store->statements[which];
+    int code = bind_change(statement, change);
+    if (code == SQLITE_OK)
+        code = sqlite3_step(statement);
+    if (code != SQLITE_DONE)
+        return fail_locked(store, code, "changing a row");
+    return sqlite3_changes(store->file.db) == 1 ? CKR_OK : STORE_CONFLICT;
+}
+
+/* A record that must have this version (0: not exist), whereupon every row goes. */
+struct guard {
+    const char *record;
+    uint64_t version;
+};
+
+static CK_RV clear_locked(struct store_sqlite *store, const struct guard *guard)
+{
+    uint64_t version = 0;
+    {
+        _cleanup_(statement_release) sqlite3_stmt *statement = store->statements[READ_RECORD];
+        int code = sqlite3_bind_text(statement, 1, guard->record, -1, SQLITE_STATIC);
+        if (code == SQLITE_OK)
+            code = sqlite3_step(statement);
+        if (code == SQLITE_ROW && !column_version(statement, 0, &version))
+            code = SQLITE_CORRUPT;
+        if (code != SQLITE_ROW && code != SQLITE_DONE)
+            return fail_locked(store, code, "reading a record");
+    }
+    if (version != guard->version)
+        return STORE_CONFLICT;
+    int code = run_locked(store, CLEAR_RECORDS);
+    if (code == SQLITE_OK)
+        code = run_locked(store, CLEAR_OBJECTS);
+    return code == SQLITE_OK ? CKR_OK : fail_locked(store, code, "removing its rows");
+}
+
+static CK_RV change_rows_locked(struct store_sqlite *store, const struct guard *guard,
+                                const struct store_change *changes, size_t change_count)
+{
+    if (guard != NULL)
+        TRY(clear_locked(store, guard));
+    for (size_t i = 0; i < change_count; i++)
+        TRY(apply_locked(store, &changes[i]));
+    return CKR_OK;
+}
+
+/* The one way to write. A group commit would queue here and run many bodies between BEGIN and
+ * COMMIT. */
+static CK_RV transact_locked(struct store_sqlite *store, const struct guard *guard,
+                             const struct store_change *changes, size_t change_count)
+{
+    TRY(open_locked(store, true));
+    int code = run_locked(store, BEGIN);
+    if (code != SQLITE_OK)
+        return fail_locked(store, code, "beginning a transaction");
+    CK_RV rv = change_rows_locked(store, guard, changes, change_count);
+    if (rv != CKR_OK && !store->failed && run_locked(store, ROLLBACK) != SQLITE_OK)
+        store->failed = true;
+    TRY(rv);
+    code = run_locked(store, COMMIT);
+    if (code != SQLITE_OK)
+        return fail_locked(store, code, "committing");
+    store->changes++;
+    return CKR_OK;
+}
+
+static CK_RV sqlite_commit(struct store *base, const struct store_change *changes,
+                           size_t change_count)
+{
+    TRY(store_changes_check(changes, change_count));
+    _cleanup_(leave) struct store_sqlite *store = enter(base);
+    return transact_locked(store, NULL, changes, change_count);
+}
+
+static CK_RV sqlite_reset(struct store *base, const char *guard, uint64_t guard_version,
+                          const struct store_change *changes, size_t change_count)
+{
+    TRY(store_changes_check(changes, change_count));
+    _cleanup_(leave) struct store_sqlite *store = enter(base);
+    TRY(transact_locked(store, &(struct guard) {guard, guard_version}, changes, change_count));
+    /* The former token leaves the log too. It is removed whether or not this succeeds: a reader in
+     * another process may keep the log for a while. */
+    (void) sqlite3_wal_checkpoint_v2(store->file.db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
+    return CKR_OK;
+}
+
+static CK_RV sqlite_change_count(struct store *base, uint64_t *ret_count)
+{
+    _cleanup_(leave) struct store_sqlite *store = enter(base);
+    CK_RV rv = open_locked(store, false);
+    if (rv != CKR_OK && rv != STORE_ABSENT)
+        return rv;
+    if (rv == CKR_OK) {
+        /* It tells of the commits of other connections only; our own are counted where they
+         * happen. */
+        sqlite3_int64 data_version = 0;
+        int code = read_data_version_locked(store, &data_version);
+        if (code != SQLITE_OK)
+            return fail_locked(store, code, "asking for changes");
+        if (data_version != store->data_version) {
+            store->data_version = data_version;
+            store->changes++;
+        }
+    }
+    *ret_count = store->changes;
+    return CKR_OK;
+}
+
+const struct store_ops store_sqlite_ops = {
+    .scheme = "sqlite",
+    .open = sqlite_open,
+    .close = sqlite_close,
+    .read_record = sqlite_read_record,
+    .read_objects = sqlite_read_objects,
+    .read_object = sqlite_read_object,
+    .commit = sqlite_commit,
+    .reset = sqlite_reset,
+    .change_count = sqlite_change_count,
+};

@@ -1,0 +1,83 @@
+#include "tokens/stores.h"
+
+#include <string.h>
+
+#include "base/cause.h"
+
+static const struct store_ops *const stores[] = {&store_sqlite_ops, &store_memory_ops};
+
+#define STORE_COUNT (sizeof(stores) / sizeof(stores[0]))
+/* For the hint in a log line; kept in the order of `stores`. */
+#define STORE_HINT "sqlite:PATH, memory:"
+
+static const struct store_ops *find_ops(const char *location, const char **ret_rest)
+{
+    const char *colon = strchr(location, ':');
+    if (colon == NULL)
+        return NULL;
+    size_t scheme_len = (size_t) (colon - location);
+    for (size_t i = 0; i < STORE_COUNT; i++) {
+        const char *scheme = stores[i]->scheme;
+        if (strlen(scheme) == scheme_len && memcmp(scheme, location, scheme_len) == 0) {
+            *ret_rest = colon + 1;
+            return stores[i];
+        }
+    }
+    return NULL;
+}
+
+CK_RV store_open(const char *location, struct store **ret_store)
+{
+    const char *rest;
+    const struct store_ops *ops = find_ops(location, &rest);
+    if (ops == NULL)
+        return FAIL_CAUSE(INDEXKEY_CAUSE_CONFIG, "store %s: unknown kind of store; known are %s",
+                          location, STORE_HINT);
+    return ops->open(rest, ret_store);
+}
+
+void store_close(struct store **store)
+{
+    if (*store != NULL) {
+        (*store)->ops->close(*store);
+        *store = NULL;
+    }
+}
+
+bool store_scheme_is_known(const char *location)
+{
+    const char *rest;
+    return find_ops(location, &rest) != NULL;
+}
+
+bool store_name_is_valid(const char *name)
+{
+    size_t len = strnlen(name, STORE_NAME_MAX + 1);
+    return len > 0 && len <= STORE_NAME_MAX;
+}
+
+static CK_RV check_change(const struct store_change *change)
+{
+    if (change->record != NULL && !store_name_is_valid(change->record))
+        return FAIL(CKR_GENERAL_ERROR, "store: a record's name has 1 to %d bytes, not \"%.32s\"",
+                    STORE_NAME_MAX, change->record);
+    if (change->record == NULL && change->object == NULL)
+        return FAIL(CKR_GENERAL_ERROR, "store: a change names no row");
+    /* Versions are signed 64-bit numbers in the databases. */
+    if (change->expected >= INT64_MAX || (change->remove && change->expected == 0))
+        return FAIL(CKR_GENERAL_ERROR, "store: a change cannot expect version %llu",
+                    (unsigned long long) change->expected);
+    size_t len = change->attributes.len > change->value.len ? change->attributes.len
+                                                            : change->value.len;
+    if (len > STORE_BLOB_MAX)
+        return FAIL(CKR_DEVICE_MEMORY, "store: a row of %zu bytes is over the limit of %zu", len,
+                    STORE_BLOB_MAX);
+    return CKR_OK;
+}
+
+CK_RV store_changes_check(const struct store_change *changes, size_t change_count)
+{
+    for (size_t i = 0; i < change_count; i++)
+        TRY(check_change(&changes[i]));
+    return CKR_OK;
+}

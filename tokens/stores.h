@@ -1,0 +1,20 @@
+/*
+ * What the stores share among themselves: their tables, and the checks before a commit.
+ *
+ * Private to tokens/stores.c and the store_*.c files; everybody else includes tokens/store.h.
+ */
+#pragma once
+
+#include "tokens/store.h"
+
+extern const struct store_ops store_memory_ops;
+extern const struct store_ops store_sqlite_ops;
+
+/* True for 1 to STORE_NAME_MAX bytes. */
+bool store_name_is_valid(const char *name);
+
+/* Every implementation asks this before it touches a row: all stores refuse the same things.
+ * CKR_DEVICE_MEMORY for bytes over STORE_BLOB_MAX; CKR_GENERAL_ERROR for what only a programming
+ * error brings about (a bad name, a removal of a row that must not exist, a version out of range).
+ * */
+CK_RV store_changes_check(const struct store_change *changes, size_t change_count);
