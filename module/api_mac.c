@@ -1,0 +1,147 @@
+/* PKCS #11 5.13, 5.15: signing and verification, which are MACs here. */
+#include "module/api.h"
+
+#include <openssl/crypto.h>
+
+#include "module/operation_begin.h"
+
+#define MAC_LEN_MAX 64
+
+static CK_RV begin(CK_SESSION_HANDLE handle, enum operation_kind kind, CK_MECHANISM_PTR mechanism,
+                   CK_OBJECT_HANDLE key)
+{
+    struct session *session;
+
+    TRY(session_enter(handle, &session));
+    return session_leave(session, operation_begin(session, kind, mechanism, key));
+}
+
+/* The MAC of what was given in parts before, and of `in`, if any. */
+static CK_RV compute(struct operation *operation, const struct view *in, unsigned char *out)
+{
+    const struct digest_ops *mac = operation->mechanism->mac;
+
+    if (in == NULL)
+        return mac->finish(operation, out);
+    if (mac->one_shot != NULL)
+        return mac->one_shot(operation, *in, out);
+    TRY(mac->update(operation, *in));
+    return mac->finish(operation, out);
+}
+
+static CK_RV sign(struct operation *operation, const struct view *in, CK_BYTE_PTR out,
+                  CK_ULONG_PTR out_len)
+{
+    size_t len = operation->mechanism->mac->result_len(operation);
+    CK_RV rv;
+
+    if (out_len == NULL || (in != NULL && api_bytes_are_bad(in->bytes, in->len)))
+        return operation_result(operation, CKR_ARGUMENTS_BAD, true);
+    if (api_only_size(out, out_len, len, &rv))
+        return rv;
+    *out_len = len;
+    return operation_result(operation, compute(operation, in, out), true);
+}
+
+static CK_RV verify(struct operation *operation, const struct view *in, struct view signature)
+{
+    size_t len = operation->mechanism->mac->result_len(operation);
+    unsigned char expected[MAC_LEN_MAX];
+
+    if (signature.bytes == NULL || (in != NULL && api_bytes_are_bad(in->bytes, in->len)))
+        return operation_result(operation, CKR_ARGUMENTS_BAD, true);
+    if (signature.len != len)
+        return operation_result(operation, CKR_SIGNATURE_LEN_RANGE, true);
+    CK_RV rv = compute(operation, in, expected);
+    if (rv == CKR_OK && CRYPTO_memcmp(expected, signature.bytes, len) != 0)
+        rv = CKR_SIGNATURE_INVALID;
+    OPENSSL_cleanse(expected, sizeof(expected));
+    return operation_result(operation, rv, true);
+}
+
+static CK_RV update(CK_SESSION_HANDLE handle, enum operation_kind kind, struct view part)
+{
+    struct session *session;
+    struct operation *operation;
+
+    TRY(session_enter(handle, &session));
+    CK_RV rv = operation_active(session, kind, false, &operation);
+    if (rv != CKR_OK)
+        return session_leave(session, rv);
+    operation->phase = PHASE_PARTS;
+    rv = api_bytes_are_bad(part.bytes, part.len)
+             ? CKR_ARGUMENTS_BAD
+             : operation->mechanism->mac->update(operation, part);
+    return session_leave(session, operation_result(operation, rv, false));
+}
+
+static CK_RV sign_in(CK_SESSION_HANDLE handle, const struct view *in, CK_BYTE_PTR out,
+                     CK_ULONG_PTR out_len)
+{
+    struct session *session;
+    struct operation *operation;
+
+    TRY(session_enter(handle, &session));
+    CK_RV rv = operation_active(session, OPERATION_SIGN, in != NULL, &operation);
+    if (rv == CKR_OK)
+        rv = sign(operation, in, out, out_len);
+    return session_leave(session, rv);
+}
+
+static CK_RV verify_in(CK_SESSION_HANDLE handle, const struct view *in, struct view signature)
+{
+    struct session *session;
+    struct operation *operation;
+
+    TRY(session_enter(handle, &session));
+    CK_RV rv = operation_active(session, OPERATION_VERIFY, in != NULL, &operation);
+    if (rv == CKR_OK)
+        rv = verify(operation, in, signature);
+    return session_leave(session, rv);
+}
+
+CK_RV C_SignInit(CK_SESSION_HANDLE hSession, CK_MECHANISM_PTR pMechanism, CK_OBJECT_HANDLE hKey)
+{
+    return begin(hSession, OPERATION_SIGN, pMechanism, hKey);
+}
+
+CK_RV C_Sign(CK_SESSION_HANDLE hSession, CK_BYTE_PTR pData, CK_ULONG ulDataLen,
+             CK_BYTE_PTR pSignature, CK_ULONG_PTR pulSignatureLen)
+{
+    struct view in = api_view(pData, ulDataLen);
+
+    return sign_in(hSession, &in, pSignature, pulSignatureLen);
+}
+
+CK_RV C_SignUpdate(CK_SESSION_HANDLE hSession, CK_BYTE_PTR pPart, CK_ULONG ulPartLen)
+{
+    return update(hSession, OPERATION_SIGN, api_view(pPart, ulPartLen));
+}
+
+CK_RV C_SignFinal(CK_SESSION_HANDLE hSession, CK_BYTE_PTR pSignature, CK_ULONG_PTR pulSignatureLen)
+{
+    return sign_in(hSession, NULL, pSignature, pulSignatureLen);
+}
+
+CK_RV C_VerifyInit(CK_SESSION_HANDLE hSession, CK_MECHANISM_PTR pMechanism, CK_OBJECT_HANDLE hKey)
+{
+    return begin(hSession, OPERATION_VERIFY, pMechanism, hKey);
+}
+
+CK_RV C_Verify(CK_SESSION_HANDLE hSession, CK_BYTE_PTR pData, CK_ULONG ulDataLen,
+               CK_BYTE_PTR pSignature, CK_ULONG ulSignatureLen)
+{
+    struct view in = api_view(pData, ulDataLen);
+
+    return verify_in(hSession, &in, api_view(pSignature, ulSignatureLen));
+}
+
+CK_RV C_VerifyUpdate(CK_SESSION_HANDLE hSession, CK_BYTE_PTR pPart, CK_ULONG ulPartLen)
+{
+    return update(hSession, OPERATION_VERIFY, api_view(pPart, ulPartLen));
+}
+
+CK_RV C_VerifyFinal(CK_SESSION_HANDLE hSession, CK_BYTE_PTR pSignature, CK_ULONG ulSignatureLen)
+{
+    return verify_in(hSession, NULL, api_view(pSignature, ulSignatureLen));
+}

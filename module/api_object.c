@@ -1,0 +1,229 @@
+/* PKCS #11 5.7: object management. */
+#include "module/api.h"
+
+#include "base/alloc.h"
+#include "module/new_object.h"
+#include "module/object_attributes.h"
+#include "module/policy.h"
+#include "module/slot_objects.h"
+
+
+
+/* An object that this session may see: private ones need the user. */
+static CK_RV visible_object(const struct session_view *view, CK_OBJECT_HANDLE handle,
+                            struct object **ret_object)
+{
+    _cleanup_(object_release) struct object *object = NULL;
+
+    TRY(object_table_get(view->slot->objects, handle, &object));
+    if (object_has(object, FLAG_PRIVATE) && view->role != ROLE_USER)
+        return CKR_OBJECT_HANDLE_INVALID;
+    *ret_object = TAKE(object);
+    return CKR_OK;
+}
+
+static CK_RV check_writable(const struct session_view *view, const struct object *object)
+{
+    if (object_has(object, FLAG_TOKEN) && (view->flags & CKF_RW_SESSION) == 0)
+        return CKR_SESSION_READ_ONLY;
+    return CKR_OK;
+}
+
+static CK_RV create(const struct session_view *view, CK_ATTRIBUTE_PTR template, CK_ULONG count,
+                    CK_OBJECT_HANDLE_PTR out)
+{
+    _cleanup_(template_result_clear) struct template_result result = {0};
+
+    if (out == NULL || api_bytes_are_bad(template, count))
+        return CKR_ARGUMENTS_BAD;
+    TRY(attributes_from_template(ORIGIN_CREATE, template, count, CK_UNAVAILABLE_INFORMATION,
+                                 &result));
+    return new_object(view, ORIGIN_CREATE, NULL, &result, out);
+}
+
+CK_RV C_CreateObject(CK_SESSION_HANDLE hSession, CK_ATTRIBUTE_PTR pTemplate, CK_ULONG ulCount,
+                     CK_OBJECT_HANDLE_PTR phObject)
+{
+    struct session_view view;
+
+    TRY(session_look(hSession, &view));
+    return session_look_end(&view, create(&view, pTemplate, ulCount, phObject));
+}
+
+static CK_RV copy(const struct session_view *view, CK_OBJECT_HANDLE handle,
+                  CK_ATTRIBUTE_PTR template, CK_ULONG count, CK_OBJECT_HANDLE_PTR out)
+{
+    _cleanup_(object_release) struct object *source = NULL;
+    _cleanup_(attributes_clear) struct attributes attributes = {0};
+    _cleanup_(secret_clear) struct secret value = {NULL, 0};
+    const struct secret *source_value;
+
+    if (out == NULL || api_bytes_are_bad(template, count))
+        return CKR_ARGUMENTS_BAD;
+    TRY(visible_object(view, handle, &source));
+    if (!object_has(source, FLAG_COPYABLE))
+        return CKR_ACTION_PROHIBITED;
+    TRY(attributes_for_copy(&source->attributes, template, count, view->role == ROLE_SO,
+                            &attributes));
+    TRY(policy_changed_object(view->slot, source, &attributes));
+    TRY(new_object_check_session(view, &attributes));
+    TRY(object_value(source, &source_value));
+    TRY(secret_from(source_value->bytes, source_value->len, &value));
+    return slot_objects_create(view->slot, view->handle, &attributes, &value, out);
+}
+
+CK_RV C_CopyObject(CK_SESSION_HANDLE hSession, CK_OBJECT_HANDLE hObject, CK_ATTRIBUTE_PTR pTemplate,
+                   CK_ULONG ulCount, CK_OBJECT_HANDLE_PTR phNewObject)
+{
+    struct session_view view;
+
+    TRY(session_look(hSession, &view));
+    return session_look_end(&view, copy(&view, hObject, pTemplate, ulCount, phNewObject));
+}
+
+static CK_RV destroy(const struct session_view *view, CK_OBJECT_HANDLE handle)
+{
+    _cleanup_(object_release) struct object *object = NULL;
+
+    TRY(visible_object(view, handle, &object));
+    TRY(check_writable(view, object));
+    if (!object_has(object, FLAG_DESTROYABLE))
+        return CKR_ACTION_PROHIBITED;
+    return slot_objects_destroy(view->slot, object);
+}
+
+CK_RV C_DestroyObject(CK_SESSION_HANDLE hSession, CK_OBJECT_HANDLE hObject)
+{
+    struct session_view view;
+
+    TRY(session_look(hSession, &view));
+    return session_look_end(&view, destroy(&view, hObject));
+}
+
+/* The bytes that the object takes in the store or would take there. */
+static CK_RV object_size(const struct session_view *view, CK_OBJECT_HANDLE handle, CK_ULONG_PTR out)
+{
+    _cleanup_(object_release) struct object *object = NULL;
+    _cleanup_(blob_clear) struct blob encoded = {NULL, 0};
+
+    if (out == NULL)
+        return CKR_ARGUMENTS_BAD;
+    TRY(visible_object(view, handle, &object));
+    TRY(attributes_encode(&object->attributes, &encoded));
+    *out = encoded.len + object->attributes.value_len;
+    return CKR_OK;
+}
+
+CK_RV C_GetObjectSize(CK_SESSION_HANDLE hSession, CK_OBJECT_HANDLE hObject, CK_ULONG_PTR pulSize)
+{
+    struct session_view view;
+
+    TRY(session_look(hSession, &view));
+    return session_look_end(&view, object_size(&view, hObject, pulSize));
+}
+
+static CK_RV get_values(const struct session_view *view, CK_OBJECT_HANDLE handle,
+                        CK_ATTRIBUTE_PTR template, CK_ULONG count)
+{
+    _cleanup_(object_release) struct object *object = NULL;
+
+    if (api_bytes_are_bad(template, count))
+        return CKR_ARGUMENTS_BAD;
+    TRY(visible_object(view, handle, &object));
+    return object_get_attributes(object, template, count);
+}
+
+CK_RV C_GetAttributeValue(CK_SESSION_HANDLE hSession, CK_OBJECT_HANDLE hObject,
+                          CK_ATTRIBUTE_PTR pTemplate, CK_ULONG ulCount)
+{
+    struct session_view view;
+
+    TRY(session_look(hSession, &view));
+    return session_look_end(&view, get_values(&view, hObject, pTemplate, ulCount));
+}
+
+static CK_RV set_values(const struct session_view *view, CK_OBJECT_HANDLE handle,
+                        CK_ATTRIBUTE_PTR template, CK_ULONG count)
+{
+    _cleanup_(object_release) struct object *object = NULL;
+    _cleanup_(attributes_clear) struct attributes changed = {0};
+
+    if (api_bytes_are_bad(template, count))
+        return CKR_ARGUMENTS_BAD;
+    TRY(visible_object(view, handle, &object));
+    TRY(check_writable(view, object));
+    if (!object_has(object, FLAG_MODIFIABLE))
+        return CKR_ACTION_PROHIBITED;
+    TRY(attributes_change(&object->attributes, template, count, view->role == ROLE_SO, &changed));
+    TRY(policy_changed_object(view->slot, object, &changed));
+    return slot_objects_change(view->slot, object, &changed);
+}
+
+CK_RV C_SetAttributeValue(CK_SESSION_HANDLE hSession, CK_OBJECT_HANDLE hObject,
+                          CK_ATTRIBUTE_PTR pTemplate, CK_ULONG ulCount)
+{
+    struct session_view view;
+
+    TRY(session_look(hSession, &view));
+    return session_look_end(&view, set_values(&view, hObject, pTemplate, ulCount));
+}
+
+static CK_RV find_init(struct session *session, CK_ATTRIBUTE_PTR template, CK_ULONG count)
+{
+    if (api_bytes_are_bad(template, count))
+        return CKR_ARGUMENTS_BAD;
+    if (session->searching)
+        return CKR_OPERATION_ACTIVE;
+    TRY(object_search(session->slot, template, count, slot_role(session->slot) == ROLE_USER,
+                      &session->search));
+    session->searching = true;
+    return CKR_OK;
+}
+
+CK_RV C_FindObjectsInit(CK_SESSION_HANDLE hSession, CK_ATTRIBUTE_PTR pTemplate, CK_ULONG ulCount)
+{
+    struct session *session;
+
+    TRY(session_enter(hSession, &session));
+    return session_leave(session, find_init(session, pTemplate, ulCount));
+}
+
+static CK_RV find_next(struct session *session, CK_OBJECT_HANDLE_PTR out, CK_ULONG max,
+                       CK_ULONG_PTR out_count)
+{
+    struct search *search = &session->search;
+
+    if (!session->searching)
+        return CKR_OPERATION_NOT_INITIALIZED;
+    if (out_count == NULL || api_bytes_are_bad(out, max))
+        return CKR_ARGUMENTS_BAD;
+    CK_ULONG given = search->count - search->next;
+    if (given > max)
+        given = max;
+    if (given > 0)
+        memcpy(out, search->handles + search->next, given * sizeof(*out));
+    search->next += given;
+    *out_count = given;
+    return CKR_OK;
+}
+
+CK_RV C_FindObjects(CK_SESSION_HANDLE hSession, CK_OBJECT_HANDLE_PTR phObject,
+                    CK_ULONG ulMaxObjectCount, CK_ULONG_PTR pulObjectCount)
+{
+    struct session *session;
+
+    TRY(session_enter(hSession, &session));
+    return session_leave(session, find_next(session, phObject, ulMaxObjectCount, pulObjectCount));
+}
+
+CK_RV C_FindObjectsFinal(CK_SESSION_HANDLE hSession)
+{
+    struct session *session;
+
+    TRY(session_enter(hSession, &session));
+    if (!session->searching)
+        return session_leave(session, CKR_OPERATION_NOT_INITIALIZED);
+    search_clear(&session->search);
+    session->searching = false;
+    return session_leave(session, CKR_OK);
+}

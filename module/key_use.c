@@ -1,0 +1,56 @@
+#include "module/key_use.h"
+
+#include "base/rv.h"
+#include "module/policy.h"
+#include "module/slot.h"
+
+static bool accepts_type(const struct mechanism *mechanism, const struct object *key)
+{
+    CK_KEY_TYPE type = key->attributes.key_type;
+
+    if (mechanism->accepts_key != NULL)
+        return mechanism->accepts_key(mechanism, type);
+    return mechanism->key_type == type;
+}
+
+static CK_RV check(const struct slot *slot, const struct object *key, enum attribute_flag usage,
+                   const struct mechanism *mechanism)
+{
+    if (object_has(key, FLAG_PRIVATE) && slot_role(slot) != ROLE_USER)
+        return CKR_KEY_HANDLE_INVALID;
+    if (key->attributes.object_class != CKO_SECRET_KEY)
+        return CKR_KEY_HANDLE_INVALID;
+    if (!accepts_type(mechanism, key))
+        return CKR_KEY_TYPE_INCONSISTENT;
+    if (!object_has(key, usage))
+        return CKR_KEY_FUNCTION_NOT_PERMITTED;
+    /* The standard's code for a mechanism outside CKA_ALLOWED_MECHANISMS (4.8). */
+    if (!attributes_allow(&key->attributes, mechanism->type))
+        return CKR_MECHANISM_INVALID;
+    return CKR_OK;
+}
+
+CK_RV key_use_get(struct slot *slot, CK_OBJECT_HANDLE handle, enum attribute_flag usage,
+                  const struct mechanism *mechanism, struct object **ret_key)
+{
+    _cleanup_(object_release) struct object *key = NULL;
+
+    if (object_table_get(slot->objects, handle, &key) != CKR_OK)
+        return CKR_KEY_HANDLE_INVALID;
+    TRY(check(slot, key, usage, mechanism));
+    TRY(policy_claim_family(key, mechanism));
+    *ret_key = TAKE(key);
+    return CKR_OK;
+}
+
+CK_RV key_use_value(struct slot *slot, CK_OBJECT_HANDLE handle, enum attribute_flag usage,
+                    const struct mechanism *mechanism, struct object **ret_key,
+                    const struct secret **ret_value)
+{
+    _cleanup_(object_release) struct object *key = NULL;
+
+    TRY(key_use_get(slot, handle, usage, mechanism, &key));
+    TRY(object_value(key, ret_value));
+    *ret_key = TAKE(key);
+    return CKR_OK;
+}

@@ -1,0 +1,82 @@
+#include "module/mech.h"
+
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <openssl/err.h>
+
+#include "base/crypto.h"
+
+CK_RV mech_openssl_cause(const char *mechanism, const char *what)
+{
+    char text[96];
+
+    (void) snprintf(text, sizeof(text), "%s: %s", mechanism, what);
+    CK_RV rv = crypto_fail(text);
+    ERR_clear_error();
+    return rv;
+}
+
+CK_RV mech_no_parameter(const CK_MECHANISM *mechanism)
+{
+    /* A pointer with length 0 is common among clients, and harmless. */
+    if (mechanism->ulParameterLen != 0) {
+        return REFUSE(CKR_MECHANISM_PARAM_INVALID, "mechanism 0x%lx takes no parameter",
+                      mechanism->mechanism);
+    }
+    return CKR_OK;
+}
+
+CK_RV mech_parameter_bytes(const void *bytes, CK_ULONG len, size_t max_len, struct view *ret_bytes)
+{
+    if (len > max_len || (len > 0 && !bytes)) {
+        return REFUSE(CKR_MECHANISM_PARAM_INVALID,
+                      "a mechanism parameter holds %lu bytes at %s; the limit is %zu", len,
+                      bytes ? "an address" : "NULL", max_len);
+    }
+    *ret_bytes = (struct view){.bytes = bytes, .len = len};
+    return CKR_OK;
+}
+
+CK_RV mech_aes_name(const char *mode, size_t key_len, const char **ret_name)
+{
+    static const struct {
+        const char *mode;
+        const char *names[3];
+    } modes[] = {
+        {"GCM", {"AES-128-GCM", "AES-192-GCM", "AES-256-GCM"}},
+        {"CBC", {"AES-128-CBC", "AES-192-CBC", "AES-256-CBC"}},
+        {"ECB", {"AES-128-ECB", "AES-192-ECB", "AES-256-ECB"}},
+    };
+
+    if (key_len != 16 && key_len != 24 && key_len != 32)
+        return REFUSE(CKR_KEY_SIZE_RANGE, "an AES key of %zu bytes", key_len);
+    for (size_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {
+        if (strcmp(modes[i].mode, mode) == 0) {
+            *ret_name = modes[i].names[key_len / 8 - 2];
+            return CKR_OK;
+        }
+    }
+    return FAIL(CKR_GENERAL_ERROR, "no AES mode %s", mode);
+}
+
+CK_RV mech_aes_cipher(const char *mode, size_t key_len, const EVP_CIPHER **ret_cipher)
+{
+    const char *name = NULL;
+
+    TRY(mech_aes_name(mode, key_len, &name));
+    const EVP_CIPHER *cipher = crypto_cipher(name);
+    if (!cipher)
+        return mech_openssl_failed(name, "fetching the cipher");
+    *ret_cipher = cipher;
+    return CKR_OK;
+}
+
+bool mech_overlaps(struct view in, const unsigned char *out, size_t out_len)
+{
+    uintptr_t in_at = (uintptr_t) in.bytes;
+    uintptr_t out_at = (uintptr_t) out;
+
+    return in.len > 0 && out_len > 0 && in_at < out_at + out_len && out_at < in_at + in.len;
+}

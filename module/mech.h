@@ -1,0 +1,83 @@
+/*
+ * What the mech_*.c files give to the table (mechanisms.c) and to each other. Nothing else includes
+ * it.
+ *
+ * A refused parameter is the caller's affair and a normal result: REFUSE writes a line at level
+ * debug. A failure inside OpenSSL is ours: mech_openssl_failed logs it as an error.
+ */
+#pragma once
+
+#include <limits.h>
+#include <openssl/evp.h>
+
+#include "base/rv.h"
+#include "module/mechanism.h"
+#include "module/operation.h"
+
+#define AES_BLOCK_LEN 16
+/* EVP counts in int: longer inputs go through in pieces of this many bytes, a multiple of the
+ * block. */
+#define EVP_CHUNK_LEN ((size_t) 1 << 30)
+/* The longest value a derivation makes: 255 blocks of HKDF (RFC 5869) over the longest hash. */
+#define DERIVED_LEN_MAX ((size_t) 255 * EVP_MAX_MD_SIZE)
+/* The longest byte string taken from a parameter, unless a mechanism's own limit is lower: what
+ * exceeds it is taken for a wrong length field. */
+#define PARAMETER_BYTES_MAX ((size_t) 64 << 10)
+
+extern const struct digest_ops mech_digest;
+extern const struct digest_ops mech_mac;
+extern const struct digest_ops mech_mac_general;
+extern const struct cipher_ops mech_aes_gcm;
+extern const struct cipher_ops mech_aes_cbc;
+extern const struct cipher_ops mech_aes_cbc_pad;
+extern const struct derive_ops mech_sp800_108_counter;
+extern const struct derive_ops mech_hkdf;
+extern const struct derive_ops mech_aes_ecb_encrypt_data;
+extern const struct derive_ops mech_aes_cbc_encrypt_data;
+
+bool mech_hmac_accepts_key(const struct mechanism *mechanism, CK_KEY_TYPE key_type);
+bool mech_hkdf_accepts_key(const struct mechanism *mechanism, CK_KEY_TYPE key_type);
+bool mech_sp800_108_accepts_key(const struct mechanism *mechanism, CK_KEY_TYPE key_type);
+
+#define REFUSE(rv, ...) (log_line(LOG_LEVEL_DEBUG, __VA_ARGS__), (CK_RV) (rv))
+
+/* The value of crypto_fail. The thread's OpenSSL errors are dropped, the host's too: a mark at
+ * every call, for what does not happen, would cost more than it saves. Where failures are normal (a
+ * wrong tag), CRYPTO_HIDE_ERRORS keeps the host's. */
+CK_RV mech_openssl_cause(const char *mechanism, const char *what);
+/* Never CKR_OK, which static analysis sees from here. */
+static inline CK_RV mech_openssl_failed(const char *mechanism, const char *what)
+{
+    CK_RV rv = mech_openssl_cause(mechanism, what);
+
+    return rv == CKR_OK ? CKR_FUNCTION_FAILED : rv;
+}
+
+/* CKR_MECHANISM_PARAM_INVALID unless the mechanism came without a parameter. */
+CK_RV mech_no_parameter(const CK_MECHANISM *mechanism);
+/* A pointer and a length of a parameter, as a view. CKR_MECHANISM_PARAM_INVALID for a NULL pointer
+ * with a length, or a length over max_len. */
+CK_RV mech_parameter_bytes(const void *bytes, CK_ULONG len, size_t max_len, struct view *ret_bytes);
+
+/* "AES-256-CBC" for a key of 32 bytes and the mode "CBC": a constant. CKR_KEY_SIZE_RANGE for what
+ * is no AES key. */
+CK_RV mech_aes_name(const char *mode, size_t key_len, const char **ret_name);
+CK_RV mech_aes_cipher(const char *mode, size_t key_len, const EVP_CIPHER **ret_cipher);
+
+/* The mechanism's name of the operation, for log lines. */
+static inline const char *mech_name(const struct operation *operation)
+{
+    return operation->mechanism->name;
+}
+
+/* Cryptoki allows in == out, and says nothing of other overlaps, where OpenSSL would corrupt. */
+bool mech_overlaps(struct view in, const unsigned char *out, size_t out_len);
+
+/* A keyed MAC for the KDFs, of a mechanism whose operations are mech_mac. CKR_KEY_SIZE_RANGE when
+ * the key does not fit. Restarted with EVP_MAC_init(context, NULL, 0, NULL); freed with
+ * mech_mac_context_free, which wipes it. */
+CK_RV mech_mac_context(const struct mechanism *mechanism, const struct secret *key,
+                       EVP_MAC_CTX **ret_context);
+void mech_mac_context_free(EVP_MAC_CTX **context);
+/* Bytes that it gives. */
+CK_RV mech_mac_len(const struct mechanism *mechanism, size_t *ret_len);

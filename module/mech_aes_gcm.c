@@ -1,0 +1,366 @@
+/*
+ * CKM_AES_GCM (NIST SP 800-38D).
+ *
+ * The associated data enters OpenSSL's context in C_*Init, so nothing of the caller's parameter is
+ * kept. Encryption streams. Decryption gives nothing out before the tag is verified:
+ * C_DecryptUpdate collects the ciphertext, up to GCM_COLLECTED_MAX bytes, and C_DecryptFinal
+ * decrypts it. C_Decrypt and C_DecryptFinal decrypt into the caller's buffer and wipe it when the
+ * tag is wrong; another thread that reads the buffer during the call could see the plaintext
+ * before.
+ */
+#include "module/mech.h"
+
+#include <stdint.h>
+#include <string.h>
+
+#include <openssl/crypto.h>
+
+#include "base/alloc.h"
+#include "base/crypto.h"
+
+/* OpenSSL 3.0 takes no longer IV; 12 bytes are recommended (SP 800-38D, 5.2.1.1). */
+#define GCM_IV_LEN_MAX 128
+/* Far above any use; what is longer is taken for a wrong length field. */
+#define GCM_AAD_LEN_MAX ((size_t) 16 << 20)
+#define GCM_TAG_LEN_MIN 12
+#define GCM_TAG_LEN_MAX 16
+/* 2^39 - 256 bits (SP 800-38D, 5.2.1.1). */
+#define GCM_TEXT_LEN_MAX (((uint64_t) 1 << 36) - 32)
+#define GCM_COLLECTED_MAX ((size_t) 64 << 20)
+#define GCM_COLLECTED_STEP ((size_t) 4 << 10)
+
+/* CK_GCM_PARAMS as it was before ulIvBits came in; told apart by its size. */
+struct gcm_params_legacy {
+    CK_BYTE_PTR pIv;
+    CK_ULONG ulIvLen;
+    CK_BYTE_PTR pAAD;
+    CK_ULONG ulAADLen;
+    CK_ULONG ulTagBits;
+};
+
+struct gcm_state {
+    EVP_CIPHER_CTX *context;
+    size_t iv_len; /* that the context is set to */
+    size_t tag_len;
+    uint64_t text_len;     /* so far in this message */
+    struct blob collected; /* ciphertext of C_DecryptUpdate */
+    size_t collected_room;
+};
+
+struct gcm_input {
+    struct view iv;
+    struct view aad;
+    size_t tag_len;
+};
+
+static bool encrypts(const struct operation *operation)
+{
+    return operation->kind == OPERATION_ENCRYPT;
+}
+
+static CK_RV too_long(const struct operation *operation)
+{
+    return REFUSE(encrypts(operation) ? CKR_DATA_LEN_RANGE : CKR_ENCRYPTED_DATA_LEN_RANGE,
+                  "%s: the message is too long", mech_name(operation));
+}
+
+/* ulIvBits is not looked at: clients leave it 0 or unset. */
+static CK_RV gcm_params_read(const CK_MECHANISM *mechanism, CK_GCM_PARAMS *ret_params)
+{
+    struct gcm_params_legacy legacy;
+
+    if (!mechanism->pParameter)
+        return REFUSE(CKR_MECHANISM_PARAM_INVALID, "CKM_AES_GCM: no parameter");
+    if (mechanism->ulParameterLen == sizeof(*ret_params)) {
+        memcpy(ret_params, mechanism->pParameter, sizeof(*ret_params));
+        return CKR_OK;
+    }
+    if (mechanism->ulParameterLen != sizeof(legacy)) {
+        return REFUSE(CKR_MECHANISM_PARAM_INVALID, "CKM_AES_GCM: a parameter of %lu bytes",
+                      mechanism->ulParameterLen);
+    }
+    memcpy(&legacy, mechanism->pParameter, sizeof(legacy));
+    *ret_params = (CK_GCM_PARAMS){
+        .pIv = legacy.pIv,
+        .ulIvLen = legacy.ulIvLen,
+        .pAAD = legacy.pAAD,
+        .ulAADLen = legacy.ulAADLen,
+        .ulTagBits = legacy.ulTagBits,
+    };
+    return CKR_OK;
+}
+
+static CK_RV gcm_input_read(const CK_MECHANISM *mechanism, struct gcm_input *ret_input)
+{
+    CK_GCM_PARAMS params;
+    struct gcm_input input = {0};
+
+    TRY(gcm_params_read(mechanism, &params));
+    TRY(mech_parameter_bytes(params.pIv, params.ulIvLen, GCM_IV_LEN_MAX, &input.iv));
+    TRY(mech_parameter_bytes(params.pAAD, params.ulAADLen, GCM_AAD_LEN_MAX, &input.aad));
+    if (input.iv.len == 0)
+        return REFUSE(CKR_MECHANISM_PARAM_INVALID, "CKM_AES_GCM: an empty IV");
+    input.tag_len = params.ulTagBits / 8;
+    if (params.ulTagBits % 8 != 0 || input.tag_len < GCM_TAG_LEN_MIN ||
+        input.tag_len > GCM_TAG_LEN_MAX) {
+        return REFUSE(CKR_MECHANISM_PARAM_INVALID, "CKM_AES_GCM: a tag of %lu bits",
+                      params.ulTagBits);
+    }
+    *ret_input = input;
+    return CKR_OK;
+}
+
+static void gcm_end(void *state)
+{
+    struct gcm_state *gcm = state;
+
+    blob_clear(&gcm->collected);
+    gcm->collected_room = 0;
+    gcm->text_len = 0;
+}
+
+static void gcm_free(void *state)
+{
+    struct gcm_state *gcm = state;
+
+    gcm_end(gcm);
+    EVP_CIPHER_CTX_free(gcm->context);
+    mem_free(gcm);
+}
+
+static void gcm_free_pointer(struct gcm_state **state)
+{
+    if (*state)
+        gcm_free(*state);
+}
+
+static CK_RV gcm_new(const struct operation *operation, struct gcm_state **ret_state)
+{
+    const struct secret *key = NULL;
+    const EVP_CIPHER *cipher = NULL;
+
+    TRY(object_value(operation->key, &key));
+    TRY(mech_aes_cipher(operation->mechanism->algorithm, key->len, &cipher));
+    _cleanup_(gcm_free_pointer) struct gcm_state *state = mem_calloc(1, sizeof(*state));
+    if (!state)
+        return CKR_HOST_MEMORY;
+    state->context = EVP_CIPHER_CTX_new();
+    if (!state->context)
+        return CKR_HOST_MEMORY;
+    if (!EVP_CipherInit_ex2(state->context, cipher, key->bytes, NULL, encrypts(operation), NULL))
+        return mech_openssl_failed(mech_name(operation), "setting the key");
+    state->iv_len = (size_t) EVP_CIPHER_CTX_get_iv_length(state->context);
+    *ret_state = TAKE(state);
+    return CKR_OK;
+}
+
+/* One EVP_CipherUpdate after another, each within its int; `out` is NULL for associated data. */
+static CK_RV gcm_feed(struct operation *operation, struct view in, unsigned char *out)
+{
+    struct gcm_state *state = operation->state;
+
+    for (size_t done = 0; done < in.len;) {
+        size_t part = in.len - done < EVP_CHUNK_LEN ? in.len - done : EVP_CHUNK_LEN;
+        int written = 0;
+        if (!EVP_CipherUpdate(state->context, out ? out + done : NULL, &written, in.bytes + done,
+                              (int) part)) {
+            return mech_openssl_failed(mech_name(operation), "processing data");
+        }
+        done += part;
+    }
+    return CKR_OK;
+}
+
+static CK_RV gcm_start(struct operation *operation, const CK_MECHANISM *mechanism)
+{
+    struct gcm_input input;
+
+    TRY(gcm_input_read(mechanism, &input));
+    struct gcm_state *state = operation->state;
+    if (!state) {
+        TRY(gcm_new(operation, &state));
+        operation->state = state;
+    }
+    if (state->iv_len != input.iv.len) {
+        if (!EVP_CIPHER_CTX_ctrl(state->context, EVP_CTRL_AEAD_SET_IVLEN, (int) input.iv.len, NULL))
+            return mech_openssl_failed(mech_name(operation), "setting the IV's length");
+        state->iv_len = input.iv.len;
+    }
+    if (!EVP_CipherInit_ex2(state->context, NULL, NULL, input.iv.bytes, encrypts(operation), NULL))
+        return mech_openssl_failed(mech_name(operation), "setting the IV");
+    state->tag_len = input.tag_len;
+    state->text_len = 0;
+    return gcm_feed(operation, input.aad, NULL);
+}
+
+/* Counts `len` more bytes of plaintext or ciphertext. */
+static CK_RV gcm_count(struct operation *operation, size_t len)
+{
+    struct gcm_state *state = operation->state;
+
+    if (len > GCM_TEXT_LEN_MAX - state->text_len)
+        return too_long(operation);
+    state->text_len += len;
+    return CKR_OK;
+}
+
+static CK_RV gcm_output_len(struct operation *operation, size_t in_len, bool last, size_t *ret_len)
+{
+    const struct gcm_state *state = operation->state;
+
+    if (encrypts(operation)) {
+        size_t tail = last ? state->tag_len : 0;
+        if (in_len > SIZE_MAX - tail)
+            return too_long(operation);
+        *ret_len = in_len + tail;
+        return CKR_OK;
+    }
+    if (!last) {
+        *ret_len = 0;
+        return CKR_OK;
+    }
+    if (in_len > SIZE_MAX - state->collected.len)
+        return too_long(operation);
+    size_t sealed_len = state->collected.len + in_len;
+    /* Shorter than the tag: C_Decrypt itself says so. */
+    *ret_len = sealed_len < state->tag_len ? 0 : sealed_len - state->tag_len;
+    return CKR_OK;
+}
+
+/* CTR mode writes byte for byte behind what it reads: only a shifted overlap needs the move. */
+static struct view gcm_untangle(struct view in, unsigned char *out)
+{
+    if (out == in.bytes || !mech_overlaps(in, out, in.len))
+        return in;
+    memmove(out, in.bytes, in.len);
+    return (struct view){.bytes = out, .len = in.len};
+}
+
+static CK_RV gcm_tag_write(struct operation *operation, unsigned char *tag)
+{
+    struct gcm_state *state = operation->state;
+    unsigned char none[AES_BLOCK_LEN];
+    int none_len = 0;
+
+    if (!EVP_EncryptFinal_ex(state->context, none, &none_len) ||
+        !EVP_CIPHER_CTX_ctrl(state->context, EVP_CTRL_AEAD_GET_TAG, (int) state->tag_len, tag)) {
+        return mech_openssl_failed(mech_name(operation), "making the tag");
+    }
+    return CKR_OK;
+}
+
+static CK_RV gcm_encrypt_update(struct operation *operation, struct view in, unsigned char *out,
+                                size_t *ret_len)
+{
+    TRY(gcm_count(operation, in.len));
+    TRY(gcm_feed(operation, gcm_untangle(in, out), out));
+    *ret_len = in.len;
+    return CKR_OK;
+}
+
+static CK_RV gcm_encrypt(struct operation *operation, struct view in, unsigned char *out,
+                         size_t *ret_len)
+{
+    const struct gcm_state *state = operation->state;
+    size_t text_len = 0;
+
+    TRY(gcm_encrypt_update(operation, in, out, &text_len));
+    TRY(gcm_tag_write(operation, out + text_len));
+    *ret_len = text_len + state->tag_len;
+    return CKR_OK;
+}
+
+/* `sealed` is ciphertext and tag. In place, the ciphertext is wiped too when the tag is wrong. */
+static CK_RV gcm_decrypt(struct operation *operation, struct view sealed, unsigned char *out,
+                         size_t *ret_len)
+{
+    struct gcm_state *state = operation->state;
+    unsigned char tag[GCM_TAG_LEN_MAX];
+    unsigned char none[AES_BLOCK_LEN];
+    int none_len = 0;
+    CRYPTO_HIDE_ERRORS;
+
+    if (sealed.len < state->tag_len) {
+        return REFUSE(CKR_ENCRYPTED_DATA_LEN_RANGE, "%s: shorter than the tag",
+                      mech_name(operation));
+    }
+    struct view text = {.bytes = sealed.bytes, .len = sealed.len - state->tag_len};
+    TRY(gcm_count(operation, text.len));
+    /* The move of an overlapping ciphertext may run over the tag behind it. */
+    memcpy(tag, sealed.bytes + text.len, state->tag_len);
+    if (!EVP_CIPHER_CTX_ctrl(state->context, EVP_CTRL_AEAD_SET_TAG, (int) state->tag_len, tag))
+        return mech_openssl_failed(mech_name(operation), "setting the tag");
+    CK_RV rv = gcm_feed(operation, gcm_untangle(text, out), out);
+    if (rv == CKR_OK && !EVP_DecryptFinal_ex(state->context, none, &none_len)) {
+        rv = REFUSE(CKR_ENCRYPTED_DATA_INVALID, "%s: the tag is wrong", mech_name(operation));
+    }
+    if (rv != CKR_OK) {
+        if (text.len > 0)
+            OPENSSL_cleanse(out, text.len);
+        return rv;
+    }
+    *ret_len = text.len;
+    return CKR_OK;
+}
+
+static CK_RV gcm_collect(struct operation *operation, struct view in)
+{
+    struct gcm_state *state = operation->state;
+    size_t len = state->collected.len;
+
+    if (in.len == 0)
+        return CKR_OK;
+    if (in.len > GCM_COLLECTED_MAX - len)
+        return too_long(operation);
+    if (in.len > state->collected_room - len) {
+        size_t room = 2 * state->collected_room;
+        if (room < len + in.len)
+            room = len + in.len + GCM_COLLECTED_STEP;
+        unsigned char *bytes = mem_resize(state->collected.bytes, room, 1);
+        if (!bytes)
+            return CKR_HOST_MEMORY;
+        state->collected.bytes = bytes;
+        state->collected_room = room;
+    }
+    memcpy(state->collected.bytes + len, in.bytes, in.len);
+    state->collected.len = len + in.len;
+    return CKR_OK;
+}
+
+static CK_RV gcm_one_shot(struct operation *operation, struct view in, unsigned char *out,
+                          size_t *ret_len)
+{
+    return encrypts(operation) ? gcm_encrypt(operation, in, out, ret_len)
+                               : gcm_decrypt(operation, in, out, ret_len);
+}
+
+static CK_RV gcm_update(struct operation *operation, struct view in, unsigned char *out,
+                        size_t *ret_len)
+{
+    if (encrypts(operation))
+        return gcm_encrypt_update(operation, in, out, ret_len);
+    TRY(gcm_collect(operation, in));
+    *ret_len = 0;
+    return CKR_OK;
+}
+
+static CK_RV gcm_finish(struct operation *operation, unsigned char *out, size_t *ret_len)
+{
+    const struct gcm_state *state = operation->state;
+
+    if (!encrypts(operation))
+        return gcm_decrypt(operation, blob_view(&state->collected), out, ret_len);
+    TRY(gcm_tag_write(operation, out));
+    *ret_len = state->tag_len;
+    return CKR_OK;
+}
+
+const struct cipher_ops mech_aes_gcm = {
+    .start = gcm_start,
+    .output_len = gcm_output_len,
+    .one_shot = gcm_one_shot,
+    .update = gcm_update,
+    .finish = gcm_finish,
+    .end = gcm_end,
+    .free_state = gcm_free,
+};

@@ -1,0 +1,121 @@
+/*
+ * The mechanism table: one line a mechanism, which answers C_GetMechanismList and C_GetMechanismInfo
+ * and dispatches every C_* function that takes a CK_MECHANISM. A new mechanism is one file mech_*.c
+ * with its operations and one line in mechanisms.c. A test asserts that the advertised flags equal the
+ * operations present.
+ *
+ * The caller (module/api_*.c) has checked session, key handle, key type, usage flag, CKA_ALLOWED_MECHANISMS
+ * and policy before it calls here, handles size queries and CKR_BUFFER_TOO_SMALL by output_len, and
+ * ends the operation after any error. A mechanism checks its parameters (every pointer and length of
+ * a CK_MECHANISM is hostile), copies what it needs from them, and does the work.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/bytes.h"
+#include "base/secret.h"
+#include "include/cryptoki.h"
+
+struct object;
+struct operation;
+struct slot;
+
+/* Encryption and decryption; which of the two says operation->kind. */
+struct cipher_ops {
+    /* Begins a message. operation->state is NULL, or what an earlier start with this mechanism and
+     * this key has left: then only IV and the like change. */
+    CK_RV (*start)(struct operation *operation, const CK_MECHANISM *mechanism);
+    /* Bytes that the next call would write: exact where it can be known, else the most it can be. `last` is
+     * true for C_Encrypt and C_EncryptFinal (in_len 0 in the latter), false for C_EncryptUpdate. */
+    CK_RV (*output_len)(struct operation *operation, size_t in_len, bool last, size_t *ret_len);
+    /* `out` has room for output_len bytes. In-place is allowed: out may equal in. */
+    CK_RV (*one_shot)(struct operation *operation, struct view in, unsigned char *out,
+                      size_t *ret_len);
+    CK_RV (*update)(struct operation *operation, struct view in, unsigned char *out,
+                    size_t *ret_len);
+    CK_RV (*finish)(struct operation *operation, unsigned char *out, size_t *ret_len);
+    /* Forgets the message (buffers, IV), keeps the keyed context. Called at each operation's end. */
+    void (*end)(void *state);
+    /* Wipes and frees it all. */
+    void (*free_state)(void *state);
+};
+
+/* Digests and MACs: bytes in, one short result at the end. */
+struct digest_ops {
+    CK_RV (*start)(struct operation *operation, const CK_MECHANISM *mechanism);
+    CK_RV (*update)(struct operation *operation, struct view in);
+    /* `out` has room for result_len bytes. */
+    CK_RV (*finish)(struct operation *operation, unsigned char *out);
+    /* update and finish in one; NULL: the generic layer calls the two. */
+    CK_RV (*one_shot)(struct operation *operation, struct view in, unsigned char *out);
+    size_t (*result_len)(const struct operation *operation);
+    void (*end)(void *state); /* NULL: nothing to forget */
+    void (*free_state)(void *state);
+};
+
+/* C_GenerateKey. */
+struct generate_ops {
+    CK_KEY_TYPE key_type; /* implied; CK_UNAVAILABLE_INFORMATION: the template says */
+    /* Bytes for a key when the template gives no CKA_VALUE_LEN; 0: the length must be given. */
+    size_t default_len;
+};
+
+/* One derivation. */
+struct derive_call {
+    struct slot *slot; /* for further key handles in the parameters (session_key_value) */
+    const CK_MECHANISM *mechanism;
+    const struct object *base;
+    const struct secret *base_value;
+    CK_KEY_TYPE key_type;             /* of the derived key, as the template says */
+    size_t len;                       /* bytes wanted: CKA_VALUE_LEN or the key type's; 0: not said */
+};
+
+/* C_DeriveKey. */
+struct derive_ops {
+    /* The key type when the template has none (CKK_GENERIC_SECRET where the mechanism says so), or
+     * CK_UNAVAILABLE_INFORMATION. */
+    CK_KEY_TYPE default_type;
+    /* The bytes that enter the PRF, for the purpose rule of index keys (policy.h); NULL where the
+     * mechanism cannot produce a subkey. Freed by the caller with blob_clear. */
+    CK_RV (*prf_input)(const struct derive_call *call, struct blob *ret_input);
+    /* The derived bytes: call->len of them, or as many as the mechanism gives when it is 0. */
+    CK_RV (*derive)(const struct derive_call *call, struct secret *ret_value);
+};
+
+struct mechanism {
+    CK_MECHANISM_TYPE type;
+    const char *name;               /* "CKM_AES_GCM" */
+    CK_ULONG min_key, max_key;      /* as C_GetMechanismInfo says them, in the standard's units */
+    CK_KEY_TYPE key_type;           /* of the keys it works with; CK_UNAVAILABLE_INFORMATION: see accepts_key */
+    /* For several key types (HMAC: generic secret and the digest's own). NULL: key_type alone. */
+    bool (*accepts_key)(const struct mechanism *mechanism, CK_KEY_TYPE key_type);
+    unsigned int family;            /* FAMILY_*: a key belongs to one (policy.h); 0: none */
+    const char *algorithm;          /* OpenSSL's name: "SHA2-256", "GCM", … */
+    const struct cipher_ops *cipher;     /* encrypt and decrypt */
+    const struct digest_ops *digest;
+    const struct digest_ops *mac;        /* sign and verify */
+    const struct generate_ops *generate;
+    const struct derive_ops *derive;
+};
+
+/* NULL when the module does not have it. O(log n) or better. */
+const struct mechanism *mechanism_find(CK_MECHANISM_TYPE type);
+/* The whole table, for C_GetMechanismList. */
+const struct mechanism *mechanisms_all(size_t *ret_count);
+/* CKF_ENCRYPT | … from the operations present. */
+CK_FLAGS mechanism_flags(const struct mechanism *mechanism);
+
+/* Mechanism families (cryptoki-facts, API attacks: one key in two mode families). */
+enum mechanism_family {
+    FAMILY_NONE = 0,
+    FAMILY_AES_GCM,
+    FAMILY_AES_CBC,
+    FAMILY_AES_ECB,
+    FAMILY_AES_CTR,
+    FAMILY_AES_CMAC,
+    FAMILY_AES_WRAP,
+    FAMILY_DERIVE,
+    FAMILY_HMAC,
+};

@@ -1,0 +1,170 @@
+#include "module/mechanism.h"
+
+#include <stdlib.h>
+
+#include "module/mech.h"
+
+/* Key sizes of a line are bytes, or bits where the standard counts bits: CKM_GENERIC_SECRET_KEY_GEN
+ * and SP 800-108. */
+#define AES_KEY_MIN 16
+#define AES_KEY_MAX 32
+#define SECRET_LEN_MIN 1
+#define SECRET_LEN_MAX DERIVED_LEN_MAX
+/* Generated keys have at least 112 bits (NIST SP 800-131A). */
+#define GENERATED_MIN 14
+#define GENERATED_MAX 512
+
+#define ANY_KEY CK_UNAVAILABLE_INFORMATION
+
+#define DIGEST(mechanism, openssl_name)                                                            \
+    {                                                                                              \
+        .type = mechanism, .name = #mechanism, .key_type = ANY_KEY, .algorithm = openssl_name,     \
+        .digest = &mech_digest,                                                                    \
+    }
+
+/* The name is an argument where one macro goes through another, which would expand it first. */
+#define HMAC_WITH(mechanism, text, key, openssl_name, ops)                                         \
+    {                                                                                              \
+        .type = mechanism, .name = text, .min_key = SECRET_LEN_MIN, .max_key = SECRET_LEN_MAX,     \
+        .key_type = key, .accepts_key = mech_hmac_accepts_key, .family = FAMILY_HMAC,              \
+        .algorithm = openssl_name, .mac = ops,                                                     \
+    }
+#define HMAC(mechanism, key, openssl_name)                                                         \
+    HMAC_WITH(mechanism, #mechanism, key, openssl_name, &mech_mac)
+#define HMAC_GENERAL(mechanism, key, openssl_name)                                                 \
+    HMAC_WITH(mechanism, #mechanism, key, openssl_name, &mech_mac_general)
+
+#define KEY_GEN_WITH(mechanism, text, key, min, max)                                               \
+    {                                                                                              \
+        .type = mechanism, .name = text, .min_key = min, .max_key = max, .key_type = key,          \
+        .generate = &(const struct generate_ops){.key_type = key},                                 \
+    }
+#define KEY_GEN(mechanism, key, min, max) KEY_GEN_WITH(mechanism, #mechanism, key, min, max)
+#define HMAC_KEY_GEN(mechanism, key)                                                               \
+    KEY_GEN_WITH(mechanism, #mechanism, key, GENERATED_MIN, GENERATED_MAX)
+
+#define AES(mechanism, mode_family, ops_field, ops, openssl_name)                                  \
+    {                                                                                              \
+        .type = mechanism, .name = #mechanism, .min_key = AES_KEY_MIN, .max_key = AES_KEY_MAX,     \
+        .key_type = CKK_AES, .family = mode_family, .algorithm = openssl_name, .ops_field = ops,   \
+    }
+
+/* In the order of the types: mechanism_find searches by halves. */
+static const struct mechanism table[] = {
+    DIGEST(CKM_SHA512_224, "SHA2-512/224"),
+    HMAC(CKM_SHA512_224_HMAC, CKK_SHA512_224_HMAC, "SHA2-512/224"),
+    HMAC_GENERAL(CKM_SHA512_224_HMAC_GENERAL, CKK_SHA512_224_HMAC, "SHA2-512/224"),
+    DIGEST(CKM_SHA512_256, "SHA2-512/256"),
+    HMAC(CKM_SHA512_256_HMAC, CKK_SHA512_256_HMAC, "SHA2-512/256"),
+    HMAC_GENERAL(CKM_SHA512_256_HMAC_GENERAL, CKK_SHA512_256_HMAC, "SHA2-512/256"),
+
+    DIGEST(CKM_SHA_1, "SHA1"),
+    HMAC(CKM_SHA_1_HMAC, CKK_SHA_1_HMAC, "SHA1"),
+    HMAC_GENERAL(CKM_SHA_1_HMAC_GENERAL, CKK_SHA_1_HMAC, "SHA1"),
+
+    DIGEST(CKM_SHA256, "SHA2-256"),
+    HMAC(CKM_SHA256_HMAC, CKK_SHA256_HMAC, "SHA2-256"),
+    HMAC_GENERAL(CKM_SHA256_HMAC_GENERAL, CKK_SHA256_HMAC, "SHA2-256"),
+    DIGEST(CKM_SHA224, "SHA2-224"),
+    HMAC(CKM_SHA224_HMAC, CKK_SHA224_HMAC, "SHA2-224"),
+    HMAC_GENERAL(CKM_SHA224_HMAC_GENERAL, CKK_SHA224_HMAC, "SHA2-224"),
+    DIGEST(CKM_SHA384, "SHA2-384"),
+    HMAC(CKM_SHA384_HMAC, CKK_SHA384_HMAC, "SHA2-384"),
+    HMAC_GENERAL(CKM_SHA384_HMAC_GENERAL, CKK_SHA384_HMAC, "SHA2-384"),
+    DIGEST(CKM_SHA512, "SHA2-512"),
+    HMAC(CKM_SHA512_HMAC, CKK_SHA512_HMAC, "SHA2-512"),
+    HMAC_GENERAL(CKM_SHA512_HMAC_GENERAL, CKK_SHA512_HMAC, "SHA2-512"),
+
+    DIGEST(CKM_SHA3_256, "SHA3-256"),
+    HMAC(CKM_SHA3_256_HMAC, CKK_SHA3_256_HMAC, "SHA3-256"),
+    HMAC_GENERAL(CKM_SHA3_256_HMAC_GENERAL, CKK_SHA3_256_HMAC, "SHA3-256"),
+    HMAC_KEY_GEN(CKM_SHA3_256_KEY_GEN, CKK_SHA3_256_HMAC),
+    DIGEST(CKM_SHA3_224, "SHA3-224"),
+    HMAC(CKM_SHA3_224_HMAC, CKK_SHA3_224_HMAC, "SHA3-224"),
+    HMAC_GENERAL(CKM_SHA3_224_HMAC_GENERAL, CKK_SHA3_224_HMAC, "SHA3-224"),
+    HMAC_KEY_GEN(CKM_SHA3_224_KEY_GEN, CKK_SHA3_224_HMAC),
+    DIGEST(CKM_SHA3_384, "SHA3-384"),
+    HMAC(CKM_SHA3_384_HMAC, CKK_SHA3_384_HMAC, "SHA3-384"),
+    HMAC_GENERAL(CKM_SHA3_384_HMAC_GENERAL, CKK_SHA3_384_HMAC, "SHA3-384"),
+    HMAC_KEY_GEN(CKM_SHA3_384_KEY_GEN, CKK_SHA3_384_HMAC),
+    DIGEST(CKM_SHA3_512, "SHA3-512"),
+    HMAC(CKM_SHA3_512_HMAC, CKK_SHA3_512_HMAC, "SHA3-512"),
+    HMAC_GENERAL(CKM_SHA3_512_HMAC_GENERAL, CKK_SHA3_512_HMAC, "SHA3-512"),
+    HMAC_KEY_GEN(CKM_SHA3_512_KEY_GEN, CKK_SHA3_512_HMAC),
+
+    KEY_GEN(CKM_GENERIC_SECRET_KEY_GEN, CKK_GENERIC_SECRET, 8UL * GENERATED_MIN,
+            8UL * GENERATED_MAX),
+    {
+        .type = CKM_SP800_108_COUNTER_KDF,
+        .name = "CKM_SP800_108_COUNTER_KDF",
+        .min_key = 8UL * SECRET_LEN_MIN,
+        .max_key = 8UL * SECRET_LEN_MAX,
+        .key_type = ANY_KEY,
+        .accepts_key = mech_sp800_108_accepts_key,
+        .family = FAMILY_DERIVE,
+        .derive = &mech_sp800_108_counter,
+    },
+
+    KEY_GEN(CKM_AES_KEY_GEN, CKK_AES, AES_KEY_MIN, AES_KEY_MAX),
+    AES(CKM_AES_CBC, FAMILY_AES_CBC, cipher, &mech_aes_cbc, "CBC"),
+    AES(CKM_AES_CBC_PAD, FAMILY_AES_CBC, cipher, &mech_aes_cbc_pad, "CBC"),
+    AES(CKM_AES_GCM, FAMILY_AES_GCM, cipher, &mech_aes_gcm, "GCM"),
+    AES(CKM_AES_CMAC, FAMILY_AES_CMAC, mac, &mech_mac, "CBC"),
+    AES(CKM_AES_CMAC_GENERAL, FAMILY_AES_CMAC, mac, &mech_mac_general, "CBC"),
+    AES(CKM_AES_ECB_ENCRYPT_DATA, FAMILY_DERIVE, derive, &mech_aes_ecb_encrypt_data, "ECB"),
+    AES(CKM_AES_CBC_ENCRYPT_DATA, FAMILY_DERIVE, derive, &mech_aes_cbc_encrypt_data, "CBC"),
+
+    HMAC_KEY_GEN(CKM_SHA_1_KEY_GEN, CKK_SHA_1_HMAC),
+    HMAC_KEY_GEN(CKM_SHA224_KEY_GEN, CKK_SHA224_HMAC),
+    HMAC_KEY_GEN(CKM_SHA256_KEY_GEN, CKK_SHA256_HMAC),
+    HMAC_KEY_GEN(CKM_SHA384_KEY_GEN, CKK_SHA384_HMAC),
+    HMAC_KEY_GEN(CKM_SHA512_KEY_GEN, CKK_SHA512_HMAC),
+    HMAC_KEY_GEN(CKM_SHA512_224_KEY_GEN, CKK_SHA512_224_HMAC),
+    HMAC_KEY_GEN(CKM_SHA512_256_KEY_GEN, CKK_SHA512_256_HMAC),
+    {
+        .type = CKM_HKDF_DERIVE,
+        .name = "CKM_HKDF_DERIVE",
+        .min_key = SECRET_LEN_MIN,
+        .max_key = SECRET_LEN_MAX,
+        .key_type = CKK_HKDF,
+        .accepts_key = mech_hkdf_accepts_key,
+        .family = FAMILY_DERIVE,
+        .derive = &mech_hkdf,
+    },
+};
+
+static int compare_type(const void *wanted, const void *line)
+{
+    const CK_MECHANISM_TYPE *type = wanted;
+    const struct mechanism *mechanism = line;
+
+    return (*type > mechanism->type) - (*type < mechanism->type);
+}
+
+const struct mechanism *mechanism_find(CK_MECHANISM_TYPE type)
+{
+    return bsearch(&type, table, sizeof(table) / sizeof(table[0]), sizeof(table[0]), compare_type);
+}
+
+const struct mechanism *mechanisms_all(size_t *ret_count)
+{
+    *ret_count = sizeof(table) / sizeof(table[0]);
+    return table;
+}
+
+CK_FLAGS mechanism_flags(const struct mechanism *mechanism)
+{
+    CK_FLAGS flags = 0;
+
+    if (mechanism->cipher)
+        flags |= CKF_ENCRYPT | CKF_DECRYPT;
+    if (mechanism->digest)
+        flags |= CKF_DIGEST;
+    if (mechanism->mac)
+        flags |= CKF_SIGN | CKF_VERIFY;
+    if (mechanism->generate)
+        flags |= CKF_GENERATE;
+    if (mechanism->derive)
+        flags |= CKF_DERIVE;
+    return flags;
+}

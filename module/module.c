@@ -1,0 +1,247 @@
+#include "module/module.h"
+
+#include <pthread.h>
+#include <sched.h>
+
+#include "base/alloc.h"
+#include "base/crypto.h"
+#include "base/fork.h"
+#include "base/secret.h"
+#include "module/config.h"
+#include "module/session.h"
+#include "module/slot.h"
+
+/* What the word on the wipe-on-fork page says. In the child of a fork it is WORD_UNKNOWN again. */
+enum { WORD_UNKNOWN = 0, WORD_CLAIMING, WORD_DOWN, WORD_UP };
+
+static _Atomic unsigned int *_Atomic state_word;
+
+/* Serialises C_Initialize and C_Finalize. */
+static pthread_mutex_t lifecycle = PTHREAD_MUTEX_INITIALIZER;
+
+/* Guards `inside`: calls that C_Finalize has to wait for. */
+static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t gate_changed = PTHREAD_COND_INITIALIZER;
+static unsigned long inside;
+
+static struct {
+    struct conf *conf;
+    struct slot *slots;
+    size_t slot_count;
+} module;
+
+/* What a fork left of the parent: locks that nobody will release, slabs that are not mapped, contexts on
+ * the heap. Nothing but this thread runs on it. */
+static void abandon_parent(void)
+{
+    pthread_mutex_init(&lifecycle, NULL);
+    pthread_mutex_init(&gate, NULL);
+    pthread_cond_init(&gate_changed, NULL);
+    inside = 0;
+    secrets_abandon();
+    sessions_abandon();
+    for (size_t i = 0; i < module.slot_count; i++)
+        custody_abandon(module.slots[i].custody);
+    crypto_abandon();
+    /* The parent's objects stay as unreachable memory: freeing them would take locks of the parent. */
+    module.conf = NULL;
+    module.slots = NULL;
+    module.slot_count = 0;
+}
+
+/* The first call of a process, forked or not, finds WORD_UNKNOWN. */
+static unsigned int claim(_Atomic unsigned int *word)
+{
+    unsigned int seen = WORD_UNKNOWN;
+
+    if (atomic_compare_exchange_strong(word, &seen, WORD_CLAIMING)) {
+        abandon_parent();
+        atomic_store(word, WORD_DOWN);
+        return WORD_DOWN;
+    }
+    while ((seen = atomic_load(word)) == WORD_CLAIMING)
+        sched_yield();
+    return seen;
+}
+
+CK_RV module_check(void)
+{
+    _Atomic unsigned int *word = atomic_load_explicit(&state_word, memory_order_acquire);
+
+    if (word == NULL)
+        return CKR_CRYPTOKI_NOT_INITIALIZED;
+    unsigned int state = atomic_load_explicit(word, memory_order_acquire);
+    if (state == WORD_UP)
+        return CKR_OK;
+    if (state == WORD_UNKNOWN)
+        claim(word);
+    return CKR_CRYPTOKI_NOT_INITIALIZED;
+}
+
+CK_RV module_enter(void)
+{
+    TRY(module_check());
+    pthread_mutex_lock(&gate);
+    CK_RV rv = module_check(); /* C_Finalize closes the gate under this lock */
+    if (rv == CKR_OK)
+        inside++;
+    pthread_mutex_unlock(&gate);
+    return rv;
+}
+
+void module_leave(void)
+{
+    pthread_mutex_lock(&gate);
+    inside--;
+    pthread_cond_broadcast(&gate_changed);
+    pthread_mutex_unlock(&gate);
+}
+
+CK_RV module_wait_for_finalize(void)
+{
+    TRY(module_check());
+    pthread_mutex_lock(&gate);
+    while (module_check() == CKR_OK)
+        pthread_cond_wait(&gate_changed, &gate);
+    pthread_mutex_unlock(&gate);
+    return CKR_CRYPTOKI_NOT_INITIALIZED;
+}
+
+/* PKCS #11 5.4.1. We lock with the system's primitives only. */
+static CK_RV check_locking(const CK_C_INITIALIZE_ARGS *args)
+{
+    int given = (args->CreateMutex != NULL) + (args->DestroyMutex != NULL) +
+                (args->LockMutex != NULL) + (args->UnlockMutex != NULL);
+
+    if (given != 0 && given != 4)
+        return CKR_ARGUMENTS_BAD;
+    if (given == 4 && (args->flags & CKF_OS_LOCKING_OK) == 0)
+        return CKR_CANT_LOCK;
+    return CKR_OK;
+}
+
+static void close_slots(void)
+{
+    for (size_t i = 0; i < module.slot_count; i++)
+        slot_close(&module.slots[i]);
+    mem_free(module.slots);
+    module.slots = NULL;
+    module.slot_count = 0;
+    conf_free(&module.conf);
+}
+
+static CK_RV open_slots(void)
+{
+    size_t section_count;
+    const struct conf_section *sections = conf_tokens(module.conf, &section_count);
+
+    module.slots = mem_calloc(section_count + 1, sizeof(*module.slots));
+    if (module.slots == NULL)
+        return CKR_HOST_MEMORY;
+    for (size_t i = 0; i < section_count; i++) {
+        if (!sections[i].has_slot)
+            continue;
+        TRY(slot_open(&module.slots[module.slot_count++], &sections[i]));
+    }
+    return CKR_OK;
+}
+
+static CK_RV load(const char *reserved)
+{
+    char *path __attribute__((cleanup(mem_free_pointer))) = NULL;
+
+    TRY(conf_locate(reserved, &path));
+    TRY(conf_load(path, config_schema(), &module.conf));
+    const struct conf_section *section = conf_module(module.conf);
+    const char *target = conf_string(section, "log", "stderr:warning");
+    if (!log_open(target))
+        return FAIL(CKR_FUNCTION_FAILED,
+                    "%s:%zu: log = %s: the file cannot be opened for appending; check its folder, "
+                    "owner and mode",
+                    path == NULL ? "configuration" : path, conf_section_line(section), target);
+    secrets_init(conf_bool(section, "require_locked_memory", false));
+    TRY(crypto_init());
+    return open_slots();
+}
+
+static CK_RV initialize_locked(_Atomic unsigned int *word, const char *reserved)
+{
+    if (atomic_load(word) == WORD_UP)
+        return CKR_CRYPTOKI_ALREADY_INITIALIZED;
+    CK_RV rv = load(reserved);
+    if (rv != CKR_OK) {
+        close_slots();
+        crypto_finish();
+        log_close();
+        return rv;
+    }
+    atomic_store(word, WORD_UP);
+    return CKR_OK;
+}
+
+CK_RV module_initialize(const CK_C_INITIALIZE_ARGS *args)
+{
+    _Atomic unsigned int *word;
+    const char *reserved = NULL;
+
+    if (args != NULL) {
+        TRY(check_locking(args));
+        reserved = args->pReserved;
+    }
+    TRY(fork_word(&word));
+    atomic_store_explicit(&state_word, word, memory_order_release);
+    if (atomic_load(word) <= WORD_CLAIMING)
+        claim(word);
+    pthread_mutex_lock(&lifecycle);
+    CK_RV rv = initialize_locked(word, reserved);
+    pthread_mutex_unlock(&lifecycle);
+    return rv;
+}
+
+/* No call enters any more; those that are inside are told to hurry and awaited. */
+static void shut_gate(_Atomic unsigned int *word)
+{
+    pthread_mutex_lock(&gate);
+    atomic_store(word, WORD_DOWN);
+    for (size_t i = 0; i < module.slot_count; i++)
+        if (module.slots[i].custody != NULL)
+            custody_cancel(module.slots[i].custody);
+    pthread_cond_broadcast(&gate_changed);
+    while (inside > 0)
+        pthread_cond_wait(&gate_changed, &gate);
+    pthread_mutex_unlock(&gate);
+}
+
+CK_RV module_finalize(void)
+{
+    TRY(module_check());
+    pthread_mutex_lock(&lifecycle);
+    CK_RV rv = module_check();
+    if (rv == CKR_OK) {
+        shut_gate(state_word);
+        for (size_t i = 0; i < module.slot_count; i++)
+            session_close_all(&module.slots[i]);
+        close_slots();
+        crypto_finish();
+        log_close();
+    }
+    pthread_mutex_unlock(&lifecycle);
+    return rv;
+}
+
+struct slot *module_slots(size_t *ret_count)
+{
+    *ret_count = module.slot_count;
+    return module.slots;
+}
+
+CK_RV module_slot(CK_SLOT_ID id, struct slot **ret_slot)
+{
+    for (size_t i = 0; i < module.slot_count; i++) {
+        if (module.slots[i].id == id) {
+            *ret_slot = &module.slots[i];
+            return CKR_OK;
+        }
+    }
+    return CKR_SLOT_ID_INVALID;
+}

@@ -1,0 +1,44 @@
+#include "module/new_object.h"
+
+#include <string.h>
+
+#include "base/rv.h"
+#include "module/object_attributes.h"
+#include "module/policy.h"
+#include "module/slot_objects.h"
+
+CK_RV new_object_check_session(const struct session_view *view, const struct attributes *attributes)
+{
+    bool token = attributes_has(attributes, FLAG_TOKEN);
+
+    if (token && (view->flags & CKF_RW_SESSION) == 0)
+        return CKR_SESSION_READ_ONLY;
+    if ((token || attributes_has(attributes, FLAG_PRIVATE)) && view->role != ROLE_USER)
+        return CKR_USER_NOT_LOGGED_IN;
+    return CKR_OK;
+}
+
+/* A zero-length CKA_CHECK_VALUE asks for none. */
+static CK_RV compare_check_value(const struct template_result *result)
+{
+    unsigned char expected[3];
+
+    if (result->check_value.len == 0)
+        return CKR_OK;
+    if (!check_value_compute(result->attributes.key_type, &result->value, expected))
+        return CKR_FUNCTION_FAILED;
+    return view_equal(result->check_value, (struct view){expected, sizeof(expected)})
+               ? CKR_OK
+               : CKR_ATTRIBUTE_VALUE_INVALID;
+}
+
+CK_RV new_object(const struct session_view *view, enum attribute_origin origin,
+                 const struct object *base, struct template_result *result,
+                 CK_OBJECT_HANDLE *ret_handle)
+{
+    TRY(policy_new_object(view->slot, origin, base, result));
+    TRY(new_object_check_session(view, &result->attributes));
+    TRY(compare_check_value(result));
+    return slot_objects_create(view->slot, view->handle, &result->attributes, &result->value,
+                               ret_handle);
+}

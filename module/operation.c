@@ -1,0 +1,52 @@
+#include "module/operation.h"
+
+#include "module/object.h"
+
+typedef void state_fn(void *state);
+
+/* The two functions for the state of an operation's kind. */
+static void state_functions(const struct operation *operation, state_fn **ret_end,
+                            state_fn **ret_free)
+{
+    const struct mechanism *mechanism = operation->mechanism;
+
+    if (operation->kind == OPERATION_ENCRYPT || operation->kind == OPERATION_DECRYPT) {
+        *ret_end = mechanism->cipher->end;
+        *ret_free = mechanism->cipher->free_state;
+        return;
+    }
+    const struct digest_ops *ops =
+        operation->kind == OPERATION_DIGEST ? mechanism->digest : mechanism->mac;
+    *ret_end = ops->end;
+    *ret_free = ops->free_state;
+}
+
+void operation_end(struct operation *operation)
+{
+    state_fn *end = NULL;
+    state_fn *free_state = NULL;
+
+    operation->phase = PHASE_IDLE;
+    if (!operation->state)
+        return;
+    state_functions(operation, &end, &free_state);
+    if (end)
+        end(operation->state);
+}
+
+void operation_forget(struct operation *operation)
+{
+    state_fn *end = NULL;
+    state_fn *free_state = NULL;
+
+    operation->phase = PHASE_IDLE;
+    if (operation->state) {
+        state_functions(operation, &end, &free_state);
+        free_state(operation->state);
+        operation->state = NULL;
+    }
+    operation->mechanism = NULL;
+    if (operation->key)
+        object_release(&operation->key);
+    operation->key = NULL;
+}

@@ -1,0 +1,93 @@
+#include "module/operation_begin.h"
+
+#include "base/rv.h"
+#include "module/key_use.h"
+
+static const enum attribute_flag usages[OPERATION_KINDS] = {
+    [OPERATION_ENCRYPT] = FLAG_ENCRYPT,
+    [OPERATION_DECRYPT] = FLAG_DECRYPT,
+    [OPERATION_SIGN] = FLAG_SIGN,
+    [OPERATION_VERIFY] = FLAG_VERIFY,
+};
+
+/* The session's reference makes it safe to look: a kept key cannot have been freed and replaced. Logout
+ * and destruction have wiped it from here, a change has retired it. */
+static bool is_kept(const struct operation *operation, CK_MECHANISM_TYPE type,
+                    CK_OBJECT_HANDLE key)
+{
+    return operation->key != NULL && operation->key->handle == key &&
+           operation->mechanism->type == type &&
+           !atomic_load_explicit(&operation->key->retired, memory_order_acquire);
+}
+
+static bool serves(const struct mechanism *mechanism, enum operation_kind kind)
+{
+    return kind == OPERATION_SIGN || kind == OPERATION_VERIFY ? mechanism->mac != NULL
+                                                              : mechanism->cipher != NULL;
+}
+
+static CK_RV take_key(struct session *session, struct operation *operation,
+                      CK_MECHANISM_TYPE type, CK_OBJECT_HANDLE handle)
+{
+    const struct mechanism *mechanism = mechanism_find(type);
+    struct object *key;
+
+    if (mechanism == NULL || !serves(mechanism, operation->kind))
+        return CKR_MECHANISM_INVALID;
+    TRY(key_use_get(session->slot, handle, usages[operation->kind], mechanism, &key));
+    operation_forget(operation);
+    operation->mechanism = mechanism;
+    operation->key = key;
+    return CKR_OK;
+}
+
+static CK_RV start(struct operation *operation, const CK_MECHANISM *mechanism)
+{
+    if (operation->kind == OPERATION_SIGN || operation->kind == OPERATION_VERIFY)
+        return operation->mechanism->mac->start(operation, mechanism);
+    return operation->mechanism->cipher->start(operation, mechanism);
+}
+
+CK_RV operation_begin(struct session *session, enum operation_kind kind,
+                      const CK_MECHANISM *mechanism, CK_OBJECT_HANDLE key)
+{
+    struct operation *operation = &session->operations[kind];
+
+    if (mechanism == NULL) {
+        operation_end(operation);
+        return CKR_OK;
+    }
+    if (operation->phase != PHASE_IDLE)
+        return CKR_OPERATION_ACTIVE;
+    if (!is_kept(operation, mechanism->mechanism, key))
+        TRY(take_key(session, operation, mechanism->mechanism, key));
+    CK_RV rv = start(operation, mechanism);
+    if (rv != CKR_OK) {
+        operation_forget(operation);
+        return rv;
+    }
+    operation->phase = PHASE_STARTED;
+    return CKR_OK;
+}
+
+CK_RV operation_active(struct session *session, enum operation_kind kind, bool single,
+                       struct operation **ret_operation)
+{
+    struct operation *operation = &session->operations[kind];
+
+    if (operation->phase == PHASE_IDLE)
+        return CKR_OPERATION_NOT_INITIALIZED;
+    if (single && operation->phase == PHASE_PARTS) {
+        operation_end(operation);
+        return CKR_OPERATION_NOT_INITIALIZED;
+    }
+    *ret_operation = operation;
+    return CKR_OK;
+}
+
+CK_RV operation_result(struct operation *operation, CK_RV rv, bool finished)
+{
+    if (finished || (rv != CKR_OK && rv != CKR_BUFFER_TOO_SMALL))
+        operation_end(operation);
+    return rv;
+}

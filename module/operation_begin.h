@@ -1,0 +1,21 @@
+/*
+ * How an operation begins and how its callers find it: what C_EncryptInit, C_DecryptInit, C_SignInit and
+ * C_VerifyInit have in common.
+ */
+#pragma once
+
+#include "module/session.h"
+
+/* Sets mechanism and key of the operation: kept ones when they are the same, else looked up and checked
+ * (key_use.h). `start` then begins the message. CKR_OPERATION_ACTIVE; a NULL mechanism cancels
+ * (PKCS #11 5.8.1) and gives CKR_OK with the operation idle. */
+CK_RV operation_begin(struct session *session, enum operation_kind kind,
+                      const CK_MECHANISM *mechanism, CK_OBJECT_HANDLE key);
+
+/* The active operation of this kind: CKR_OPERATION_NOT_INITIALIZED when there is none, and when
+ * `single` and parts have been given already (which ends it). */
+CK_RV operation_active(struct session *session, enum operation_kind kind, bool single,
+                       struct operation **ret_operation);
+
+/* Any result but success of a part, a size query or CKR_BUFFER_TOO_SMALL ends the operation. */
+CK_RV operation_result(struct operation *operation, CK_RV rv, bool finished);

@@ -1,0 +1,262 @@
+#include "module/policy.h"
+
+#include <string.h>
+
+#include "base/rv.h"
+#include "module/strengthen.h"
+#include "module/subkeys.h"
+
+#define BITS_2(a, b)       (FLAG_BIT(a) | FLAG_BIT(b))
+#define BITS_4(a, b, c, d) (BITS_2(a, b) | BITS_2(c, d))
+
+#define DERIVE_EXCLUDES                                                                            \
+    (BITS_4(FLAG_SIGN, FLAG_VERIFY, FLAG_ENCRYPT, FLAG_DECRYPT) | BITS_2(FLAG_WRAP, FLAG_UNWRAP))
+#define USAGE_FLAGS (DERIVE_EXCLUDES | FLAG_BIT(FLAG_DERIVE))
+
+/* What a rule looks at. */
+struct proposal {
+    const struct attributes *attributes;
+    enum attribute_origin origin;
+    uint64_t named;                /* booleans that the template holds */
+    const struct attributes *base; /* derived from, copied from or changed from; NULL: none */
+    bool is_change;                /* base is the former self */
+};
+
+struct rule {
+    const char *name;
+    const char *reason;
+    bool (*broken)(const struct proposal *proposal);
+};
+
+static bool mixes(const struct proposal *proposal, enum attribute_flag flag, uint64_t excluded)
+{
+    return attributes_has(proposal->attributes, flag) &&
+           (proposal->attributes->flags & excluded) != 0;
+}
+
+static bool derive_is_mixed(const struct proposal *proposal)
+{
+    return mixes(proposal, FLAG_DERIVE, DERIVE_EXCLUDES);
+}
+
+static bool wrap_decrypts(const struct proposal *proposal)
+{
+    return mixes(proposal, FLAG_WRAP, FLAG_BIT(FLAG_DECRYPT));
+}
+
+static bool unwrap_encrypts(const struct proposal *proposal)
+{
+    return mixes(proposal, FLAG_UNWRAP, FLAG_BIT(FLAG_ENCRYPT));
+}
+
+static bool known_key_wraps(const struct proposal *proposal)
+{
+    return !proposal->is_change &&
+           (proposal->origin == ORIGIN_CREATE || proposal->origin == ORIGIN_UNWRAP) &&
+           (proposal->attributes->flags & BITS_2(FLAG_WRAP, FLAG_TRUSTED)) != 0;
+}
+
+static bool token_key_is_readable(const struct proposal *proposal)
+{
+    return attributes_has(proposal->attributes, FLAG_TOKEN) &&
+           (!attributes_has(proposal->attributes, FLAG_SENSITIVE) ||
+            !attributes_has(proposal->attributes, FLAG_PRIVATE) ||
+            attributes_has(proposal->attributes, FLAG_EXTRACTABLE));
+}
+
+static bool loosens_base(const struct proposal *proposal)
+{
+    const struct attributes *base = proposal->base;
+
+    return base != NULL &&
+           ((attributes_has(base, FLAG_SENSITIVE) &&
+             !attributes_has(proposal->attributes, FLAG_SENSITIVE)) ||
+            (!attributes_has(base, FLAG_EXTRACTABLE) &&
+             attributes_has(proposal->attributes, FLAG_EXTRACTABLE)));
+}
+
+static bool gains_role(const struct proposal *proposal)
+{
+    return proposal->is_change &&
+           (proposal->attributes->flags & ~proposal->base->flags & USAGE_FLAGS) != 0;
+}
+
+static bool mixes_families(const struct proposal *proposal)
+{
+    unsigned int family = FAMILY_NONE;
+    struct view allowed;
+
+    if (!attributes_bytes(proposal->attributes, CKA_ALLOWED_MECHANISMS, &allowed))
+        return false;
+    for (size_t at = 0; at + sizeof(CK_MECHANISM_TYPE) <= allowed.len;
+         at += sizeof(CK_MECHANISM_TYPE)) {
+        CK_MECHANISM_TYPE type;
+        memcpy(&type, allowed.bytes + at, sizeof(type));
+        const struct mechanism *mechanism = mechanism_find(type);
+        if (mechanism == NULL || mechanism->family == FAMILY_NONE)
+            continue;
+        if (family != FAMILY_NONE && family != mechanism->family)
+            return true;
+        family = mechanism->family;
+    }
+    return false;
+}
+
+static bool label_is_reserved(const struct proposal *proposal)
+{
+    struct view label;
+    struct view parent;
+
+    return attributes_has(proposal->attributes, FLAG_TOKEN) &&
+           attributes_bytes(proposal->attributes, CKA_LABEL, &label) &&
+           subkeys_split_label(label, &parent) != PURPOSE_NONE;
+}
+
+static const struct rule rules[] = {
+    {"derive-stands-alone",
+     "a key with CKA_DERIVE may not sign, verify, encrypt, decrypt, wrap or unwrap", derive_is_mixed},
+    {"wrap-excludes-decrypt", "a wrapping key may not decrypt", wrap_decrypts},
+    {"unwrap-excludes-encrypt", "an unwrapping key may not encrypt", unwrap_encrypts},
+    {"known-keys-do-not-wrap", "an imported or unwrapped key may neither wrap nor be trusted",
+     known_key_wraps},
+    {"token-keys-stay-inside", "a token key is sensitive, private and not extractable",
+     token_key_is_readable},
+    {"as-sensitive-as-its-base",
+     "a key is at least as sensitive and as little extractable as the one it comes from",
+     loosens_base},
+    {"roles-are-fixed", "a key gains no usage after its creation", gains_role},
+    {"one-mode-family", "CKA_ALLOWED_MECHANISMS may name mechanisms of one family only",
+     mixes_families},
+    {"subkey-labels-are-reserved",
+     "labels that end in /token, /centroid, /payload, /item or /query belong to subkey objects",
+     label_is_reserved},
+};
+
+static CK_RV apply_rules(const struct slot *slot, const struct proposal *proposal)
+{
+    for (size_t i = 0; i < sizeof(rules) / sizeof(rules[0]); i++) {
+        if (!rules[i].broken(proposal))
+            continue;
+        log_line(LOG_LEVEL_WARNING, "token %s: refused by policy rule %s: %s", slot->name,
+                 rules[i].name, rules[i].reason);
+        return CKR_TEMPLATE_INCONSISTENT;
+    }
+    return CKR_OK;
+}
+
+/* Data objects obey only the rule on labels and are private when they are stored. */
+static CK_RV new_data_object(const struct slot *slot, struct template_result *result)
+{
+    if (!attributes_has(&result->attributes, FLAG_TOKEN) ||
+        attributes_has(&result->attributes, FLAG_PRIVATE))
+        return CKR_OK;
+    if (slot->policy == CONFIG_STRICT)
+        return CKR_TEMPLATE_INCONSISTENT;
+    attributes_set_flag(&result->attributes, FLAG_PRIVATE, true);
+    return CKR_OK;
+}
+
+CK_RV policy_new_object(const struct slot *slot, enum attribute_origin origin,
+                        const struct object *base, struct template_result *result)
+{
+    if (result->attributes.object_class != CKO_SECRET_KEY)
+        return new_data_object(slot, result);
+    if (attributes_has(&result->attributes, FLAG_TOKEN))
+        TRY(strengthen_token_key(slot, origin, result));
+    struct proposal proposal = {
+        .attributes = &result->attributes,
+        .origin = origin,
+        .named = result->named,
+        .base = base == NULL ? NULL : &base->attributes,
+    };
+    return apply_rules(slot, &proposal);
+}
+
+CK_RV policy_changed_object(const struct slot *slot, const struct object *old,
+                            struct attributes *changed)
+{
+    struct proposal proposal = {
+        .attributes = changed,
+        .base = &old->attributes,
+        .is_change = true,
+    };
+
+    if (changed->object_class != CKO_SECRET_KEY)
+        return CKR_OK;
+    /* A copy of a session key into the token is made strong like any other token key. */
+    if (attributes_has(changed, FLAG_TOKEN) && !object_has(old, FLAG_TOKEN))
+        strengthen_flags(changed);
+    return apply_rules(slot, &proposal);
+}
+
+static CK_RV purpose_input(unsigned char purpose, struct writer *input)
+{
+    write_u32(input, 1);
+    write_raw(input, view_text(indexkey_label((enum indexkey_purpose) purpose)));
+    write_u8(input, 0);
+    write_u32(input, INDEXKEY_KEY_LEN * 8);
+    return input->failed ? CKR_HOST_MEMORY : CKR_OK;
+}
+
+/* The bytes that the attributes of a subkey of this purpose must have. */
+static CK_RV bind_to_purpose(unsigned char purpose, struct template_result *result)
+{
+    struct attributes *attributes = &result->attributes;
+    bool cipher = purpose == INDEXKEY_PURPOSE_PAYLOAD || purpose == INDEXKEY_PURPOSE_ITEM;
+    uint64_t uses = cipher ? BITS_2(FLAG_ENCRYPT, FLAG_DECRYPT) : BITS_2(FLAG_SIGN, FLAG_VERIFY);
+    const CK_MECHANISM_TYPE *mechanisms;
+    CK_ULONG count;
+    struct view allowed;
+
+    TRY(indexkey_mechanisms((enum indexkey_purpose) purpose, &mechanisms, &count));
+    if (attributes->key_type != (cipher ? CKK_AES : CKK_GENERIC_SECRET) ||
+        attributes->value_len != INDEXKEY_KEY_LEN || (attributes->flags & USAGE_FLAGS & ~uses) != 0)
+        return CKR_TEMPLATE_INCONSISTENT;
+    if (!attributes_bytes(attributes, CKA_ALLOWED_MECHANISMS, &allowed))
+        return attributes_set_allowed(attributes, mechanisms, count);
+    for (size_t at = 0; at < allowed.len; at += sizeof(CK_MECHANISM_TYPE)) {
+        CK_ULONG i = 0;
+        while (i < count && memcmp(allowed.bytes + at, &mechanisms[i], sizeof(mechanisms[i])) != 0)
+            i++;
+        if (i == count)
+            return CKR_TEMPLATE_INCONSISTENT;
+    }
+    return CKR_OK;
+}
+
+CK_RV policy_derivation(struct view prf_input, struct template_result *result)
+{
+    static const char mark[] = "indexkey/";
+
+    for (unsigned char purpose = 1; purpose <= INDEXKEY_PURPOSE_COUNT; purpose++) {
+        _cleanup_(writer_clear) struct writer input = {0};
+        TRY(purpose_input(purpose, &input));
+        if (view_equal(writer_view(&input), prf_input))
+            return bind_to_purpose(purpose, result);
+    }
+    if (memmem(prf_input.bytes, prf_input.len, mark, sizeof(mark) - 1) == NULL)
+        return CKR_OK;
+    log_line(LOG_LEVEL_WARNING,
+             "refused by policy rule purposes-are-exact: KDF input that contains \"%s\" must be that "
+             "of a purpose (indexkey.h builds it)",
+             mark);
+    return CKR_MECHANISM_PARAM_INVALID;
+}
+
+CK_RV policy_claim_family(struct object *key, const struct mechanism *mechanism)
+{
+    unsigned int none = FAMILY_NONE;
+    struct view allowed;
+
+    if (mechanism->family == FAMILY_NONE ||
+        attributes_bytes(&key->attributes, CKA_ALLOWED_MECHANISMS, &allowed))
+        return CKR_OK;
+    if (atomic_compare_exchange_strong(&key->family, &none, mechanism->family) ||
+        none == mechanism->family)
+        return CKR_OK;
+    log_line(LOG_LEVEL_WARNING,
+             "token %s: refused by policy rule one-mode-family: the key was used with another family "
+             "of mechanisms than %s; give it CKA_ALLOWED_MECHANISMS or use a key of its own",
+             key->slot->name, mechanism->name);
+    return CKR_KEY_FUNCTION_NOT_PERMITTED;
+}

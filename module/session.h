@@ -1,0 +1,61 @@
+/*
+ * Sessions: cells of a table that is never freed, so that a handle leads to its cell without a shared
+ * lock or count; the cell's own lock then tells whether the handle is alive.
+ *
+ * A C_* function on the data path runs between session_enter and session_leave, which hold that lock, so two
+ * threads on two sessions share nothing that is written. Functions that manage objects, or wait for
+ * a source or a store, take a struct session_view instead and hold no session lock.
+ */
+#pragma once
+
+#include <pthread.h>
+
+#include "module/object_search.h"
+#include "module/operation.h"
+#include "module/slot.h"
+
+struct session {
+    pthread_mutex_t lock;
+    CK_SESSION_HANDLE handle; /* 0: the cell is free */
+    struct slot *slot;
+    CK_FLAGS flags;
+    CK_ULONG device_error;    /* the cause of the last failure (indexkey.h) */
+    struct operation operations[OPERATION_KINDS];
+    bool searching;
+    struct search search;
+    struct session *next; /* of the slot's list; guarded by slot->lock */
+    struct session *previous;
+    uint32_t serial;
+    uint32_t place;
+    uint32_t next_free;
+};
+
+/* The data path: checks the library and the handle, lets lease and view fall due, and takes the session's
+ * lock. CKR_CRYPTOKI_NOT_INITIALIZED, CKR_SESSION_HANDLE_INVALID. */
+CK_RV session_enter(CK_SESSION_HANDLE handle, struct session **ret_session);
+/* Releases it. A failure leaves its cause in the session's device_error. Returns `rv`. */
+CK_RV session_leave(struct session *session, CK_RV rv);
+
+/* What a function needs to know of a session without holding its lock. C_Finalize waits for the leave. */
+struct session_view {
+    CK_SESSION_HANDLE handle;
+    struct slot *slot;
+    CK_FLAGS flags;
+    enum slot_role role;
+};
+
+/* As session_enter, without the lock. */
+CK_RV session_look(CK_SESSION_HANDLE handle, struct session_view *ret_view);
+/* Ends it; stores the cause of a failure in the session, if it is still there. Returns `rv`. */
+CK_RV session_look_end(const struct session_view *view, CK_RV rv);
+
+CK_RV session_open(struct slot *slot, CK_FLAGS flags, CK_SESSION_HANDLE *ret_handle);
+/* The last session's close logs out (PKCS #11 5.6.2). */
+CK_RV session_close(CK_SESSION_HANDLE handle);
+void session_close_all(struct slot *slot);
+
+/* CKS_ of C_GetSessionInfo. */
+CK_STATE session_state(CK_FLAGS flags, enum slot_role role);
+
+/* In the child of a fork: wipes what the parent's sessions have kept on the heap and empties the table. */
+void sessions_abandon(void);

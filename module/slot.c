@@ -1,0 +1,92 @@
+#include "module/slot.h"
+
+#include "base/clock.h"
+#include "base/rv.h"
+#include "module/operation.h"
+#include "module/profile_objects.h"
+#include "module/session.h"
+
+CK_RV slot_open(struct slot *slot, const struct conf_section *section)
+{
+    *slot = (struct slot){.id = section->slot, .name = section->name};
+    pthread_rwlockattr_t fair;
+    pthread_rwlockattr_init(&fair);
+    /* Else a steady stream of creations would keep a logout waiting for ever. */
+    pthread_rwlockattr_setkind_np(&fair, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+    pthread_rwlock_init(&slot->changes, &fair);
+    pthread_rwlockattr_destroy(&fair);
+    pthread_mutex_init(&slot->lock, NULL);
+    pthread_cond_init(&slot->admin_done, NULL);
+    TRY(object_table_new(&slot->objects));
+    if (section->bad)
+        return CKR_OK;
+    CK_RV rv = custody_open(section, &slot->custody);
+    if (rv == CKR_HOST_MEMORY)
+        return rv;
+    if (rv != CKR_OK)
+        return CKR_OK; /* logged by custody_open: this slot shows no token, the others work */
+    slot->due = custody_due(slot->custody);
+    slot->subkeys = config_subkeys(section);
+    slot->policy = config_policy(section);
+    slot->aes_default = config_aes_default(section);
+    return profile_objects_add(slot);
+}
+
+void slot_close(struct slot *slot)
+{
+    object_table_free(&slot->objects);
+    custody_close(&slot->custody);
+    pthread_cond_destroy(&slot->admin_done);
+    pthread_mutex_destroy(&slot->lock);
+    pthread_rwlock_destroy(&slot->changes);
+}
+
+CK_RV slot_check_token(const struct slot *slot)
+{
+    return slot->custody == NULL ? CKR_TOKEN_NOT_PRESENT : CKR_OK;
+}
+
+void slot_begin_admin(struct slot *slot)
+{
+    pthread_mutex_lock(&slot->lock);
+    while (slot->admin_busy)
+        pthread_cond_wait(&slot->admin_done, &slot->lock);
+    slot->admin_busy = true;
+    pthread_mutex_unlock(&slot->lock);
+}
+
+void slot_end_admin(struct slot *slot)
+{
+    pthread_mutex_lock(&slot->lock);
+    slot->admin_busy = false;
+    pthread_cond_broadcast(&slot->admin_done);
+    pthread_mutex_unlock(&slot->lock);
+}
+
+bool slot_is_due(const struct slot *slot)
+{
+    return slot->custody != NULL &&
+           clock_coarse_ms() >= atomic_load_explicit(slot->due, memory_order_relaxed);
+}
+
+static bool uses_key(const struct operation *operation, const struct object *key)
+{
+    if (operation->key == NULL)
+        return false;
+    if (key == NULL)
+        return object_has(operation->key, FLAG_PRIVATE);
+    return operation->key == key || operation->key->parent == key;
+}
+
+void slot_forget_key(struct slot *slot, const struct object *key)
+{
+    pthread_mutex_lock(&slot->lock);
+    for (struct session *session = slot->sessions; session != NULL; session = session->next) {
+        pthread_mutex_lock(&session->lock);
+        for (int kind = 0; kind < OPERATION_KINDS; kind++)
+            if (uses_key(&session->operations[kind], key))
+                operation_forget(&session->operations[kind]);
+        pthread_mutex_unlock(&session->lock);
+    }
+    pthread_mutex_unlock(&slot->lock);
+}

@@ -1,0 +1,158 @@
+#include "base/cause.h"
+#include "module/module.h"
+#include "module/session.h"
+#include "module/slot.h"
+#include "module/slot_objects.h"
+
+/* PKCS #11 5.6.8: who may log in now. */
+static CK_RV check_login_locked(const struct slot *slot, enum slot_role wanted)
+{
+    enum slot_role current = slot_role(slot);
+
+    if (current == wanted)
+        return CKR_USER_ALREADY_LOGGED_IN;
+    if (current != ROLE_PUBLIC)
+        return CKR_USER_ANOTHER_ALREADY_LOGGED_IN;
+    if (wanted == ROLE_SO && slot->rw_session_count < slot->session_count)
+        return CKR_SESSION_READ_ONLY_EXISTS;
+    return CKR_OK;
+}
+
+static CK_RV check_login(struct slot *slot, enum slot_role wanted)
+{
+    pthread_mutex_lock(&slot->lock);
+    CK_RV rv = check_login_locked(slot, wanted);
+    pthread_mutex_unlock(&slot->lock);
+    return rv;
+}
+
+/* Sessions may have come or gone while the source was asked. */
+static CK_RV enter_role(struct slot *slot, enum slot_role role)
+{
+    pthread_mutex_lock(&slot->lock);
+    CK_RV rv = check_login_locked(slot, role);
+    if (rv == CKR_OK && slot->session_count == 0)
+        rv = CKR_SESSION_CLOSED;
+    if (rv == CKR_OK)
+        atomic_store_explicit(&slot->role, role, memory_order_release);
+    pthread_mutex_unlock(&slot->lock);
+    return rv;
+}
+
+static void close_role(struct slot *slot)
+{
+    pthread_rwlock_wrlock(&slot->changes);
+    atomic_store_explicit(&slot->role, ROLE_PUBLIC, memory_order_release);
+    custody_logout(slot->custody);
+    slot_objects_drop_private(slot);
+    pthread_rwlock_unlock(&slot->changes);
+    slot_forget_key(slot, NULL);
+}
+
+static CK_RV open_role(struct slot *slot, enum slot_role role, struct view pin)
+{
+    CK_RV rv = check_login(slot, role);
+
+    if (rv != CKR_OK)
+        return rv;
+    TRY(custody_login(slot->custody, role == ROLE_SO ? CUSTODY_SO : CUSTODY_USER, pin));
+    if (role == ROLE_USER)
+        rv = slot_objects_load(slot);
+    if (rv == CKR_OK)
+        rv = enter_role(slot, role);
+    if (rv != CKR_OK)
+        close_role(slot);
+    return rv;
+}
+
+CK_RV slot_login(struct slot *slot, CK_USER_TYPE user, struct view pin)
+{
+    if (user == CKU_CONTEXT_SPECIFIC)
+        return CKR_OPERATION_NOT_INITIALIZED; /* no key here has CKA_ALWAYS_AUTHENTICATE */
+    if (user != CKU_USER && user != CKU_SO)
+        return CKR_USER_TYPE_INVALID;
+    slot_begin_admin(slot);
+    CK_RV rv = open_role(slot, user == CKU_SO ? ROLE_SO : ROLE_USER, pin);
+    slot_end_admin(slot);
+    return rv;
+}
+
+CK_RV slot_logout(struct slot *slot)
+{
+    slot_begin_admin(slot);
+    CK_RV rv = slot_role(slot) == ROLE_PUBLIC ? CKR_USER_NOT_LOGGED_IN : CKR_OK;
+    if (rv == CKR_OK)
+        close_role(slot);
+    slot_end_admin(slot);
+    return rv;
+}
+
+static bool is_unused(struct slot *slot)
+{
+    pthread_mutex_lock(&slot->lock);
+    bool unused = slot->session_count == 0;
+    pthread_mutex_unlock(&slot->lock);
+    return unused;
+}
+
+void slot_logout_unused(struct slot *slot)
+{
+    slot_begin_admin(slot);
+    if (slot_role(slot) != ROLE_PUBLIC && is_unused(slot))
+        close_role(slot);
+    slot_end_admin(slot);
+}
+
+CK_RV slot_init_token(struct slot *slot, struct view so_pin,
+                      const unsigned char label[TOKEN_LABEL_LEN])
+{
+    slot_begin_admin(slot);
+    CK_RV rv = is_unused(slot) ? custody_init_token(slot->custody, so_pin, label)
+                               : CKR_SESSION_EXISTS;
+    slot_end_admin(slot);
+    return rv;
+}
+
+CK_RV slot_init_pin(struct slot *slot, struct view pin)
+{
+    slot_begin_admin(slot);
+    CK_RV rv = slot_role(slot) == ROLE_SO ? custody_init_pin(slot->custody, pin)
+                                          : CKR_USER_NOT_LOGGED_IN;
+    slot_end_admin(slot);
+    return rv;
+}
+
+CK_RV slot_set_pin(struct slot *slot, struct view old_pin, struct view new_pin)
+{
+    slot_begin_admin(slot);
+    enum custody_role role = slot_role(slot) == ROLE_SO ? CUSTODY_SO : CUSTODY_USER;
+    CK_RV rv = custody_set_pin(slot->custody, role, old_pin, new_pin);
+    slot_end_admin(slot);
+    return rv;
+}
+
+/* A denial acts as C_Logout, so that a later C_Login heals without C_Finalize. */
+static void close_denied(struct slot *slot)
+{
+    slot_begin_admin(slot);
+    if (slot_role(slot) != ROLE_PUBLIC)
+        close_role(slot);
+    slot_end_admin(slot);
+}
+
+void slot_tick(struct slot *slot)
+{
+    if (module_enter() != CKR_OK)
+        return;
+    switch (custody_tick(slot->custody)) {
+    case CUSTODY_SAME:
+        break;
+    case CUSTODY_CHANGED:
+        slot_objects_refresh(slot);
+        break;
+    case CUSTODY_CLOSED:
+        close_denied(slot);
+        break;
+    }
+    module_leave();
+}

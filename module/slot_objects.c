@@ -1,0 +1,259 @@
+#include "module/slot_objects.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/rv.h"
+#include "module/object_table.h"
+#include "module/policy.h"
+
+/* A row as an object of the table; its value stays sealed until first use. */
+static CK_RV object_from_row(struct slot *slot, const struct sealed_object *row,
+                             struct object **ret_object)
+{
+    _cleanup_(attributes_clear) struct attributes attributes = {0};
+    struct object *object;
+
+    if (attributes_decode(row->attributes, &attributes) != CKR_OK)
+        return FAIL(CKR_DATA_INVALID,
+                    "token %s: an object's attributes are not of a known form; the object is left "
+                    "out (written by a newer version?)",
+                    slot->name);
+    TRY(object_new(slot, &attributes, NULL, &object));
+    object->id = row->id;
+    object->version = row->version;
+    *ret_object = object;
+    return CKR_OK;
+}
+
+static bool find_same(void *context, struct object *object)
+{
+    if (object->owner == 0)
+        *(struct object **) context = object_reference(object);
+    return false;
+}
+
+/* The table's object with this id, referenced, or NULL. */
+static struct object *find_by_id(struct slot *slot, const struct object_id *id)
+{
+    struct object *found = NULL;
+
+    object_table_lookup(slot->objects, INDEX_UNIQUE_ID, (struct view){id->bytes, OBJECT_ID_LEN},
+                        find_same, &found);
+    return found;
+}
+
+struct id_set {
+    struct object_id *ids; /* of every row seen, for what is gone */
+    size_t count;
+    size_t capacity;
+};
+
+struct loading {
+    struct slot *slot;
+    struct id_set *seen; /* NULL at login: the table holds no private object yet */
+};
+
+static CK_RV remember(struct id_set *seen, const struct object_id *id)
+{
+    if (seen->count == seen->capacity) {
+        size_t capacity = seen->capacity == 0 ? 64 : seen->capacity * 2;
+        struct object_id *ids = mem_resize(seen->ids, capacity, sizeof(*ids));
+        if (ids == NULL)
+            return CKR_HOST_MEMORY;
+        seen->ids = ids;
+        seen->capacity = capacity;
+    }
+    seen->ids[seen->count++] = *id;
+    return CKR_OK;
+}
+
+static CK_RV take_row(void *context, const struct sealed_object *row)
+{
+    struct loading *loading = context;
+    _cleanup_(object_release) struct object *known = NULL;
+    _cleanup_(object_release) struct object *object = NULL;
+
+    if (loading->seen != NULL) {
+        TRY(remember(loading->seen, &row->id));
+        known = find_by_id(loading->slot, &row->id);
+        if (known != NULL && known->version == row->version)
+            return CKR_OK;
+    }
+    CK_RV rv = object_from_row(loading->slot, row, &object);
+    if (rv == CKR_DATA_INVALID)
+        return CKR_OK; /* one object isolated, and said so */
+    TRY(rv);
+    TRY(known == NULL ? object_table_add(loading->slot->objects, object)
+                      : object_table_replace(loading->slot->objects, known, object));
+    object = NULL; /* the table's now */
+    return CKR_OK;
+}
+
+CK_RV slot_objects_load(struct slot *slot)
+{
+    struct loading loading = {.slot = slot};
+
+    pthread_rwlock_wrlock(&slot->changes);
+    CK_RV rv = sealed_objects_load(slot->custody, take_row, &loading);
+    pthread_rwlock_unlock(&slot->changes);
+    return rv;
+}
+
+static int compare_ids(const void *a, const void *b)
+{
+    return memcmp(a, b, sizeof(struct object_id));
+}
+
+static bool is_gone(void *context, struct object *object)
+{
+    const struct id_set *seen = context;
+
+    return object->owner == 0 && object->version != 0 &&
+           (seen->count == 0 ||
+            bsearch(&object->id, seen->ids, seen->count, sizeof(object->id), compare_ids) == NULL);
+}
+
+CK_RV slot_objects_refresh(struct slot *slot)
+{
+    struct id_set seen = {NULL, 0, 0};
+    struct loading loading = {.slot = slot, .seen = &seen};
+
+    pthread_rwlock_wrlock(&slot->changes);
+    CK_RV rv = slot_role(slot) == ROLE_USER
+                   ? sealed_objects_load(slot->custody, take_row, &loading)
+                   : CKR_USER_NOT_LOGGED_IN;
+    if (rv == CKR_OK) {
+        if (seen.count > 0)
+            qsort(seen.ids, seen.count, sizeof(*seen.ids), compare_ids);
+        object_table_remove_matching(slot->objects, is_gone, &seen);
+    }
+    pthread_rwlock_unlock(&slot->changes);
+    mem_free(seen.ids);
+    return rv;
+}
+
+static bool is_private(void *context, struct object *object)
+{
+    (void) context;
+    return object_has(object, FLAG_PRIVATE);
+}
+
+void slot_objects_drop_private(struct slot *slot)
+{
+    object_table_remove_matching(slot->objects, is_private, NULL);
+}
+
+static bool is_owned(void *context, struct object *object)
+{
+    return object->owner == *(const CK_SESSION_HANDLE *) context;
+}
+
+void slot_objects_drop_owned(struct slot *slot, CK_SESSION_HANDLE owner)
+{
+    object_table_remove_matching(slot->objects, is_owned, &owner);
+}
+
+static CK_RV create_shared(struct slot *slot, CK_SESSION_HANDLE owner,
+                           struct attributes *attributes, struct secret *value,
+                           CK_OBJECT_HANDLE *ret_handle)
+{
+    _cleanup_(object_release) struct object *object = NULL;
+    _cleanup_(blob_clear) struct blob encoded = {NULL, 0};
+    struct object_id id;
+
+    TRY(sealed_objects_new_id(&id));
+    if (attributes_has(attributes, FLAG_TOKEN)) {
+        TRY(attributes_encode(attributes, &encoded));
+        TRY(sealed_objects_create(slot->custody, &id, blob_view(&encoded), value));
+        /* From here on the row exists: a failure below leaves it for the next refresh to show. */
+    }
+    TRY(object_new(slot, attributes, value, &object));
+    object->id = id;
+    object->version = object_has(object, FLAG_TOKEN) ? 1 : 0;
+    object->owner = object_has(object, FLAG_TOKEN) ? 0 : owner;
+    TRY(object_table_add(slot->objects, object));
+    *ret_handle = object->handle;
+    object = NULL; /* the table's now */
+    return CKR_OK;
+}
+
+/* The role may have ended since the caller's checks: private objects must not outlive a logout. */
+static CK_RV check_still_allowed(const struct slot *slot, const struct attributes *attributes)
+{
+    if (!attributes_has(attributes, FLAG_PRIVATE))
+        return CKR_OK;
+    return slot_role(slot) == ROLE_USER ? CKR_OK : CKR_USER_NOT_LOGGED_IN;
+}
+
+CK_RV slot_objects_create(struct slot *slot, CK_SESSION_HANDLE owner,
+                          struct attributes *attributes, struct secret *value,
+                          CK_OBJECT_HANDLE *ret_handle)
+{
+    pthread_rwlock_rdlock(&slot->changes);
+    CK_RV rv = check_still_allowed(slot, attributes);
+    if (rv == CKR_OK)
+        rv = create_shared(slot, owner, attributes, value, ret_handle);
+    pthread_rwlock_unlock(&slot->changes);
+    return rv;
+}
+
+/* A session object's value moves on to its successor; a token object's is opened again at need. */
+static CK_RV successor(struct object *object, struct attributes *attributes,
+                       struct object **ret_object)
+{
+    _cleanup_(secret_clear) struct secret value = {NULL, 0};
+    const struct secret *old_value;
+
+    if (object->owner == 0)
+        return object_new(object->slot, attributes, NULL, ret_object);
+    TRY(object_value(object, &old_value));
+    TRY(secret_from(old_value->bytes, old_value->len, &value));
+    return object_new(object->slot, attributes, &value, ret_object);
+}
+
+static CK_RV change_shared(struct slot *slot, struct object *object, struct attributes *attributes)
+{
+    _cleanup_(object_release) struct object *changed = NULL;
+    _cleanup_(blob_clear) struct blob encoded = {NULL, 0};
+    uint64_t version = object->version;
+
+    TRY(attributes_encode(attributes, &encoded));
+    TRY(successor(object, attributes, &changed));
+    if (object->owner == 0)
+        TRY(sealed_objects_update(slot->custody, &object->id, object->version,
+                                  blob_view(&encoded), &version));
+    changed->id = object->id;
+    changed->version = version;
+    changed->owner = object->owner;
+    TRY(object_table_replace(slot->objects, object, changed));
+    changed = NULL; /* the table's now */
+    return CKR_OK;
+}
+
+CK_RV slot_objects_change(struct slot *slot, struct object *object, struct attributes *attributes)
+{
+    pthread_rwlock_rdlock(&slot->changes);
+    CK_RV rv = change_shared(slot, object, attributes);
+    pthread_rwlock_unlock(&slot->changes);
+    return rv;
+}
+
+static CK_RV destroy_shared(struct slot *slot, struct object *object)
+{
+    if (object->owner == 0)
+        TRY(sealed_objects_destroy(slot->custody, &object->id, object->version));
+    return object_table_remove(slot->objects, object);
+}
+
+CK_RV slot_objects_destroy(struct slot *slot, struct object *object)
+{
+    pthread_rwlock_rdlock(&slot->changes);
+    CK_RV rv = destroy_shared(slot, object);
+    pthread_rwlock_unlock(&slot->changes);
+    /* The caller holds one reference; more means that a session has kept the key's context. */
+    if (rv == CKR_OK && atomic_load(&object->references) > 1)
+        slot_forget_key(slot, object);
+    return rv;
+}

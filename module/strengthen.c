@@ -1,0 +1,90 @@
+#include "module/strengthen.h"
+
+#include "base/rv.h"
+#include "module/object.h"
+
+#define MAC_OR_WRAP                                                                                \
+    (FLAG_BIT(FLAG_SIGN) | FLAG_BIT(FLAG_VERIFY) | FLAG_BIT(FLAG_WRAP) | FLAG_BIT(FLAG_UNWRAP))
+#define CIPHER (FLAG_BIT(FLAG_ENCRYPT) | FLAG_BIT(FLAG_DECRYPT))
+
+static const CK_MECHANISM_TYPE index_key_allows[] = {CKM_SP800_108_COUNTER_KDF};
+static const CK_MECHANISM_TYPE gcm_allows[] = {CKM_AES_GCM};
+static const CK_MECHANISM_TYPE cbc_allows[] = {CKM_AES_CBC, CKM_AES_CBC_PAD};
+
+void strengthen_flags(struct attributes *attributes)
+{
+    attributes_set_flag(attributes, FLAG_SENSITIVE, true);
+    attributes_set_flag(attributes, FLAG_PRIVATE, true);
+    attributes_set_flag(attributes, FLAG_EXTRACTABLE, false);
+}
+
+static bool named_true(const struct template_result *result, enum attribute_flag flag)
+{
+    return (result->named & FLAG_BIT(flag)) != 0 && attributes_has(&result->attributes, flag);
+}
+
+static bool named_false(const struct template_result *result, enum attribute_flag flag)
+{
+    return (result->named & FLAG_BIT(flag)) != 0 && !attributes_has(&result->attributes, flag);
+}
+
+/* A derived token key stays what its template says: only created and generated ones become index keys. */
+static bool becomes_index_key(enum attribute_origin origin, const struct template_result *result)
+{
+    struct view allowed;
+
+    return origin != ORIGIN_DERIVE && result->attributes.key_type == CKK_GENERIC_SECRET &&
+           result->attributes.value_len == INDEXKEY_KEY_LEN &&
+           (result->attributes.flags & MAC_OR_WRAP) == 0 &&
+           !attributes_bytes(&result->attributes, CKA_ALLOWED_MECHANISMS, &allowed);
+}
+
+static CK_RV set_default_allowed(const struct slot *slot, struct attributes *attributes)
+{
+    struct view allowed;
+
+    if (attributes->key_type != CKK_AES ||
+        attributes_bytes(attributes, CKA_ALLOWED_MECHANISMS, &allowed))
+        return CKR_OK;
+    return slot->aes_default == CONFIG_AES_CBC ? attributes_set_allowed(attributes, cbc_allows, 2)
+                                               : attributes_set_allowed(attributes, gcm_allows, 1);
+}
+
+static CK_RV make_index_key(struct template_result *result)
+{
+    if (named_false(result, FLAG_DERIVE))
+        return CKR_TEMPLATE_INCONSISTENT;
+    result->attributes.flags &= ~CIPHER;
+    attributes_set_flag(&result->attributes, FLAG_DERIVE, true);
+    return attributes_set_allowed(&result->attributes, index_key_allows, 1);
+}
+
+static CK_RV refuse(const struct slot *slot, const char *why)
+{
+    log_line(LOG_LEVEL_WARNING, "token %s: a token key was refused: %s", slot->name, why);
+    return CKR_TEMPLATE_INCONSISTENT;
+}
+
+CK_RV strengthen_token_key(const struct slot *slot, enum attribute_origin origin,
+                           struct template_result *result)
+{
+    struct attributes *attributes = &result->attributes;
+    _cleanup_(attributes_clear) struct attributes asked = {0};
+
+    if (named_true(result, FLAG_EXTRACTABLE))
+        return refuse(slot, "the template asks for CKA_EXTRACTABLE; token keys never leave");
+    TRY(attributes_copy(attributes, &asked));
+    strengthen_flags(attributes);
+    if (becomes_index_key(origin, result)) {
+        if (make_index_key(result) != CKR_OK)
+            return refuse(slot, "a 32-byte generic secret without CKA_SIGN is an index key and needs "
+                                "CKA_DERIVE, which the template denies");
+    } else {
+        TRY(set_default_allowed(slot, attributes));
+    }
+    if (slot->policy == CONFIG_STRICT &&
+        (asked.flags != attributes->flags || asked.others.len != attributes->others.len))
+        return refuse(slot, "policy = strict, and the template is weaker than a token key must be "
+                            "(SENSITIVE, PRIVATE, not EXTRACTABLE, CKA_ALLOWED_MECHANISMS)");
+    return CKR_OK;
+}

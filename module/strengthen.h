@@ -1,0 +1,16 @@
+/*
+ * What `policy = strengthen` makes of the templates of token keys, and `policy = strict` refuses to need
+ * (design: pkcs11-tool cannot ask for CKA_DERIVE and sends SENSITIVE and PRIVATE false).
+ */
+#pragma once
+
+#include "module/attributes.h"
+#include "module/slot.h"
+
+/* Sensitive, private, never extractable: what every token key is. */
+void strengthen_flags(struct attributes *attributes);
+
+/* An explicit EXTRACTABLE true, or DERIVE false on what becomes an index key, is refused:
+ * CKR_TEMPLATE_INCONSISTENT. */
+CK_RV strengthen_token_key(const struct slot *slot, enum attribute_origin origin,
+                           struct template_result *result);

@@ -1,0 +1,22 @@
+/*
+ * Faults below SQLite: the N-th write, sync or truncation of any database file fails.
+ *
+ * It works inside the VFS "unix", because the store names that one. One thread; never uninstalled.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+/* How the device fails: no space left, or an I/O error. */
+enum vfs_fault { VFS_FAULT_FULL, VFS_FAULT_IO };
+
+void vfs_faults_install(void);
+
+/* The N-th step from now (1 = the next) fails, and every later one too when `forever`: a write
+ * leaves half of its bytes behind. 0 switches the faults off. */
+void vfs_faults_at(unsigned long nth, enum vfs_fault fault, bool forever);
+
+/* True when a step has failed since vfs_faults_at. */
+bool vfs_faults_struck(void);
+/* Syncs since vfs_faults_at. */
+unsigned long vfs_faults_sync_count(void);

@@ -1,0 +1,43 @@
+/*
+ * Drives the operations of the mechanism table without sessions and slots: keys are made here, and
+ * the three functions that mechanisms call for keys (object_value, object_release, key_use_value)
+ * are this fixture's own.
+ */
+#pragma once
+
+#include "module/mechanism.h"
+#include "module/operation.h"
+
+#define SALT_KEY_HANDLE 77
+
+/* Algorithms ready, no salt key. For checked fixtures. */
+void mechanism_setup(void);
+void mechanism_teardown(void);
+
+/* Bytes of a text of hexadecimal digits; static storage, 32 calls deep. */
+struct view hex(const char *text);
+struct view bytes_of(const void *bytes, size_t len);
+
+/* A key with one reference; freed with test_key_free. */
+struct object *test_key_new(CK_KEY_TYPE type, struct view value);
+void test_key_free(struct object *key);
+/* The key behind SALT_KEY_HANDLE. */
+void test_salt_key(struct object *key);
+/* References given out by key_use_value and not released. */
+int test_salt_references(void);
+
+/* An operation as C_*Init leaves it before it calls start. Ends with operation_forget, which leaves
+ * the key alone. */
+struct operation test_operation(enum operation_kind kind, CK_MECHANISM_TYPE type,
+                                struct object *key);
+CK_MECHANISM test_mechanism(CK_MECHANISM_TYPE type, void *parameter, size_t len);
+
+/* Start, update in parts of `part` bytes (0: one_shot where there is one), finish. */
+CK_RV test_digest(struct operation *operation, const CK_MECHANISM *mechanism, struct view in,
+                  size_t part, unsigned char *out);
+CK_RV test_cipher(struct operation *operation, const CK_MECHANISM *mechanism, struct view in,
+                  size_t part, struct blob *ret_out);
+
+/* One derivation with the table's operations. */
+CK_RV test_derive(const CK_MECHANISM *mechanism, struct object *base, size_t len,
+                  struct secret *ret_value);

@@ -1,0 +1,11 @@
+/* The suites of test_mechanisms, a file each. */
+#pragma once
+
+#include <check.h>
+
+TCase *mechanism_table_tests(void);
+TCase *mechanism_mac_tests(void);
+TCase *mechanism_gcm_tests(void);
+TCase *mechanism_cbc_tests(void);
+TCase *mechanism_sp800_108_tests(void);
+TCase *mechanism_hkdf_tests(void);
