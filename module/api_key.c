@@ -6,6 +6,14 @@
 #include "module/new_object.h"
 #include "module/policy.h"
 
+/* PKCS #11 6: generic secrets are measured in bits, AES and HMAC keys in bytes. */
+static bool size_fits(const struct mechanism *mechanism, size_t len)
+{
+    size_t size = mechanism->generate->key_type == CKK_GENERIC_SECRET ? len * 8 : len;
+
+    return size >= mechanism->min_key && size <= mechanism->max_key;
+}
+
 static CK_RV generate(const struct session_view *view, CK_MECHANISM_PTR given,
                       CK_ATTRIBUTE_PTR template, CK_ULONG count, CK_OBJECT_HANDLE_PTR out)
 {
@@ -27,6 +35,8 @@ static CK_RV generate(const struct session_view *view, CK_MECHANISM_PTR given,
             return CKR_TEMPLATE_INCOMPLETE;
         result.attributes.value_len = (uint32_t) mechanism->generate->default_len;
     }
+    if (!size_fits(mechanism, result.attributes.value_len))
+        return CKR_KEY_SIZE_RANGE;
     result.attributes.key_gen_mechanism = (uint32_t) mechanism->type;
     TRY(crypto_random_secret(result.attributes.value_len, &result.value));
     return new_object(view, ORIGIN_GENERATE, NULL, &result, out);

@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "module/attributes_table.h"
 #include "module/mech.h"
 
 /* Key sizes of a line are bytes, or bits where the standard counts bits: CKM_GENERIC_SECRET_KEY_GEN
@@ -9,10 +10,10 @@
 #define AES_KEY_MIN 16
 #define AES_KEY_MAX 32
 #define SECRET_LEN_MIN 1
-#define SECRET_LEN_MAX DERIVED_LEN_MAX
+#define SECRET_LEN_MAX KEY_VALUE_MAX
 /* Generated keys have at least 112 bits (NIST SP 800-131A). */
 #define GENERATED_MIN 14
-#define GENERATED_MAX 512
+#define GENERATED_MAX KEY_VALUE_MAX
 
 #define ANY_KEY CK_UNAVAILABLE_INFORMATION
 

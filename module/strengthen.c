@@ -75,6 +75,9 @@ CK_RV strengthen_token_key(const struct slot *slot, enum attribute_origin origin
         return refuse(slot, "the template asks for CKA_EXTRACTABLE; token keys never leave");
     TRY(attributes_copy(attributes, &asked));
     strengthen_flags(attributes);
+    /* It is so from its first moment on (PKCS #11 4.10). */
+    if (origin == ORIGIN_GENERATE)
+        attributes_set_flag(attributes, FLAG_ALWAYS_SENSITIVE, true);
     if (becomes_index_key(origin, result)) {
         if (make_index_key(result) != CKR_OK)
             return refuse(slot, "a 32-byte generic secret without CKA_SIGN is an index key and needs "

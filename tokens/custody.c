@@ -8,9 +8,9 @@
 #include "tokens/context.h"
 #include "tokens/custody_internal.h"
 
-#define MINUTE_MS (60 * 1000)
+#define MINUTE_MS (UINT64_C(60) * 1000)
 #define HOUR_MS (60 * MINUTE_MS)
-#define DAY_MS (24 * (uint64_t) HOUR_MS)
+#define DAY_MS (24 * HOUR_MS)
 
 #define LEASE_DEFAULT_MS (15 * MINUTE_MS)
 #define GRACE_DEFAULT_MS HOUR_MS
@@ -31,7 +31,7 @@ const struct conf_key custody_conf_keys[] = {
     {.name = "login",
      .type = CONF_CHOICE,
      .choices = "pin credential ambient",
-     .help = "what guards the user: a PIN, the source's credential in its place, or the source alone"},
+     .help = "what guards the user: a PIN, the source's credential, or the source alone"},
     {.name = "deadline",
      .type = CONF_DURATION,
      .min = 100,
@@ -73,8 +73,9 @@ static CK_RV custody_configure(struct custody *custody, const struct conf_sectio
 {
     const char *store = conf_string(section, "store", NULL);
     if (store == NULL)
-        return FAIL_CAUSE(INDEXKEY_CAUSE_CONFIG, "[token %s] in line %zu: no store; set one, such as "
-                          "store = sqlite:/PATH", section->name, conf_section_line(section));
+        return FAIL_CAUSE(INDEXKEY_CAUSE_CONFIG,
+                          "[token %s] in line %zu: no store; set one, such as store = sqlite:/PATH",
+                          section->name, conf_section_line(section));
     TRY(source_open(section, &custody->source));
     custody->login = (enum custody_login) conf_choice(section, "login", CUSTODY_LOGIN_PIN);
     if (custody->login == CUSTODY_LOGIN_CREDENTIAL && !custody->source->ops->takes_credential)
@@ -175,8 +176,8 @@ CK_RV custody_read_attempts(struct custody *custody, struct attempts *ret_attemp
     TRY(custody_read_record(custody, RECORD_ATTEMPTS, &bytes, ret_version));
     if (attempts_parse(blob_view(&bytes), ret_attempts) != CKR_OK)
         return FAIL_CAUSE(INDEXKEY_CAUSE_TAMPERED,
-                          "token '%s': the PIN counters in its store were changed; restore the store "
-                          "from a backup",
+                          "token '%s': the PIN counters in its store were changed; restore the "
+                          "store from a backup",
                           custody->name);
     return CKR_OK;
 }

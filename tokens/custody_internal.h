@@ -62,7 +62,8 @@ struct proof {
 
 void proof_clear(struct proof *proof);
 
-/* For a call into the source now. `credential` is empty but for the user under login = credential. */
+/* For a call into the source now. `credential` is empty but for the user under login = credential.
+ * */
 struct source_call custody_source_call(const struct custody *custody, struct view credential);
 /* Checks source and context, asks the source, checks the record's MAC. */
 CK_RV custody_unwrap(struct custody *custody, const struct token_record *record,
@@ -71,6 +72,6 @@ CK_RV custody_unwrap(struct custody *custody, const struct token_record *record,
 CK_RV custody_prove(struct custody *custody, const struct token_record *record,
                     enum custody_role role, struct view pin, struct proof *ret_proof);
 
-/* CKR_OK while the keys record in the store opens with the keyring: the token that is open is the one
- * in the store. CKR_ENCRYPTED_DATA_INVALID, not logged, when it was initialised anew. */
+/* CKR_OK while the keys record in the store opens with the keyring: the token that is open is the
+ * one in the store. CKR_ENCRYPTED_DATA_INVALID, not logged, when it was initialised anew. */
 CK_RV custody_confirm_keys(struct custody *custody);

@@ -75,7 +75,8 @@ CK_RV custody_login(struct custody *custody, enum custody_role role, struct view
     if (is_open(custody))
         return FAIL(CKR_GENERAL_ERROR, "token '%s': logged in twice", custody->name);
     CK_RV rv = log_in(custody, role, pin);
-    /* What is refused is what the user gave in place of a PIN, or the identity that stands for one. */
+    /* What is refused is what the user gave in place of a PIN, or the identity that stands for one.
+     * */
     bool stands_for_pin = role == CUSTODY_USER && custody->login != CUSTODY_LOGIN_PIN;
     if (rv != CKR_OK && stands_for_pin && cause_last() == INDEXKEY_CAUSE_CREDENTIAL)
         return CKR_PIN_INCORRECT;
@@ -172,7 +173,8 @@ static bool objects_changed(struct custody *custody)
 {
     _cleanup_(blob_clear) struct blob bytes = {0};
     uint64_t version;
-    if (custody->store->ops->read_record(custody->store, RECORD_SUMMARY, &bytes, &version) != CKR_OK)
+    struct store *store = custody->store;
+    if (store->ops->read_record(store, RECORD_SUMMARY, &bytes, &version) != CKR_OK)
         return true;
     _cleanup_(keyring_release) struct keyring *held = NULL;
     struct summary summary;
@@ -223,7 +225,8 @@ enum custody_news custody_tick(struct custody *custody)
     uint64_t generation;
     if (!keep_lease(custody, &generation))
         return CUSTODY_CLOSED;
-    /* Only now: while nobody has confirmed the keys beyond the grace, every caller comes in and waits. */
+    /* Only now: while nobody has confirmed the keys beyond the grace, every caller comes in and
+     * waits. */
     int64_t next = clock_coarse_ms() + TICK_MS;
     if (!atomic_compare_exchange_strong(&custody->due, &due, next))
         return CUSTODY_SAME;

@@ -137,8 +137,8 @@ CK_RV custody_init_token(struct custody *custody, struct view so_pin,
     return store_token(custody, former.version, &fresh);
 }
 
-/* Writes the record with its changed role and sets that role's counters to zero. STORE_CONFLICT when
- * either record changed since it was read. */
+/* Writes the record with its changed role and sets that role's counters to zero. STORE_CONFLICT
+ * when either record changed since it was read. */
 static CK_RV store_role(struct custody *custody, const struct token_record *record,
                         enum custody_role role, const struct secret *data_key)
 {
@@ -165,7 +165,8 @@ static CK_RV store_role(struct custody *custody, const struct token_record *reco
 static CK_RV fail_gone(const struct custody *custody)
 {
     return FAIL_CAUSE(INDEXKEY_CAUSE_STORE,
-                      "token '%s': its store no longer holds the token that was opened; log in again",
+                      "token '%s': its store no longer holds the token that was opened; log in "
+                      "again",
                       custody->name);
 }
 

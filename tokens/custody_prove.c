@@ -32,14 +32,14 @@ struct source_call custody_source_call(const struct custody *custody, struct vie
     };
 }
 
-/* Before the source is asked: another configuration gives a better message than the source could, and a
- * wrapped key is never sent where it does not belong. */
+/* Before the source is asked: another configuration gives a better message than the source could,
+ * and a wrapped key is never sent where it does not belong. */
 static CK_RV check_binding(const struct custody *custody, const struct token_record *record)
 {
     if (!view_equal(record->source, view_text(custody->source->ops->name)))
         return FAIL_CAUSE(INDEXKEY_CAUSE_CONTEXT,
-                          "token '%s': it was initialised with source = %.*s, and the configuration "
-                          "says source = %s; set the former one",
+                          "token '%s': it was initialised with source = %.*s, and the "
+                          "configuration says source = %s; set the former one",
                           custody->name, (int) record->source.len,
                           (const char *) record->source.bytes, custody->source->ops->name);
     struct view configured = blob_view(&custody->context);
@@ -63,8 +63,8 @@ CK_RV custody_unwrap(struct custody *custody, const struct token_record *record,
     CK_RV rv = token_record_verify(record, &data_key);
     if (rv == CKR_ENCRYPTED_DATA_INVALID)
         return FAIL_CAUSE(INDEXKEY_CAUSE_TAMPERED,
-                          "token '%s': its record in the store was changed; restore the store from a "
-                          "backup",
+                          "token '%s': its record in the store was changed; restore the store from "
+                          "a backup",
                           custody->name);
     TRY(rv);
     *ret_data_key = secret_move(&data_key);
@@ -82,7 +82,8 @@ static void pause_a_little(void)
 }
 
 /* Reads the counters of a role that is not locked. Attempts of other processes that run now are
- * counted already: they are waited for, so that many right PINs at once do not lock each other out. */
+ * counted already: they are waited for, so that many right PINs at once do not lock each other out.
+ * */
 static CK_RV read_unlocked(struct custody *custody, enum custody_role role,
                            struct attempts *ret_attempts, uint64_t *ret_version)
 {
@@ -100,7 +101,7 @@ static CK_RV read_unlocked(struct custody *custody, enum custody_role role,
     return FAIL(CKR_PIN_LOCKED, "token '%s': the %s PIN is locked after %d wrong ones; %s",
                 custody->name, role_name(role), PIN_TRIES,
                 role == CUSTODY_USER ? "the SO sets a new one with C_InitPIN"
-                                     : "restore the store from a backup, or remove it and begin anew");
+                                     : "restore the store from a backup, or begin anew");
 }
 
 enum attempt_event {
@@ -225,7 +226,8 @@ CK_RV custody_prove(struct custody *custody, const struct token_record *record,
         TRY(open_with_pin(custody, &context, stored, pin, &proof.token_key));
     else
         TRY(role_open(&context, stored, pin, &proof.token_key));
-    *ret_proof = proof;
-    proof = (struct proof) {0};
+    ret_proof->data_key = secret_move(&proof.data_key);
+    ret_proof->token_key = secret_move(&proof.token_key);
+    ret_proof->asked_ms = proof.asked_ms;
     return CKR_OK;
 }

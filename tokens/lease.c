@@ -19,8 +19,8 @@ void lease_init(struct lease *lease, int64_t lease_ms, int64_t grace_ms,
         .grace_ms = grace_ms,
         .cancelled = cancelled,
     };
-    /* Neither can fail on Linux. The condition waits on the monotonic clock: a wall clock that is set
-     * must not stretch a wait. */
+    /* Neither can fail on Linux. The condition waits on the monotonic clock: a wall clock that is
+     * set must not stretch a wait. */
     pthread_condattr_t attributes;
     (void) pthread_condattr_init(&attributes);
     (void) pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);

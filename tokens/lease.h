@@ -2,8 +2,8 @@
  * The lease: how long unwrapped keys may be used before the source confirms them again.
  *
  * A state machine without I/O. One caller is told to renew (LEASE_RENEW), asks the source while no
- * lock is held, and reports with lease_settle. Meanwhile the others go on within the grace; beyond it
- * they wait for that report. Time is CLOCK_BOOTTIME. Thread-safe.
+ * lock is held, and reports with lease_settle. Meanwhile the others go on within the grace; beyond
+ * it they wait for that report. Time is CLOCK_BOOTTIME. Thread-safe.
  */
 #pragma once
 

@@ -63,7 +63,8 @@ CK_RV role_seal(const struct role_context *context, const struct view *pin,
         TRY(crypto_random(role.stretch.salt, ROLE_SALT_LEN));
     }
     _cleanup_(secret_clear) struct secret key = {0};
-    TRY(role_key(context, &role, pin == NULL ? (struct view) {0} : *pin, &key));
+    struct view no_pin = {NULL, 0};
+    TRY(role_key(context, &role, pin == NULL ? no_pin : *pin, &key));
     _cleanup_(writer_clear) struct writer aad = {0};
     role_aad(&aad, context, &role);
     struct view aad_bytes;

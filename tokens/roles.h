@@ -3,8 +3,8 @@
  *
  *   role key = HKDF(data key, salt = scrypt(PIN), label of the role and the serial)
  *
- * so that neither the store with the PIN, nor the source alone, opens anything. A role without a PIN
- * (login = credential, ambient) has an empty salt in its place.
+ * so that neither the store with the PIN, nor the source alone, opens anything. A role without a
+ * PIN (login = credential, ambient) has an empty salt in its place.
  */
 #pragma once
 
@@ -23,6 +23,7 @@ bool role_stretch_is_bounded(const struct role_stretch *stretch);
 /* `pin` NULL makes a role without a PIN. */
 CK_RV role_seal(const struct role_context *context, const struct view *pin,
                 const struct secret *token_key, struct role_record *ret_role);
-/* `pin` is ignored in a role without one. CKR_ENCRYPTED_DATA_INVALID, not logged, when it is wrong. */
+/* `pin` is ignored in a role without one. CKR_ENCRYPTED_DATA_INVALID, not logged, when it is wrong.
+ * */
 CK_RV role_open(const struct role_context *context, const struct role_record *role,
                 struct view pin, struct secret *ret_token_key);

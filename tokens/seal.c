@@ -59,16 +59,22 @@ static CK_RV seal_attributes(struct keyring *held, const struct seal_content *co
     return CKR_OK;
 }
 
-/* `row` has the sealed attributes already. */
-static CK_RV seal_under(const struct secret *key, const char *label, const struct keyring *held,
-                        const struct store_row *row, const struct secret *plaintext,
+/* One of the two seals in a row's value. `row` has the sealed attributes already. */
+struct value_seal {
+    const struct keyring *held;
+    const struct store_row *row;
+    const struct secret *key;
+    const char *label;
+};
+
+static CK_RV seal_under(const struct value_seal *seal, const struct secret *plaintext,
                         struct blob *ret_sealed)
 {
     _cleanup_(writer_clear) struct writer aad = {0};
-    value_aad(&aad, label, held, row);
+    value_aad(&aad, seal->label, seal->held, seal->row);
     struct view aad_bytes;
     TRY(derive_end_aad(&aad, &aad_bytes));
-    return crypto_seal(key, aad_bytes, (struct view) {plaintext->bytes, plaintext->len},
+    return crypto_seal(seal->key, aad_bytes, (struct view) {plaintext->bytes, plaintext->len},
                        ret_sealed);
 }
 
@@ -79,8 +85,10 @@ static CK_RV seal_value(const struct keyring *held, const struct store_row *row,
     _cleanup_(blob_clear) struct blob wrapped = {0};
     _cleanup_(blob_clear) struct blob sealed = {0};
     TRY(crypto_random_secret(SEAL_KEY_LEN, &key));
-    TRY(seal_under(&held->epoch_key, LABEL_OBJECT_KEY, held, row, &key, &wrapped));
-    TRY(seal_under(&key, LABEL_OBJECT_VALUE, held, row, value, &sealed));
+    struct value_seal outer = {held, row, &held->epoch_key, LABEL_OBJECT_KEY};
+    struct value_seal inner = {held, row, &key, LABEL_OBJECT_VALUE};
+    TRY(seal_under(&outer, &key, &wrapped));
+    TRY(seal_under(&inner, value, &sealed));
     struct writer writer = {0};
     write_u8(&writer, SEAL_FORMAT);
     write_u32(&writer, held->epoch);
@@ -105,8 +113,8 @@ CK_RV seal_row(struct keyring *held, const struct seal_content *content,
     row.attributes = blob_view(&sealed.attributes);
     if (value_len > 0)
         TRY(seal_value(held, &row, content->value, &sealed.value));
-    *ret_row = sealed;
-    sealed = (struct sealed_row) {0};
+    ret_row->attributes = blob_move(&sealed.attributes);
+    ret_row->value = blob_move(&sealed.value);
     return CKR_OK;
 }
 
@@ -144,15 +152,14 @@ CK_RV seal_open_attributes(struct keyring *held, const struct store_row *row,
     return CKR_OK;
 }
 
-static CK_RV open_under(const struct secret *key, const char *label, const struct keyring *held,
-                        const struct store_row *row, struct view sealed,
+static CK_RV open_under(const struct value_seal *seal, struct view sealed,
                         struct secret *ret_plaintext)
 {
     _cleanup_(writer_clear) struct writer aad = {0};
-    value_aad(&aad, label, held, row);
+    value_aad(&aad, seal->label, seal->held, seal->row);
     struct view aad_bytes;
     TRY(derive_end_aad(&aad, &aad_bytes));
-    return crypto_open(key, aad_bytes, sealed, ret_plaintext);
+    return crypto_open(seal->key, aad_bytes, sealed, ret_plaintext);
 }
 
 CK_RV seal_open_value(struct keyring *held, const struct store_row *row, struct secret *ret_value)
@@ -173,8 +180,10 @@ CK_RV seal_open_value(struct keyring *held, const struct store_row *row, struct 
     if (reader.failed || format != SEAL_FORMAT || epoch != held->epoch)
         return CKR_ENCRYPTED_DATA_INVALID;
     _cleanup_(secret_clear) struct secret key = {0};
-    TRY(open_under(&held->epoch_key, LABEL_OBJECT_KEY, held, row, wrapped, &key));
-    return open_under(&key, LABEL_OBJECT_VALUE, held, row, sealed, ret_value);
+    struct value_seal outer = {held, row, &held->epoch_key, LABEL_OBJECT_KEY};
+    struct value_seal inner = {held, row, &key, LABEL_OBJECT_VALUE};
+    TRY(open_under(&outer, wrapped, &key));
+    return open_under(&inner, sealed, ret_value);
 }
 
 CK_RV seal_set_mac(struct keyring *held, const struct store_row *row,

@@ -3,8 +3,8 @@
  *
  * The attributes are sealed under a numbered attribute key. The value is sealed under a random key
  * of its own, which is wrapped under the epoch key and bound to the tag of the attribute seal. The
- * attributes' associated data names the value's length, so that a value can neither be exchanged nor
- * dropped. All functions work on a held keyring.
+ * attributes' associated data names the value's length, so that a value can neither be exchanged
+ * nor dropped. All functions work on a held keyring.
  *
  * What does not open is CKR_ENCRYPTED_DATA_INVALID, not logged: the caller names the row.
  */

@@ -30,8 +30,8 @@ static CK_RV fail_row(const struct custody *custody, const struct object_id *id)
     char text[ID_TEXT_LEN];
     cause_set(INDEXKEY_CAUSE_TAMPERED);
     return FAIL(CKR_DEVICE_ERROR,
-                "token '%s': object %s in its store was changed and does not open; restore the store "
-                "from a backup, or destroy the object",
+                "token '%s': object %s in its store was changed and does not open; restore the "
+                "store from a backup, or destroy the object",
                 custody->name, id_text(id, text));
 }
 
@@ -270,8 +270,9 @@ static CK_RV seal_change(const struct former_row *former, struct summary *summar
         summary_add(summary, mac);
     }
     TRY(summary_seal(held, summary, &sealed.summary));
-    *ret_sealed = sealed;
-    sealed = (struct sealed_change) {0};
+    ret_sealed->row.attributes = blob_move(&sealed.row.attributes);
+    ret_sealed->row.value = blob_move(&sealed.row.value);
+    ret_sealed->summary = blob_move(&sealed.summary);
     return CKR_OK;
 }
 
@@ -300,7 +301,8 @@ static CK_RV apply_once(struct custody *custody, const struct change *change)
          .attributes = blob_view(&sealed.summary)},
     };
     TRY(custody->store->ops->commit(custody->store, changes, 2));
-    /* The module knows of its own change; if it missed another's before, it still has to learn it. */
+    /* The module knows of its own change; if it missed another's before, it still has to learn it.
+     * */
     (void) atomic_compare_exchange_strong(&custody->objects_generation, &known, known + 1);
     return CKR_OK;
 }

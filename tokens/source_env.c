@@ -29,8 +29,8 @@ static CK_RV read_variable(const char *token, const char *place, struct secret *
     const char *text = secure_getenv(place);
     if (text == NULL)
         return FAIL_CAUSE(INDEXKEY_CAUSE_DELETED,
-                          "token '%s': the environment variable %s with its root key is not set; set "
-                          "it to the output of: openssl rand -base64 32",
+                          "token '%s': the environment variable %s with its root key is not set; "
+                          "set it to the output of: openssl rand -base64 32",
                           token, place);
     CK_RV rv = crypto_base64_secret(view_text(text), ROOT_KEY_LEN, ret_root);
     if (rv == CKR_DATA_INVALID)

@@ -31,19 +31,19 @@ static CK_RV fail_open(const char *token, const char *path)
     switch (errno) {
     case ENOENT:
         return FAIL_CAUSE(INDEXKEY_CAUSE_DELETED,
-                          "token '%s': its root key file %s does not exist; put it back, or make one "
-                          "for a new token with: openssl rand -base64 32",
+                          "token '%s': its root key file %s does not exist; put it back, or make "
+                          "one for a new token with: openssl rand -base64 32",
                           token, path);
     case EACCES:
     case EPERM:
         return FAIL_CAUSE(INDEXKEY_CAUSE_DENIED,
-                          "token '%s': no permission to read its root key file %s; it must belong to "
-                          "the user that runs this process",
+                          "token '%s': no permission to read its root key file %s; it must belong "
+                          "to the user that runs this process",
                           token, path);
     case ELOOP:
         return FAIL_CAUSE(INDEXKEY_CAUSE_CONFIG,
-                          "token '%s': its root key file %s is a symbolic link; set key_file to the "
-                          "file itself",
+                          "token '%s': its root key file %s is a symbolic link; set key_file to "
+                          "the file itself",
                           token, path);
     default:
         return FAIL_CAUSE(INDEXKEY_CAUSE_SERVER, "token '%s': cannot read its root key file %s: %m",

@@ -73,7 +73,8 @@ static CK_RV read_root(const struct source_local *local, const struct source_cal
 {
     if (atomic_load(call->cancelled))
         return FAIL_CAUSE(INDEXKEY_CAUSE_CANCELLED,
-                          "token '%s': the call to its source was ended by C_Finalize", local->token);
+                          "token '%s': the call to its source was ended by C_Finalize",
+                          local->token);
     return local->reader(local->token, local->place, ret_root);
 }
 
@@ -125,8 +126,8 @@ CK_RV source_local_unwrap(struct source *source, const struct source_call *call,
         return fail_tampered(local);
     if (!view_equal(wrapped_id, (struct view) {id, ROOT_ID_LEN}))
         return FAIL_CAUSE(INDEXKEY_CAUSE_CONTEXT,
-                          "token '%s': its data key was wrapped under another root key than the one "
-                          "in %s; put the former root key back",
+                          "token '%s': its data key was wrapped under another root key than the "
+                          "one in %s; put the former root key back",
                           local->token, local->place);
     struct view sealed = read_raw(&reader, wrapped.len - 1 - ROOT_ID_LEN);
     TRY(wrapping_key(&root, &key));

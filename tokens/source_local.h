@@ -10,8 +10,8 @@
 
 #define ROOT_KEY_LEN 32
 
-/* The root key as it is now; `place` is what was configured, a path or a name. Failures are logged by
- * the reader, with the token's name. */
+/* The root key as it is now; `place` is what was configured, a path or a name. Failures are logged
+ * by the reader, with the token's name. */
 typedef CK_RV source_local_reader(const char *token, const char *place, struct secret *ret_root);
 
 /* For source_ops.open: `key` is the configuration key that holds the place. */

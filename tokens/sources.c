@@ -70,8 +70,8 @@ CK_RV source_unwrap(struct source *source, const struct source_call *call, struc
     TRY(source->ops->unwrap(source, call, wrapped, &data_key));
     if (data_key.len != DATA_KEY_LEN)
         return FAIL_CAUSE(INDEXKEY_CAUSE_TAMPERED,
-                          "source %s unwrapped %zu bytes instead of %d: the stored blob is not this "
-                          "token's data key; restore the store from a backup",
+                          "source %s unwrapped %zu bytes instead of %d: the stored blob is not "
+                          "this token's data key; restore the store from a backup",
                           source->ops->name, data_key.len, DATA_KEY_LEN);
     *ret_data_key = secret_move(&data_key);
     return CKR_OK;

@@ -156,7 +156,7 @@ static void table_clear(struct table *table)
     for (size_t i = 0; i < table->count; i++)
         row_free(table->rows[i]);
     mem_free(table->rows);
-    *table = (struct table) {0};
+    *table = (struct table){0};
 }
 
 /* Rows that wait to go in, then rows that went out; freed as a whole at the end, whichever they

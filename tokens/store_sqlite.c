@@ -196,7 +196,7 @@ static bool column_bytes(sqlite3_stmt *statement, int column, struct view *ret_b
     size_t len = (size_t) sqlite3_column_bytes(statement, column);
     if (len > STORE_BLOB_MAX || (bytes == NULL && len > 0))
         return false;
-    *ret_bytes = (struct view) {bytes, len};
+    *ret_bytes = (struct view){bytes, len};
     return true;
 }
 
@@ -399,7 +399,7 @@ static CK_RV sqlite_reset(struct store *base, const char *guard, uint64_t guard_
 {
     TRY(store_changes_check(changes, change_count));
     _cleanup_(leave) struct store_sqlite *store = enter(base);
-    TRY(transact_locked(store, &(struct guard) {guard, guard_version}, changes, change_count));
+    TRY(transact_locked(store, &(struct guard){guard, guard_version}, changes, change_count));
     /* The former token leaves the log too. It is removed whether or not this succeeds: a reader in
      * another process may keep the log for a while. */
     (void) sqlite3_wal_checkpoint_v2(store->file.db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);

@@ -67,8 +67,8 @@ static CK_RV check_change(const struct store_change *change)
     if (change->expected >= INT64_MAX || (change->remove && change->expected == 0))
         return FAIL(CKR_GENERAL_ERROR, "store: a change cannot expect version %llu",
                     (unsigned long long) change->expected);
-    size_t len = change->attributes.len > change->value.len ? change->attributes.len
-                                                            : change->value.len;
+    size_t len =
+        change->attributes.len > change->value.len ? change->attributes.len : change->value.len;
     if (len > STORE_BLOB_MAX)
         return FAIL(CKR_DEVICE_MEMORY, "store: a row of %zu bytes is over the limit of %zu", len,
                     STORE_BLOB_MAX);

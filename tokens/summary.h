@@ -2,8 +2,8 @@
  * The summary of a token's objects: how many there are and a sum over them, so that a row that was
  * dropped, added or put back to an older version is noticed.
  *
- * The sum (mod 2^256, of seal_set_mac) changes by the rows that change, never by what is found in the
- * store: what was lost once stays visible.
+ * The sum (mod 2^256, of seal_set_mac) changes by the rows that change, never by what is found in
+ * the store: what was lost once stays visible.
  */
 #pragma once
 

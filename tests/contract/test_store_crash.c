@@ -106,8 +106,7 @@ static bool try_fault(const struct fault_case *test, unsigned long nth)
         bool is_full = test->fault == VFS_FAULT_FULL;
         ck_assert(struck);
         ck_assert_uint_eq(rv, is_full ? CKR_DEVICE_MEMORY : CKR_DEVICE_ERROR);
-        ck_assert_int_eq(cause_last(),
-                         is_full ? INDEXKEY_CAUSE_STORE_FULL : INDEXKEY_CAUSE_STORE);
+        ck_assert_int_eq(cause_last(), is_full ? INDEXKEY_CAUSE_STORE_FULL : INDEXKEY_CAUSE_STORE);
         ck_assert(store_fixture_log_has(store_fixture_path("")));
     }
     uint64_t expected = test->reset ? 1 : test->from + 1;

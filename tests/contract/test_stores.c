@@ -101,11 +101,20 @@ START_TEST(a_wrong_expectation_is_a_conflict)
     ck_assert_uint_eq(commit_one(store, object_put(&here, 0, "1", "1")), CKR_OK);
     ck_assert_uint_eq(commit_one(store, object_put(&here, 1, "2", "2")), CKR_OK);
     const struct store_change lost[] = {
-        record_put("here", 0, "x"), record_put("here", 1, "x"),   record_put("here", 3, "x"),
-        record_put("gone", 1, "x"), record_remove("here", 1),     record_remove("here", 3),
-        record_remove("gone", 1),   object_put(&here, 0, "x", ""), object_put(&here, 1, "x", ""),
-        object_put(&here, 3, "x", ""), object_put(&gone, 1, "x", ""), object_remove(&here, 1),
-        object_remove(&here, 3),    object_remove(&gone, 1),
+        record_put("here", 0, "x"),
+        record_put("here", 1, "x"),
+        record_put("here", 3, "x"),
+        record_put("gone", 1, "x"),
+        record_remove("here", 1),
+        record_remove("here", 3),
+        record_remove("gone", 1),
+        object_put(&here, 0, "x", ""),
+        object_put(&here, 1, "x", ""),
+        object_put(&here, 3, "x", ""),
+        object_put(&gone, 1, "x", ""),
+        object_remove(&here, 1),
+        object_remove(&here, 3),
+        object_remove(&gone, 1),
         record_put("here", INT64_MAX - 1, "x"),
     };
     for (size_t i = 0; i < COUNT_OF(lost); i++)
@@ -131,9 +140,8 @@ START_TEST(a_commit_is_all_or_nothing)
     ck_assert_uint_eq(store->ops->commit(store, first, COUNT_OF(first)), CKR_OK);
 
     struct store_change changes[] = {
-        object_put(&one, 1, "x", "x"),     object_remove(&two, 1),
-        object_put(&three, 0, "3", "3"),   object_put(&three, 1, "x", ""),
-        record_put("new", 0, "n"),         record_put("summary", 9, "x"),
+        object_put(&one, 1, "x", "x"),  object_remove(&two, 1),    object_put(&three, 0, "3", "3"),
+        object_put(&three, 1, "x", ""), record_put("new", 0, "n"), record_put("summary", 9, "x"),
     };
     ck_assert_uint_eq(store->ops->commit(store, changes, COUNT_OF(changes)), STORE_CONFLICT);
     assert_record(store, "summary", 1, "s");
@@ -284,7 +292,7 @@ START_TEST(ten_thousand_rows)
         ids[i] = id_of(i);
         numbers[i] = i;
         changes[i] = object_put(&ids[i], 0, "attributes", "");
-        changes[i].value = (struct view) {(unsigned char *) &numbers[i], sizeof(numbers[i])};
+        changes[i].value = (struct view){(unsigned char *) &numbers[i], sizeof(numbers[i])};
     }
     ck_assert_uint_eq(store->ops->commit(store, changes, MANY), CKR_OK);
     ck_assert_uint_eq(store->ops->read_objects(store, mark_row, seen), CKR_OK);
@@ -329,9 +337,12 @@ START_TEST(impossible_changes_are_refused)
     struct store *store = open_kind(_i);
     struct object_id id = id_of(1);
     const struct store_change bad[] = {
-        record_put("seventeen-bytes-x", 0, "x"), record_put("", 0, "x"),
-        record_put("a", INT64_MAX, "x"),         record_put("a", UINT64_MAX, "x"),
-        object_remove(&id, 0),                   object_put(NULL, 0, "a", "v"),
+        record_put("seventeen-bytes-x", 0, "x"),
+        record_put("", 0, "x"),
+        record_put("a", INT64_MAX, "x"),
+        record_put("a", UINT64_MAX, "x"),
+        object_remove(&id, 0),
+        object_put(NULL, 0, "a", "v"),
     };
     for (size_t i = 0; i < COUNT_OF(bad); i++) {
         const struct store_change both[] = {record_put("good", 0, "g"), bad[i]};

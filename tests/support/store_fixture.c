@@ -92,27 +92,27 @@ struct object_id id_of(unsigned int number)
 
 struct store_change record_put(const char *name, uint64_t expected, const char *text)
 {
-    return (struct store_change) {
+    return (struct store_change){
         .record = name, .expected = expected, .attributes = view_text(text)};
 }
 
 struct store_change record_remove(const char *name, uint64_t expected)
 {
-    return (struct store_change) {.record = name, .expected = expected, .remove = true};
+    return (struct store_change){.record = name, .expected = expected, .remove = true};
 }
 
 struct store_change object_put(const struct object_id *id, uint64_t expected,
                                const char *attributes, const char *value)
 {
-    return (struct store_change) {.object = id,
-                                  .expected = expected,
-                                  .attributes = view_text(attributes),
-                                  .value = view_text(value)};
+    return (struct store_change){.object = id,
+                                 .expected = expected,
+                                 .attributes = view_text(attributes),
+                                 .value = view_text(value)};
 }
 
 struct store_change object_remove(const struct object_id *id, uint64_t expected)
 {
-    return (struct store_change) {.object = id, .expected = expected, .remove = true};
+    return (struct store_change){.object = id, .expected = expected, .remove = true};
 }
 
 CK_RV commit_one(struct store *store, struct store_change change)

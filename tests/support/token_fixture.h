@@ -1,6 +1,7 @@
 /*
- * For the tests of tokens/: a folder with a root key file, custodies that are configured by text, the
- * log, and a source that fails on demand. For one thread, except where a comment says otherwise.
+ * For the tests of tokens/: a folder with a root key file, custodies that are configured by text,
+ * the log, and a source that fails on demand. For one thread, except where a comment says
+ * otherwise.
  */
 #pragma once
 
@@ -18,8 +19,8 @@
 extern const char fixture_root_key[];
 extern const char fixture_other_root_key[];
 
-/* Checked fixtures: OpenSSL, a fresh folder with root.key, an empty log; at the end nothing may be left
- * in secret memory, and the folder goes. */
+/* Checked fixtures: OpenSSL, a fresh folder with root.key, an empty log; at the end nothing may be
+ * left in secret memory, and the folder goes. */
 void fixture_setup(void);
 void fixture_teardown(void);
 

@@ -1,106 +1,37 @@
-/* Objects of a token, on both kinds of store: what is kept, what a hostile store can do, many writers. */
-#include <pthread.h>
-#include <stdio.h>
-#include <stdlib.h>
+/* Objects of a token, on both kinds of store: what is kept, and what a hostile store can do. */
 #include <string.h>
-#include <sys/wait.h>
-#include <time.h>
-#include <unistd.h>
 
 #include "base/alloc.h"
-#include "base/clock.h"
-#include "base/crypto.h"
-#include "tests/support/token_fixture.h"
+#include "tests/support/object_fixture.h"
 #include "tokens/seal.h"
-#include "tokens/sealed_objects.h"
-
-#define LOADED_MAX 512
-
-static struct {
-    struct object_id id;
-    uint64_t version;
-    size_t value_len;
-    char attributes[32];
-} loaded[LOADED_MAX];
-static size_t loaded_count;
-
-static CK_RV keep(void *context, const struct sealed_object *object)
-{
-    (void) context;
-    ck_assert_uint_lt(loaded_count, LOADED_MAX);
-    loaded[loaded_count].id = object->id;
-    loaded[loaded_count].version = object->version;
-    loaded[loaded_count].value_len = object->value_len;
-    (void) snprintf(loaded[loaded_count].attributes, sizeof(loaded[0].attributes), "%.*s",
-                    (int) object->attributes.len, (const char *) object->attributes.bytes);
-    loaded_count++;
-    return CKR_OK;
-}
-
-static size_t load(struct custody *custody)
-{
-    loaded_count = 0;
-    ck_assert_uint_eq(sealed_objects_load(custody, keep, NULL), CKR_OK);
-    return loaded_count;
-}
-
-static struct object_id create(struct custody *custody, const char *attributes, const char *value)
-{
-    struct object_id id;
-    struct secret secret = {0};
-    ck_assert_uint_eq(sealed_objects_new_id(&id), CKR_OK);
-    ck_assert_uint_eq(secret_from(value, strlen(value), &secret), CKR_OK);
-    CK_RV rv = sealed_objects_create(custody, &id, view_text(attributes), &secret);
-    ck_assert_msg(rv == CKR_OK, "%lx %s", rv, fixture_log());
-    secret_clear(&secret);
-    return id;
-}
-
-static void assert_value(struct custody *custody, const struct object_id *id, uint64_t version,
-                         const char *expected)
-{
-    struct secret value = {0};
-    CK_RV rv = sealed_objects_value(custody, id, version, &value);
-    ck_assert_msg(rv == CKR_OK, "%lx %s", rv, fixture_log());
-    ck_assert_uint_eq(value.len, strlen(expected));
-    ck_assert(value.len == 0 || memcmp(value.bytes, expected, value.len) == 0);
-    secret_clear(&value);
-}
-
-static struct custody *logged_in(const char *store)
-{
-    struct custody *custody = fixture_token(store, "");
-    fixture_login_user(custody);
-    fixture_forget_log();
-    return custody;
-}
 
 START_TEST(an_object_lives_and_ends)
 {
-    struct custody *custody = logged_in(fixture_store(_i));
-    struct object_id id = create(custody, "label=a", "secret value");
-    ck_assert_uint_eq(load(custody), 1);
-    ck_assert_mem_eq(&loaded[0].id, &id, sizeof(id));
-    ck_assert_str_eq(loaded[0].attributes, "label=a");
-    ck_assert_uint_eq(loaded[0].version, 1);
-    ck_assert_uint_eq(loaded[0].value_len, strlen("secret value"));
-    assert_value(custody, &id, 1, "secret value");
+    struct custody *custody = objects_token(fixture_store(_i));
+    struct object_id id = objects_create(custody, "label=a", "secret value");
+    ck_assert_uint_eq(objects_load(custody), 1);
+    ck_assert_mem_eq(&objects_loaded[0].id, &id, sizeof(id));
+    ck_assert_str_eq(objects_loaded[0].attributes, "label=a");
+    ck_assert_uint_eq(objects_loaded[0].version, 1);
+    ck_assert_uint_eq(objects_loaded[0].value_len, strlen("secret value"));
+    objects_assert_value(custody, &id, 1, "secret value");
 
     uint64_t version = 0;
     struct secret value = {0};
-    ck_assert_uint_eq(sealed_objects_update(custody, &id, 1, view_text("label=b"), &version), CKR_OK);
+    ck_assert_uint_eq(sealed_objects_update(custody, &id, 1, view_text("label=b"), &version),
+                      CKR_OK);
     ck_assert_uint_eq(version, 2);
     ck_assert_uint_eq(sealed_objects_value(custody, &id, 1, &value), CKR_OBJECT_HANDLE_INVALID);
-    assert_value(custody, &id, 2, "secret value");
+    objects_assert_value(custody, &id, 2, "secret value");
     ck_assert_uint_eq(sealed_objects_update(custody, &id, 1, view_text("c"), &version),
                       CKR_OBJECT_HANDLE_INVALID);
     ck_assert_uint_eq(sealed_objects_destroy(custody, &id, 1), CKR_OBJECT_HANDLE_INVALID);
-    ck_assert_uint_eq(load(custody), 1);
-    ck_assert_str_eq(loaded[0].attributes, "label=b");
+    ck_assert_uint_eq(objects_load(custody), 1);
+    ck_assert_str_eq(objects_loaded[0].attributes, "label=b");
 
     ck_assert_uint_eq(sealed_objects_destroy(custody, &id, 2), CKR_OK);
     ck_assert_uint_eq(sealed_objects_destroy(custody, &id, 2), CKR_OBJECT_HANDLE_INVALID);
-    ck_assert_uint_eq(load(custody), 0);
+    ck_assert_uint_eq(objects_load(custody), 0);
     ck_assert_uint_eq(fixture_log_count(), 0);
     custody_close(&custody);
 }
@@ -108,27 +39,27 @@ END_TEST
 
 START_TEST(an_object_may_have_no_value)
 {
-    struct custody *custody = logged_in(fixture_store(_i));
-    struct object_id id = create(custody, "data", "");
+    struct custody *custody = objects_token(fixture_store(_i));
+    struct object_id id = objects_create(custody, "data", "");
     uint64_t version;
-    ck_assert_uint_eq(load(custody), 1);
-    ck_assert_uint_eq(loaded[0].value_len, 0);
-    assert_value(custody, &id, 1, "");
+    ck_assert_uint_eq(objects_load(custody), 1);
+    ck_assert_uint_eq(objects_loaded[0].value_len, 0);
+    objects_assert_value(custody, &id, 1, "");
     ck_assert_uint_eq(sealed_objects_update(custody, &id, 1, view_text("x"), &version), CKR_OK);
-    assert_value(custody, &id, 2, "");
+    objects_assert_value(custody, &id, 2, "");
     custody_close(&custody);
 }
 END_TEST
 
 START_TEST(objects_survive_a_restart)
 {
-    struct custody *first = logged_in(fixture_store(1));
-    struct object_id id = create(first, "label", "value");
+    struct custody *first = objects_token(fixture_store(1));
+    struct object_id id = objects_create(first, "label", "value");
     custody_close(&first);
     struct custody *second = fixture_open(fixture_store(1), "");
     fixture_login_user(second);
-    ck_assert_uint_eq(load(second), 1);
-    assert_value(second, &id, 1, "value");
+    ck_assert_uint_eq(objects_load(second), 1);
+    objects_assert_value(second, &id, 1, "value");
     ck_assert_uint_eq(fixture_log_count(), 0);
     custody_close(&second);
 }
@@ -136,12 +67,12 @@ END_TEST
 
 START_TEST(nothing_works_without_a_login)
 {
-    struct custody *custody = logged_in(fixture_store(_i));
-    struct object_id id = create(custody, "label", "value");
+    struct custody *custody = objects_token(fixture_store(_i));
+    struct object_id id = objects_create(custody, "label", "value");
     struct secret value = {0};
     uint64_t version;
     custody_logout(custody);
-    ck_assert_uint_eq(sealed_objects_load(custody, keep, NULL), CKR_USER_NOT_LOGGED_IN);
+    ck_assert_uint_eq(sealed_objects_load(custody, objects_keep, NULL), CKR_USER_NOT_LOGGED_IN);
     ck_assert_uint_eq(sealed_objects_value(custody, &id, 1, &value), CKR_USER_NOT_LOGGED_IN);
     ck_assert_uint_eq(sealed_objects_create(custody, &id, view_text("x"), NULL),
                       CKR_USER_NOT_LOGGED_IN);
@@ -154,7 +85,7 @@ END_TEST
 
 START_TEST(what_is_too_large_is_refused)
 {
-    struct custody *custody = logged_in("memory:");
+    struct custody *custody = objects_token("memory:");
     struct object_id id;
     struct secret value = {0};
     ck_assert_uint_eq(sealed_objects_new_id(&id), CKR_OK);
@@ -164,8 +95,8 @@ START_TEST(what_is_too_large_is_refused)
     secret_clear(&value);
     ck_assert_uint_eq(secret_new(SEAL_VALUE_MAX, &value), CKR_OK);
     ck_assert_uint_eq(sealed_objects_create(custody, &id, view_text("x"), &value), CKR_OK);
-    ck_assert_uint_eq(load(custody), 1);
-    ck_assert_uint_eq(loaded[0].value_len, SEAL_VALUE_MAX);
+    ck_assert_uint_eq(objects_load(custody), 1);
+    ck_assert_uint_eq(objects_loaded[0].value_len, SEAL_VALUE_MAX);
     secret_clear(&value);
     custody_close(&custody);
 }
@@ -191,7 +122,8 @@ static CK_RV copy_row(void *context, const struct store_row *row)
 static struct row_copy row_read(struct custody *custody, const struct object_id *id)
 {
     struct row_copy copy = {0};
-    ck_assert_uint_eq(custody->store->ops->read_object(custody->store, id, copy_row, &copy), CKR_OK);
+    ck_assert_uint_eq(custody->store->ops->read_object(custody->store, id, copy_row, &copy),
+                      CKR_OK);
     return copy;
 }
 
@@ -260,9 +192,9 @@ static void tamper(enum tampering how, struct row_copy *a, const struct row_copy
 START_TEST(a_tampered_row_loses_that_object_alone)
 {
     enum tampering how = (enum tampering) _i;
-    struct custody *custody = logged_in("memory:");
-    struct object_id ids[2] = {create(custody, "first", "value-1"),
-                               create(custody, "other", "value-2")};
+    struct custody *custody = objects_token("memory:");
+    struct object_id ids[2] = {objects_create(custody, "first", "value-1"),
+                               objects_create(custody, "other", "value-2")};
     struct row_copy a = row_read(custody, &ids[0]);
     struct row_copy b = row_read(custody, &ids[1]);
     if (how == OLDER_FIELDS) {
@@ -275,18 +207,18 @@ START_TEST(a_tampered_row_loses_that_object_alone)
     row_write(custody, &ids[0], a.version, &a);
     fixture_forget_log();
     struct secret value = {0};
-    size_t count = load(custody);
+    size_t count = objects_load(custody);
     /* Attributes that are intact keep the object in the list; then its value does not open. */
     if (how == SWAP_VALUES) {
         ck_assert_uint_eq(count, 2);
     } else {
         ck_assert_uint_eq(count, 1);
-        ck_assert_str_eq(loaded[0].attributes, "other");
+        ck_assert_str_eq(objects_loaded[0].attributes, "other");
     }
     ck_assert_uint_eq(sealed_objects_value(custody, &ids[0], a.version, &value), CKR_DEVICE_ERROR);
     ck_assert_int_eq(cause_last(), INDEXKEY_CAUSE_TAMPERED);
     ck_assert_uint_ge(fixture_log_count(), 1);
-    assert_value(custody, &ids[1], 1, "value-2");
+    objects_assert_value(custody, &ids[1], 1, "value-2");
     row_clear(&a);
     row_clear(&b);
     custody_close(&custody);
@@ -302,7 +234,7 @@ static void flip_each_byte(struct custody *custody, struct row_copy *row, struct
         struct secret value = {0};
         field->bytes[i] ^= (unsigned char) (1u << i % 8);
         row_write(custody, &row->id, 1, row);
-        ck_assert_uint_eq(load(custody), is_value ? 2 : 1);
+        ck_assert_uint_eq(objects_load(custody), is_value ? 2 : 1);
         CK_RV rv = sealed_objects_value(custody, &row->id, 1, &value);
         /* A value vouches for the tag of the attributes, not for the rest of them. */
         if (is_value || i + AEAD_TAG_LEN >= field->len)
@@ -314,15 +246,15 @@ static void flip_each_byte(struct custody *custody, struct row_copy *row, struct
 
 START_TEST(no_flipped_byte_of_a_row_opens)
 {
-    struct custody *custody = logged_in("memory:");
-    struct object_id id = create(custody, "first", "value-1");
-    (void) create(custody, "other", "value-2");
+    struct custody *custody = objects_token("memory:");
+    struct object_id id = objects_create(custody, "first", "value-1");
+    (void) objects_create(custody, "other", "value-2");
     struct row_copy row = row_read(custody, &id);
     flip_each_byte(custody, &row, &row.attributes, false);
     flip_each_byte(custody, &row, &row.value, true);
     row_write(custody, &id, 1, &row);
     fixture_forget_log();
-    ck_assert_uint_eq(load(custody), 2);
+    ck_assert_uint_eq(objects_load(custody), 2);
     ck_assert_uint_eq(fixture_log_count(), 0);
     row_clear(&row);
     custody_close(&custody);
@@ -331,12 +263,12 @@ END_TEST
 
 START_TEST(a_row_of_another_token_does_not_open)
 {
-    struct custody *custody = logged_in("memory:");
-    struct custody *other = logged_in("memory:");
-    struct object_id id = create(other, "theirs", "value");
+    struct custody *custody = objects_token("memory:");
+    struct custody *other = objects_token("memory:");
+    struct object_id id = objects_create(other, "theirs", "value");
     struct row_copy row = row_read(other, &id);
     row_write(custody, &id, 1, &row);
-    ck_assert_uint_eq(load(custody), 0);
+    ck_assert_uint_eq(objects_load(custody), 0);
     row_clear(&row);
     custody_close(&other);
     custody_close(&custody);
@@ -345,15 +277,15 @@ END_TEST
 
 START_TEST(a_dropped_row_is_noticed_and_never_healed)
 {
-    struct custody *custody = logged_in(fixture_store(_i));
-    struct object_id id = create(custody, "lost", "value");
+    struct custody *custody = objects_token(fixture_store(_i));
+    struct object_id id = objects_create(custody, "lost", "value");
     row_remove(custody, &id, 1);
     for (size_t i = 0; i < 3; i++) {
         fixture_forget_log();
-        ck_assert_uint_eq(load(custody), i);
+        ck_assert_uint_eq(objects_load(custody), i);
         ck_assert_uint_eq(fixture_log_count(), 1);
         ck_assert_msg(strstr(fixture_log(), "objects are missing") != NULL, "%s", fixture_log());
-        (void) create(custody, "new", "value");
+        (void) objects_create(custody, "new", "value");
     }
     custody_close(&custody);
 }
@@ -361,20 +293,20 @@ END_TEST
 
 START_TEST(a_restored_row_is_noticed)
 {
-    struct custody *custody = logged_in(fixture_store(_i));
-    struct object_id id = create(custody, "old", "value");
+    struct custody *custody = objects_token(fixture_store(_i));
+    struct object_id id = objects_create(custody, "old", "value");
     struct row_copy row = row_read(custody, &id);
     uint64_t version;
     ck_assert_uint_eq(sealed_objects_update(custody, &id, 1, view_text("new"), &version), CKR_OK);
     row_write(custody, &id, 1, &row);
     fixture_forget_log();
-    ck_assert_uint_eq(load(custody), 1);
+    ck_assert_uint_eq(objects_load(custody), 1);
     ck_assert_uint_eq(fixture_log_count(), 1);
     ck_assert_ptr_nonnull(strstr(fixture_log(), "older version"));
     ck_assert_uint_eq(sealed_objects_destroy(custody, &id, 1), CKR_OK);
     row_write(custody, &id, 1, &row);
     fixture_forget_log();
-    ck_assert_uint_eq(load(custody), 1);
+    ck_assert_uint_eq(objects_load(custody), 1);
     ck_assert_ptr_nonnull(strstr(fixture_log(), "added or put back"));
     row_clear(&row);
     custody_close(&custody);
@@ -383,8 +315,8 @@ END_TEST
 
 START_TEST(a_changed_summary_keeps_objects_readable_and_refuses_changes)
 {
-    struct custody *custody = logged_in(fixture_store(_i));
-    struct object_id id = create(custody, "label", "value");
+    struct custody *custody = objects_token(fixture_store(_i));
+    struct object_id id = objects_create(custody, "label", "value");
     struct blob summary = {0};
     struct store_change change = {.record = RECORD_SUMMARY};
     ck_assert_uint_eq(custody->store->ops->read_record(custody->store, RECORD_SUMMARY, &summary,
@@ -395,7 +327,7 @@ START_TEST(a_changed_summary_keeps_objects_readable_and_refuses_changes)
         ck_assert_uint_eq(custody->store->ops->commit(custody->store, &change, 1), CKR_OK);
         change.expected++;
         fixture_forget_log();
-        ck_assert_uint_eq(load(custody), 1);
+        ck_assert_uint_eq(objects_load(custody), 1);
         ck_assert_uint_eq(fixture_log_count(), 1);
         ck_assert_uint_eq(sealed_objects_destroy(custody, &id, 1), CKR_DEVICE_ERROR);
         ck_assert_int_eq(cause_last(), INDEXKEY_CAUSE_TAMPERED);
@@ -418,8 +350,8 @@ static CK_RV read_only(struct store *store, const struct store_change *changes, 
 
 START_TEST(a_store_that_fails_changes_nothing_and_heals)
 {
-    struct custody *custody = logged_in(fixture_store(_i));
-    struct object_id id = create(custody, "label", "value");
+    struct custody *custody = objects_token(fixture_store(_i));
+    struct object_id id = objects_create(custody, "label", "value");
     const struct store_ops *good = custody->store->ops;
     struct store_ops unwritable = *good;
     uint64_t version;
@@ -430,10 +362,10 @@ START_TEST(a_store_that_fails_changes_nothing_and_heals)
                       CKR_DEVICE_ERROR);
     ck_assert_uint_eq(sealed_objects_destroy(custody, &id, 1), CKR_DEVICE_ERROR);
     ck_assert_uint_eq(fixture_log_count(), 2);
-    ck_assert_uint_eq(load(custody), 1);
+    ck_assert_uint_eq(objects_load(custody), 1);
     custody->store->ops = good;
     ck_assert_uint_eq(sealed_objects_update(custody, &id, 1, view_text("x"), &version), CKR_OK);
-    ck_assert_uint_eq(load(custody), 1);
+    ck_assert_uint_eq(objects_load(custody), 1);
     ck_assert_uint_eq(fixture_log_count(), 2);
     custody_close(&custody);
 }
@@ -441,7 +373,7 @@ END_TEST
 
 START_TEST(memory_that_runs_out_creates_nothing)
 {
-    struct custody *custody = logged_in("memory:");
+    struct custody *custody = objects_token("memory:");
     struct secret value = {0};
     unsigned long n = 0;
     CK_RV rv;
@@ -455,209 +387,22 @@ START_TEST(memory_that_runs_out_creates_nothing)
         mem_fail_at(0, 0);
         ck_assert_msg(rv == CKR_OK || rv == CKR_HOST_MEMORY, "%lu: %lx %s", n, rv, fixture_log());
         ck_assert_uint_eq(secrets_in_use(), secrets);
-        ck_assert_uint_eq(load(custody), rv == CKR_OK ? 1 : 0);
+        ck_assert_uint_eq(objects_load(custody), rv == CKR_OK ? 1 : 0);
     } while (rv != CKR_OK && n < 1000);
     ck_assert_uint_eq(rv, CKR_OK);
     ck_assert_uint_gt(n, 10);
     /* Loading runs out of memory, too: the failure is told, nothing is left out in silence. */
     for (n = 1; n < 1000; n++) {
-        loaded_count = 0;
+        objects_count = 0;
         mem_fail_at(n, 0);
-        rv = sealed_objects_load(custody, keep, NULL);
+        rv = sealed_objects_load(custody, objects_keep, NULL);
         mem_fail_at(0, 0);
-        if (rv == CKR_OK && loaded_count == 1 && mem_count() < n)
+        if (rv == CKR_OK && objects_count == 1 && mem_count() < n)
             break;
-        ck_assert(rv == CKR_HOST_MEMORY || loaded_count == 1);
+        ck_assert(rv == CKR_HOST_MEMORY || objects_count == 1);
     }
     ck_assert_uint_lt(n, 1000);
     secret_clear(&value);
-    custody_close(&custody);
-}
-END_TEST
-
-#define WRITER_COUNT 4
-#define WRITER_OBJECTS 25
-
-static void create_many(struct custody *custody)
-{
-    for (int i = 0; i < WRITER_OBJECTS; i++) {
-        struct object_id id = create(custody, "many", "value");
-        uint64_t version;
-        if (i % 5 == 0)
-            ck_assert_uint_eq(sealed_objects_destroy(custody, &id, 1), CKR_OK);
-        else
-            ck_assert_uint_eq(sealed_objects_update(custody, &id, 1, view_text("more"), &version),
-                              CKR_OK);
-    }
-}
-
-static void *create_in_thread(void *custody)
-{
-    create_many(custody);
-    return NULL;
-}
-
-static void assert_all_there(struct custody *custody)
-{
-    fixture_forget_log();
-    ck_assert_uint_eq(load(custody), WRITER_COUNT * WRITER_OBJECTS * 4 / 5);
-    ck_assert_msg(fixture_log_count() == 0, "%s", fixture_log());
-}
-
-START_TEST(threads_write_side_by_side)
-{
-    struct custody *custody = logged_in(fixture_store(_i));
-    pthread_t threads[WRITER_COUNT];
-    for (size_t i = 0; i < WRITER_COUNT; i++)
-        ck_assert_int_eq(pthread_create(&threads[i], NULL, create_in_thread, custody), 0);
-    for (size_t i = 0; i < WRITER_COUNT; i++)
-        ck_assert_int_eq(pthread_join(threads[i], NULL), 0);
-    assert_all_there(custody);
-    custody_close(&custody);
-}
-END_TEST
-
-START_TEST(custodies_write_side_by_side)
-{
-    struct custody *custodies[WRITER_COUNT];
-    pthread_t threads[WRITER_COUNT];
-    custodies[0] = logged_in(fixture_store(1));
-    for (size_t i = 1; i < WRITER_COUNT; i++) {
-        custodies[i] = fixture_open(fixture_store(1), "");
-        fixture_login_user(custodies[i]);
-    }
-    for (size_t i = 0; i < WRITER_COUNT; i++)
-        ck_assert_int_eq(pthread_create(&threads[i], NULL, create_in_thread, custodies[i]), 0);
-    for (size_t i = 0; i < WRITER_COUNT; i++)
-        ck_assert_int_eq(pthread_join(threads[i], NULL), 0);
-    for (size_t i = 0; i < WRITER_COUNT; i++) {
-        assert_all_there(custodies[i]);
-        custody_close(&custodies[i]);
-    }
-}
-END_TEST
-
-START_TEST(processes_write_side_by_side)
-{
-    struct custody *custody = fixture_token(fixture_store(1), "");
-    custody_close(&custody);
-    pid_t children[WRITER_COUNT];
-    for (size_t i = 0; i < WRITER_COUNT; i++) {
-        children[i] = fork();
-        ck_assert_int_ge(children[i], 0);
-        if (children[i] == 0) {
-            secrets_abandon();
-            custody = fixture_open(fixture_store(1), "");
-            fixture_login_user(custody);
-            create_many(custody);
-            custody_close(&custody);
-            _exit(0);
-        }
-    }
-    for (size_t i = 0; i < WRITER_COUNT; i++) {
-        int status = 0;
-        ck_assert_int_eq(waitpid(children[i], &status, 0), children[i]);
-        ck_assert_int_eq(status, 0);
-    }
-    custody = fixture_open(fixture_store(1), "");
-    fixture_login_user(custody);
-    assert_all_there(custody);
-    custody_close(&custody);
-}
-END_TEST
-
-static void let_a_tick_fall_due(void)
-{
-    struct timespec pause = {.tv_nsec = 60 * 1000000L};
-    (void) nanosleep(&pause, NULL);
-}
-
-START_TEST(a_change_by_another_is_seen_at_the_next_tick_and_an_own_one_is_not)
-{
-    struct custody *one = logged_in(fixture_store(1));
-    struct custody *two = fixture_open(fixture_store(1), "");
-    fixture_login_user(two);
-    ck_assert_uint_eq(load(one), 0);
-    ck_assert_uint_eq(load(two), 0);
-    let_a_tick_fall_due();
-    /* Two's login counted its attempt in the store: no news for one. */
-    ck_assert_int_eq(custody_tick(one), CUSTODY_SAME);
-    ck_assert_int_eq(custody_tick(two), CUSTODY_SAME);
-    (void) create(one, "label", "value");
-    let_a_tick_fall_due();
-    ck_assert_int_eq(custody_tick(one), CUSTODY_SAME);
-    ck_assert_int_eq(custody_tick(two), CUSTODY_CHANGED);
-    ck_assert_uint_eq(load(two), 1);
-    let_a_tick_fall_due();
-    ck_assert_int_eq(custody_tick(two), CUSTODY_SAME);
-    custody_close(&two);
-    custody_close(&one);
-}
-END_TEST
-
-START_TEST(a_token_initialised_elsewhere_logs_out)
-{
-    struct custody *one = logged_in(fixture_store(1));
-    struct custody *two = fixture_open(fixture_store(1), "");
-    fixture_init_token(two);
-    let_a_tick_fall_due();
-    fixture_forget_log();
-    ck_assert_int_eq(custody_tick(one), CUSTODY_CLOSED);
-    ck_assert_uint_eq(fixture_log_count(), 1);
-    ck_assert_uint_eq(secrets_in_use(), 0);
-    ck_assert_int_eq(custody_tick(one), CUSTODY_SAME);
-    custody_close(&two);
-    custody_close(&one);
-}
-END_TEST
-
-#define MANY 100000u
-
-static CK_RV count_row(void *context, const struct sealed_object *object)
-{
-    ++*(size_t *) context;
-    ck_assert_uint_eq(object->attributes.len, 200);
-    return CKR_OK;
-}
-
-/* Sealed rows put straight into the store: the load opens them all and misses them in the summary. */
-static void put_many(struct custody *custody)
-{
-    static const unsigned char attributes[200];
-    struct keyring *held = NULL;
-    ck_assert_uint_eq(keyring_hold(&custody->keyring, &held), CKR_OK);
-    for (uint32_t i = 0; i < MANY; i++) {
-        struct object_id id = {{(unsigned char) (i >> 16), (unsigned char) (i >> 8),
-                                (unsigned char) i}};
-        struct seal_content content = {
-            .id = &id,
-            .version = 1,
-            .attributes = {attributes, sizeof(attributes)},
-        };
-        struct sealed_row row = {0};
-        ck_assert_uint_eq(seal_row(held, &content, &row), CKR_OK);
-        struct store_change change = {.object = &id, .attributes = blob_view(&row.attributes)};
-        ck_assert_uint_eq(custody->store->ops->commit(custody->store, &change, 1), CKR_OK);
-        sealed_row_clear(&row);
-    }
-    keyring_release(&held);
-}
-
-START_TEST(a_hundred_thousand_rows_load_at_once)
-{
-    struct custody *custody = logged_in("memory:");
-    put_many(custody);
-    size_t count = 0;
-    int64_t begin = clock_boot_ms();
-    ck_assert_uint_eq(sealed_objects_load(custody, count_row, &count), CKR_OK);
-    int64_t took = clock_boot_ms() - begin;
-    ck_assert_uint_eq(count, MANY);
-    ck_assert_uint_eq(fixture_log_count(), 1);
-    ck_assert_ptr_nonnull(strstr(fixture_log(), "100000 objects where 0 were recorded"));
-    /* A fraction of a second; the rest is for sanitizers and busy machines. */
-    ck_assert_msg(took < 10000, "%lld ms", (long long) took);
-    if (getenv("INDEXKEY_TEST_TIMES") != NULL)
-        (void) printf("%u rows: %lld ms\n", MANY, (long long) took);
     custody_close(&custody);
 }
 END_TEST
@@ -681,11 +426,5 @@ int main(void)
     tcase_add_loop_test(cases, a_store_that_fails_changes_nothing_and_heals, 0,
                         FIXTURE_STORE_COUNT);
     tcase_add_test(cases, memory_that_runs_out_creates_nothing);
-    tcase_add_loop_test(cases, threads_write_side_by_side, 0, FIXTURE_STORE_COUNT);
-    tcase_add_test(cases, custodies_write_side_by_side);
-    tcase_add_test(cases, processes_write_side_by_side);
-    tcase_add_test(cases, a_change_by_another_is_seen_at_the_next_tick_and_an_own_one_is_not);
-    tcase_add_test(cases, a_token_initialised_elsewhere_logs_out);
-    tcase_add_test(cases, a_hundred_thousand_rows_load_at_once);
     return fixture_run("sealed_objects", cases);
 }
