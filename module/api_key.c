@@ -122,6 +122,7 @@ static CK_RV derive(const struct session_view *view, CK_MECHANISM_PTR given,
         .base_value = base_value,
         .key_type = result.attributes.key_type,
         .len = result.has_value_len ? result.attributes.value_len : 0,
+        .flags = result.attributes.flags,
     };
     return derive_from(view, mechanism, &call, &result, out);
 }

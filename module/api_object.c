@@ -81,12 +81,42 @@ CK_RV C_CopyObject(CK_SESSION_HANDLE hSession, CK_OBJECT_HANDLE hObject, CK_ATTR
     return session_look_end(&view, copy(&view, hObject, pTemplate, ulCount, phNewObject));
 }
 
-static CK_RV destroy(const struct session_view *view, CK_OBJECT_HANDLE handle)
-{
-    _cleanup_(object_release) struct object *object = NULL;
+/* What a call wants to do to an object. */
+struct alteration {
+    CK_RV (*apply)(const struct session_view *view, struct object *object,
+                   const struct alteration *alteration);
+    CK_ATTRIBUTE_PTR template;
+    CK_ULONG count;
+};
 
-    TRY(visible_object(view, handle, &object));
-    TRY(check_writable(view, object));
+/* CKR_OBJECT_HANDLE_INVALID may mean that somebody else changed the object between the look and the
+ * act; then the handle has another object by now, and the alteration is tried on that one. Each
+ * round lost is one that somebody else has won. */
+static CK_RV alter(const struct session_view *view, CK_OBJECT_HANDLE handle,
+                   const struct alteration *alteration)
+{
+    _cleanup_(object_release) struct object *tried = NULL;
+
+    for (;;) {
+        _cleanup_(object_release) struct object *object = NULL;
+        TRY(visible_object(view, handle, &object));
+        if (object == tried)
+            return CKR_OBJECT_HANDLE_INVALID;
+        TRY(check_writable(view, object));
+        CK_RV rv = alteration->apply(view, object, alteration);
+        if (rv != CKR_OBJECT_HANDLE_INVALID)
+            return rv;
+        if (object_has(object, FLAG_TOKEN))
+            TRY(slot_objects_refresh(view->slot));
+        object_release(&tried);
+        tried = TAKE(object);
+    }
+}
+
+static CK_RV destroy(const struct session_view *view, struct object *object,
+                     const struct alteration *alteration)
+{
+    (void) alteration;
     if (!object_has(object, FLAG_DESTROYABLE))
         return CKR_ACTION_PROHIBITED;
     return slot_objects_destroy(view->slot, object);
@@ -94,10 +124,11 @@ static CK_RV destroy(const struct session_view *view, CK_OBJECT_HANDLE handle)
 
 CK_RV C_DestroyObject(CK_SESSION_HANDLE hSession, CK_OBJECT_HANDLE hObject)
 {
+    const struct alteration alteration = {.apply = destroy};
     struct session_view view;
 
     TRY(session_look(hSession, &view));
-    return session_look_end(&view, destroy(&view, hObject));
+    return session_look_end(&view, alter(&view, hObject, &alteration));
 }
 
 /* The bytes that the object takes in the store or would take there. */
@@ -142,19 +173,15 @@ CK_RV C_GetAttributeValue(CK_SESSION_HANDLE hSession, CK_OBJECT_HANDLE hObject,
     return session_look_end(&view, get_values(&view, hObject, pTemplate, ulCount));
 }
 
-static CK_RV set_values(const struct session_view *view, CK_OBJECT_HANDLE handle,
-                        CK_ATTRIBUTE_PTR template, CK_ULONG count)
+static CK_RV set_values(const struct session_view *view, struct object *object,
+                        const struct alteration *alteration)
 {
-    _cleanup_(object_release) struct object *object = NULL;
     _cleanup_(attributes_clear) struct attributes changed = {0};
 
-    if (api_bytes_are_bad(template, count))
-        return CKR_ARGUMENTS_BAD;
-    TRY(visible_object(view, handle, &object));
-    TRY(check_writable(view, object));
     if (!object_has(object, FLAG_MODIFIABLE))
         return CKR_ACTION_PROHIBITED;
-    TRY(attributes_change(&object->attributes, template, count, view->role == ROLE_SO, &changed));
+    TRY(attributes_change(&object->attributes, alteration->template, alteration->count,
+                          view->role == ROLE_SO, &changed));
     TRY(policy_changed_object(view->slot, object, &changed));
     return slot_objects_change(view->slot, object, &changed);
 }
@@ -162,10 +189,13 @@ static CK_RV set_values(const struct session_view *view, CK_OBJECT_HANDLE handle
 CK_RV C_SetAttributeValue(CK_SESSION_HANDLE hSession, CK_OBJECT_HANDLE hObject,
                           CK_ATTRIBUTE_PTR pTemplate, CK_ULONG ulCount)
 {
+    const struct alteration alteration = {set_values, pTemplate, ulCount};
     struct session_view view;
 
     TRY(session_look(hSession, &view));
-    return session_look_end(&view, set_values(&view, hObject, pTemplate, ulCount));
+    return session_look_end(&view, api_bytes_are_bad(pTemplate, ulCount)
+                                       ? CKR_ARGUMENTS_BAD
+                                       : alter(&view, hObject, &alteration));
 }
 
 static CK_RV find_init(struct session *session, CK_ATTRIBUTE_PTR template, CK_ULONG count)

@@ -50,7 +50,9 @@ CK_RV key_use_value(struct slot *slot, CK_OBJECT_HANDLE handle, enum attribute_f
     _cleanup_(object_release) struct object *key = NULL;
 
     TRY(key_use_get(slot, handle, usage, mechanism, &key));
-    TRY(object_value(key, ret_value));
+    CK_RV rv = object_value(key, ret_value);
+    /* Another process has destroyed it since the last look at the store. */
+    TRY(rv == CKR_OBJECT_HANDLE_INVALID ? CKR_KEY_HANDLE_INVALID : rv);
     *ret_key = TAKE(key);
     return CKR_OK;
 }

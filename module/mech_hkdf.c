@@ -69,6 +69,19 @@ static CK_RV digest_read(struct hkdf_input *input)
     return CKR_OK;
 }
 
+/* The policy compares the output with the base key; this is the other key that goes into it. */
+static CK_RV check_salt_key(const struct derive_call *call, const struct object *salt_key)
+{
+    const struct attributes *salt = &salt_key->attributes;
+    const struct attributes derived = {.flags = call->flags};
+
+    if ((attributes_has(salt, FLAG_SENSITIVE) && !attributes_has(&derived, FLAG_SENSITIVE)) ||
+        (!attributes_has(salt, FLAG_EXTRACTABLE) && attributes_has(&derived, FLAG_EXTRACTABLE)))
+        return REFUSE(CKR_TEMPLATE_INCONSISTENT,
+                      "CKM_HKDF_DERIVE: the derived key is less sensitive than the salt key");
+    return CKR_OK;
+}
+
 static CK_RV salt_read(const struct derive_call *call, struct hkdf_input *input)
 {
     const CK_HKDF_PARAMS *params = &input->params;
@@ -86,6 +99,7 @@ static CK_RV salt_read(const struct derive_call *call, struct hkdf_input *input)
     case CKF_HKDF_SALT_KEY:
         TRY(key_use_value(call->slot, params->hSaltKey, FLAG_DERIVE, mechanism, &input->salt_key,
                           &value));
+        TRY(check_salt_key(call, input->salt_key));
         input->salt = (struct view){.bytes = value->bytes, .len = value->len};
         return CKR_OK;
     default:

@@ -70,6 +70,7 @@ struct derive_call {
     const struct secret *base_value;
     CK_KEY_TYPE key_type;             /* of the derived key, as the template says */
     size_t len;                       /* bytes wanted: CKA_VALUE_LEN or the key type's; 0: not said */
+    uint64_t flags;                   /* of the derived key, as the template says (FLAG_BIT) */
 };
 
 /* C_DeriveKey. */

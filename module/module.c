@@ -23,6 +23,9 @@ static pthread_mutex_t lifecycle = PTHREAD_MUTEX_INITIALIZER;
 static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t gate_changed = PTHREAD_COND_INITIALIZER;
 static unsigned long inside;
+/* How often the gate was shut: a C_Initialize that follows at once must not hide a C_Finalize from
+ * those who wait for one. */
+static unsigned long shut_count;
 
 static struct {
     struct conf *conf;
@@ -34,13 +37,16 @@ static struct {
  * the heap. Nothing but this thread runs on it. */
 static void abandon_parent(void)
 {
+    /* A lock that the fork caught locked guards something half changed, which is left as it is. */
+    bool slots_are_whole = pthread_mutex_trylock(&lifecycle) == 0;
+
     pthread_mutex_init(&lifecycle, NULL);
     pthread_mutex_init(&gate, NULL);
     pthread_cond_init(&gate_changed, NULL);
     inside = 0;
     secrets_abandon();
     sessions_abandon();
-    for (size_t i = 0; i < module.slot_count; i++)
+    for (size_t i = 0; slots_are_whole && i < module.slot_count; i++)
         custody_abandon(module.slots[i].custody);
     crypto_abandon();
     /* The parent's objects stay as unreachable memory: freeing them would take locks of the parent. */
@@ -101,7 +107,8 @@ CK_RV module_wait_for_finalize(void)
 {
     TRY(module_check());
     pthread_mutex_lock(&gate);
-    while (module_check() == CKR_OK)
+    unsigned long seen = shut_count;
+    while (module_check() == CKR_OK && shut_count == seen)
         pthread_cond_wait(&gate_changed, &gate);
     pthread_mutex_unlock(&gate);
     return CKR_CRYPTOKI_NOT_INITIALIZED;
@@ -203,6 +210,7 @@ static void shut_gate(_Atomic unsigned int *word)
 {
     pthread_mutex_lock(&gate);
     atomic_store(word, WORD_DOWN);
+    shut_count++;
     for (size_t i = 0; i < module.slot_count; i++)
         if (module.slots[i].custody != NULL)
             custody_cancel(module.slots[i].custody);

@@ -47,30 +47,45 @@ void object_release(struct object **object)
     mem_free(last);
 }
 
-static CK_RV open_value_locked(struct object *object)
+static CK_RV open_value(struct object *object, struct secret *ret_value)
 {
     if (object->purpose != PURPOSE_NONE) {
         const struct secret *index_key;
         TRY(object_value(object->parent, &index_key));
-        return subkeys_derive(index_key, object->purpose, &object->value);
+        return subkeys_derive(index_key, object->purpose, ret_value);
     }
-    return sealed_objects_value(object->slot->custody, &object->id, object->version,
-                                &object->value);
+    return sealed_objects_value(object->slot->custody, &object->id, object->version, ret_value);
 }
 
+static bool value_is_open(struct object *object)
+{
+    pthread_mutex_lock(&object->lock);
+    bool is_open = object->value_is_open;
+    pthread_mutex_unlock(&object->lock);
+    return is_open;
+}
+
+/* Of two that opened it at once, the first to come back wins. */
+static void keep_value(struct object *object, struct secret *value)
+{
+    pthread_mutex_lock(&object->lock);
+    if (!object->value_is_open)
+        object->value = secret_move(value);
+    object->value_is_open = true;
+    pthread_mutex_unlock(&object->lock);
+}
+
+/* The store is asked without the object's lock: it holds a lock of its own while it hands rows to
+ * take_row, which waits for the table's and for objects' locks. */
 CK_RV object_value(struct object *object, const struct secret **ret_value)
 {
-    CK_RV rv = CKR_OK;
-
-    pthread_mutex_lock(&object->lock);
-    if (!object->value_is_open) {
-        rv = open_value_locked(object);
-        object->value_is_open = rv == CKR_OK;
+    if (!value_is_open(object)) {
+        _cleanup_(secret_clear) struct secret value = {NULL, 0};
+        TRY(open_value(object, &value));
+        keep_value(object, &value);
     }
-    pthread_mutex_unlock(&object->lock);
-    if (rv == CKR_OK)
-        *ret_value = &object->value;
-    return rv;
+    *ret_value = &object->value;
+    return CKR_OK;
 }
 
 bool attributes_are_index_key(const struct attributes *attributes)

@@ -42,13 +42,22 @@ static bool add_handle(struct visitor *visitor, CK_OBJECT_HANDLE handle)
     return true;
 }
 
+/* CKA_VALUE is left for keep_by_value: to compare it may mean to ask the store, which must not be
+ * done under the table's lock. */
+static bool matches(const struct visitor *visitor, struct object *object)
+{
+    for (CK_ULONG i = 0; i < visitor->count; i++)
+        if (visitor->template[i].type != CKA_VALUE &&
+            !object_matches(object, &visitor->template[i], 1))
+            return false;
+    return true;
+}
+
 static bool visit_object(struct visitor *visitor, struct object *object)
 {
     if (object_has(object, FLAG_PRIVATE) && !visitor->with_private)
         return true;
-    if (!object_matches(object, visitor->template, visitor->count))
-        return true;
-    return add_handle(visitor, object->handle);
+    return !matches(visitor, object) || add_handle(visitor, object->handle);
 }
 
 /* The subkey stands on the stack for the comparison only: a scan makes no objects. */
@@ -61,9 +70,9 @@ static bool visit_subkey(struct visitor *visitor, struct object *parent, unsigne
     visitor->rv = subkeys_attributes(parent, purpose, &subkey.attributes);
     if (visitor->rv != CKR_OK)
         return false;
-    bool matches = object_matches(&subkey, visitor->template, visitor->count);
+    bool found = matches(visitor, &subkey);
     attributes_clear(&subkey.attributes);
-    return !matches || add_handle(visitor, parent->handle | purpose);
+    return !found || add_handle(visitor, parent->handle | purpose);
 }
 
 static bool visit_one(void *context, struct object *object)
@@ -158,6 +167,34 @@ static void search_id(struct object_table *table, struct view id, struct visitor
     look_up(table, INDEX_ID, (struct view){id.bytes, id.len - 1}, id.bytes[id.len - 1], visitor);
 }
 
+static bool still_matches(struct object_table *table, const struct visitor *visitor,
+                          CK_OBJECT_HANDLE handle)
+{
+    _cleanup_(object_release) struct object *object = NULL;
+
+    return object_table_get(table, handle, &object) == CKR_OK &&
+           object_matches(object, visitor->template, visitor->count);
+}
+
+static void keep_by_value(struct object_table *table, struct visitor *visitor)
+{
+    struct search *found = visitor->found;
+    size_t kept = 0;
+
+    for (size_t i = 0; i < found->count; i++)
+        if (still_matches(table, visitor, found->handles[i]))
+            found->handles[kept++] = found->handles[i];
+    found->count = kept;
+}
+
+static bool asks_for_value(const CK_ATTRIBUTE *template, CK_ULONG count)
+{
+    for (CK_ULONG i = 0; i < count; i++)
+        if (template[i].type == CKA_VALUE)
+            return true;
+    return false;
+}
+
 CK_RV object_search(struct slot *slot, const CK_ATTRIBUTE *template, CK_ULONG count,
                     bool with_private, struct search *ret_search)
 {
@@ -178,6 +215,8 @@ CK_RV object_search(struct slot *slot, const CK_ATTRIBUTE *template, CK_ULONG co
         search_clear(&found);
         return visitor.rv;
     }
+    if (asks_for_value(template, count))
+        keep_by_value(slot->objects, &visitor);
     *ret_search = found;
     return CKR_OK;
 }

@@ -270,23 +270,36 @@ CK_RV object_table_remove(struct object_table *table, const struct object *objec
     return CKR_OK;
 }
 
-CK_RV object_table_get(struct object_table *table, CK_OBJECT_HANDLE handle,
-                       struct object **ret_object)
+static struct object *find_object(struct object_table *table, CK_OBJECT_HANDLE handle)
 {
-    unsigned char purpose = object_handle_purpose(handle);
-    _cleanup_(object_release) struct object *object = NULL;
+    struct object *object = NULL;
     size_t place;
 
     pthread_rwlock_rdlock(&table->lock);
     if (find_place(table, handle, &place))
         object = object_reference(table->places[place].object);
     pthread_rwlock_unlock(&table->lock);
-    if (object == NULL)
-        return CKR_OBJECT_HANDLE_INVALID;
-    if (purpose != PURPOSE_NONE)
-        return subkeys_get(object, purpose, ret_object);
-    *ret_object = TAKE(object);
-    return CKR_OK;
+    return object;
+}
+
+CK_RV object_table_get(struct object_table *table, CK_OBJECT_HANDLE handle,
+                       struct object **ret_object)
+{
+    unsigned char purpose = object_handle_purpose(handle);
+
+    for (;;) {
+        _cleanup_(object_release) struct object *object = find_object(table, handle);
+        if (object == NULL)
+            return CKR_OBJECT_HANDLE_INVALID;
+        if (purpose == PURPOSE_NONE) {
+            *ret_object = TAKE(object);
+            return CKR_OK;
+        }
+        CK_RV rv = subkeys_get(object, purpose, ret_object);
+        /* Changed between the two looks: its successor, if it has one, has the handle now. */
+        if (rv != CKR_OBJECT_HANDLE_INVALID || !atomic_load(&object->retired))
+            return rv;
+    }
 }
 
 void object_table_each(struct object_table *table, object_visit_fn *visit, void *context)

@@ -64,7 +64,8 @@ CK_RV operation_begin(struct session *session, enum operation_kind kind,
     CK_RV rv = start(operation, mechanism);
     if (rv != CKR_OK) {
         operation_forget(operation);
-        return rv;
+        /* Another process has destroyed the key since the last look at the store. */
+        return rv == CKR_OBJECT_HANDLE_INVALID ? CKR_KEY_HANDLE_INVALID : rv;
     }
     operation->phase = PHASE_STARTED;
     return CKR_OK;

@@ -13,6 +13,8 @@
     (BITS_4(FLAG_SIGN, FLAG_VERIFY, FLAG_ENCRYPT, FLAG_DECRYPT) | BITS_2(FLAG_WRAP, FLAG_UNWRAP))
 #define USAGE_FLAGS (DERIVE_EXCLUDES | FLAG_BIT(FLAG_DERIVE))
 
+#define DERIVED_LEN_MIN 16
+
 /* What a rule looks at. */
 struct proposal {
     const struct attributes *attributes;
@@ -26,6 +28,7 @@ struct rule {
     const char *name;
     const char *reason;
     bool (*broken)(const struct proposal *proposal);
+    bool for_data; /* data objects obey it too */
 };
 
 static bool mixes(const struct proposal *proposal, enum attribute_flag flag, uint64_t excluded)
@@ -102,6 +105,16 @@ static bool mixes_families(const struct proposal *proposal)
     return false;
 }
 
+/* A prefix of a few bytes is found by trying them all; a longer one then tells the next byte. */
+static bool is_short_piece(const struct proposal *proposal)
+{
+    const struct attributes *base = proposal->base;
+
+    return proposal->origin == ORIGIN_DERIVE && base != NULL && !proposal->is_change &&
+           (attributes_has(base, FLAG_SENSITIVE) || !attributes_has(base, FLAG_EXTRACTABLE)) &&
+           proposal->attributes->value_len < DERIVED_LEN_MIN;
+}
+
 static bool label_is_reserved(const struct proposal *proposal)
 {
     struct view label;
@@ -114,28 +127,33 @@ static bool label_is_reserved(const struct proposal *proposal)
 
 static const struct rule rules[] = {
     {"derive-stands-alone",
-     "a key with CKA_DERIVE may not sign, verify, encrypt, decrypt, wrap or unwrap", derive_is_mixed},
-    {"wrap-excludes-decrypt", "a wrapping key may not decrypt", wrap_decrypts},
-    {"unwrap-excludes-encrypt", "an unwrapping key may not encrypt", unwrap_encrypts},
+     "a key with CKA_DERIVE may not sign, verify, encrypt, decrypt, wrap or unwrap",
+     derive_is_mixed, false},
+    {"wrap-excludes-decrypt", "a wrapping key may not decrypt", wrap_decrypts, false},
+    {"unwrap-excludes-encrypt", "an unwrapping key may not encrypt", unwrap_encrypts, false},
     {"known-keys-do-not-wrap", "an imported or unwrapped key may neither wrap nor be trusted",
-     known_key_wraps},
+     known_key_wraps, false},
     {"token-keys-stay-inside", "a token key is sensitive, private and not extractable",
-     token_key_is_readable},
+     token_key_is_readable, false},
     {"as-sensitive-as-its-base",
      "a key is at least as sensitive and as little extractable as the one it comes from",
-     loosens_base},
-    {"roles-are-fixed", "a key gains no usage after its creation", gains_role},
+     loosens_base, false},
+    {"no-short-pieces", "a key that is derived from a sensitive one has at least 16 bytes",
+     is_short_piece, false},
+    {"roles-are-fixed", "a key gains no usage after its creation", gains_role, false},
     {"one-mode-family", "CKA_ALLOWED_MECHANISMS may name mechanisms of one family only",
-     mixes_families},
+     mixes_families, false},
     {"subkey-labels-are-reserved",
      "labels that end in /token, /centroid, /payload, /item or /query belong to subkey objects",
-     label_is_reserved},
+     label_is_reserved, true},
 };
 
 static CK_RV apply_rules(const struct slot *slot, const struct proposal *proposal)
 {
+    bool is_key = proposal->attributes->object_class == CKO_SECRET_KEY;
+
     for (size_t i = 0; i < sizeof(rules) / sizeof(rules[0]); i++) {
-        if (!rules[i].broken(proposal))
+        if ((!is_key && !rules[i].for_data) || !rules[i].broken(proposal))
             continue;
         log_line(LOG_LEVEL_WARNING, "token %s: refused by policy rule %s: %s", slot->name,
                  rules[i].name, rules[i].reason);
@@ -144,15 +162,14 @@ static CK_RV apply_rules(const struct slot *slot, const struct proposal *proposa
     return CKR_OK;
 }
 
-/* Data objects obey only the rule on labels and are private when they are stored. */
-static CK_RV new_data_object(const struct slot *slot, struct template_result *result)
+/* Every stored object is private. */
+static CK_RV strengthen_data(const struct slot *slot, struct attributes *attributes)
 {
-    if (!attributes_has(&result->attributes, FLAG_TOKEN) ||
-        attributes_has(&result->attributes, FLAG_PRIVATE))
+    if (!attributes_has(attributes, FLAG_TOKEN) || attributes_has(attributes, FLAG_PRIVATE))
         return CKR_OK;
     if (slot->policy == CONFIG_STRICT)
         return CKR_TEMPLATE_INCONSISTENT;
-    attributes_set_flag(&result->attributes, FLAG_PRIVATE, true);
+    attributes_set_flag(attributes, FLAG_PRIVATE, true);
     return CKR_OK;
 }
 
@@ -160,8 +177,8 @@ CK_RV policy_new_object(const struct slot *slot, enum attribute_origin origin,
                         const struct object *base, struct template_result *result)
 {
     if (result->attributes.object_class != CKO_SECRET_KEY)
-        return new_data_object(slot, result);
-    if (attributes_has(&result->attributes, FLAG_TOKEN))
+        TRY(strengthen_data(slot, &result->attributes));
+    else if (attributes_has(&result->attributes, FLAG_TOKEN))
         TRY(strengthen_token_key(slot, origin, result));
     struct proposal proposal = {
         .attributes = &result->attributes,
@@ -182,10 +199,9 @@ CK_RV policy_changed_object(const struct slot *slot, const struct object *old,
     };
 
     if (changed->object_class != CKO_SECRET_KEY)
-        return CKR_OK;
-    /* A copy of a session key into the token is made strong like any other token key. */
-    if (attributes_has(changed, FLAG_TOKEN) && !object_has(old, FLAG_TOKEN))
-        strengthen_flags(changed);
+        TRY(strengthen_data(slot, changed));
+    else if (attributes_has(changed, FLAG_TOKEN) && !object_has(old, FLAG_TOKEN))
+        TRY(strengthen_copied_key(slot, changed));
     return apply_rules(slot, &proposal);
 }
 

@@ -51,9 +51,9 @@ static CK_RV add_chunk_locked(void)
         session->place = cell_count + i;
         session->next_free = i + 1 < CHUNK_CELLS ? session->place + 1 : first_free;
     }
+    atomic_store_explicit(&chunks[index], chunk, memory_order_release);
     first_free = cell_count;
     cell_count += CHUNK_CELLS;
-    atomic_store_explicit(&chunks[index], chunk, memory_order_release);
     return CKR_OK;
 }
 
@@ -77,6 +77,19 @@ static void give_cell(struct session *session)
     pthread_mutex_unlock(&cells_lock);
 }
 
+/* The session's lock is let go meanwhile; the gate, passed under it, keeps the slot from C_Finalize. */
+static void tick_unlocked(struct session *session)
+{
+    struct slot *slot = session->slot;
+
+    if (module_enter() != CKR_OK)
+        return;
+    pthread_mutex_unlock(&session->lock);
+    slot_tick(slot);
+    module_leave();
+    pthread_mutex_lock(&session->lock);
+}
+
 CK_RV session_enter(CK_SESSION_HANDLE handle, struct session **ret_session)
 {
     TRY(module_check());
@@ -84,12 +97,8 @@ CK_RV session_enter(CK_SESSION_HANDLE handle, struct session **ret_session)
     if (session == NULL)
         return CKR_SESSION_HANDLE_INVALID;
     pthread_mutex_lock(&session->lock);
-    if (session->handle == handle && slot_is_due(session->slot)) {
-        struct slot *slot = session->slot;
-        pthread_mutex_unlock(&session->lock);
-        slot_tick(slot);
-        pthread_mutex_lock(&session->lock);
-    }
+    if (session->handle == handle && slot_is_due(session->slot))
+        tick_unlocked(session);
     if (session->handle != handle || handle == 0) {
         pthread_mutex_unlock(&session->lock);
         /* C_Finalize closes sessions after it has said that the library is gone. */
@@ -143,6 +152,18 @@ CK_RV session_look_end(const struct session_view *view, CK_RV rv)
     }
     module_leave();
     return rv;
+}
+
+bool session_is_open(CK_SESSION_HANDLE handle)
+{
+    struct session *session = cell_of(handle);
+
+    if (session == NULL)
+        return false;
+    pthread_mutex_lock(&session->lock);
+    bool is_open = session->handle == handle;
+    pthread_mutex_unlock(&session->lock);
+    return is_open;
 }
 
 static void begin_locked(struct session *session, struct slot *slot, CK_FLAGS flags)
@@ -275,15 +296,28 @@ CK_STATE session_state(CK_FLAGS flags, enum slot_role role)
     return rw ? CKS_RW_PUBLIC_SESSION : CKS_RO_PUBLIC_SESSION;
 }
 
+/* A session whose lock the fork caught locked was in the middle of something: what it keeps cannot be
+ * given back, and stays as unreachable memory. */
+static void abandon_session(struct session *session)
+{
+    bool is_whole = pthread_mutex_trylock(&session->lock) == 0;
+
+    pthread_mutex_init(&session->lock, NULL);
+    if (is_whole && session->handle != 0)
+        clear_locked(session);
+    session->handle = 0;
+    session->searching = false;
+    session->search = (struct search){NULL, 0, 0, 0};
+    session->next_free = session->place + 1;
+}
+
 void sessions_abandon(void)
 {
-    for (uint32_t place = 0; place < cell_count; place++) {
-        struct session *session = cell_at(place);
-        pthread_mutex_init(&session->lock, NULL);
-        if (session->handle != 0)
-            clear_locked(session);
-        session->next_free = place + 1 < cell_count ? place + 1 : NO_CELL;
-    }
+    cell_count = 0;
+    while (cell_count < CHUNKS_MAX * CHUNK_CELLS && cell_at(cell_count) != NULL)
+        abandon_session(cell_at(cell_count++));
     first_free = cell_count > 0 ? 0 : NO_CELL;
+    if (cell_count > 0)
+        cell_at(cell_count - 1)->next_free = NO_CELL;
     pthread_mutex_init(&cells_lock, NULL);
 }

@@ -49,6 +49,9 @@ CK_RV session_look(CK_SESSION_HANDLE handle, struct session_view *ret_view);
 /* Ends it; stores the cause of a failure in the session, if it is still there. Returns `rv`. */
 CK_RV session_look_end(const struct session_view *view, CK_RV rv);
 
+/* Takes the session's lock. */
+bool session_is_open(CK_SESSION_HANDLE handle);
+
 CK_RV session_open(struct slot *slot, CK_FLAGS flags, CK_SESSION_HANDLE *ret_handle);
 /* The last session's close logs out (PKCS #11 5.6.2). */
 CK_RV session_close(CK_SESSION_HANDLE handle);

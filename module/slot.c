@@ -75,7 +75,8 @@ static bool uses_key(const struct operation *operation, const struct object *key
         return false;
     if (key == NULL)
         return object_has(operation->key, FLAG_PRIVATE);
-    return operation->key == key || operation->key->parent == key;
+    /* By handle: a session may hold an older version of the key, or one of its subkeys. */
+    return (operation->key->handle ^ object_handle_purpose(operation->key->handle)) == key->handle;
 }
 
 void slot_forget_key(struct slot *slot, const struct object *key)

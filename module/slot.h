@@ -35,6 +35,7 @@ struct slot {
     pthread_cond_t admin_done;
     bool admin_busy;
     _Atomic int role; /* enum slot_role; changes under lock */
+    atomic_bool is_stale; /* a refresh failed: the next tick has to repeat it */
     struct session *sessions;
     CK_ULONG session_count;
     CK_ULONG rw_session_count;
@@ -71,7 +72,7 @@ CK_RV slot_set_pin(struct slot *slot, struct view old_pin, struct view new_pin);
 
 /* True when the next call into the token has to run slot_tick first. */
 bool slot_is_due(const struct slot *slot);
-/* Lease and view: renews, reloads, or logs out. No lock may be held. */
+/* Lease and view: renews, reloads, or logs out. The caller is inside (module_enter) and holds no lock. */
 void slot_tick(struct slot *slot);
 
 /* Ends the operations of sessions on this key, or on every private key (NULL), and wipes what they kept. */

@@ -49,17 +49,25 @@ static void close_role(struct slot *slot)
     slot_forget_key(slot, NULL);
 }
 
-static CK_RV open_role(struct slot *slot, enum slot_role role, struct view pin)
+/* In one piece: a refresh between the two would find nobody logged in and drop its news. */
+static CK_RV load_and_enter(struct slot *slot, enum slot_role role)
 {
-    CK_RV rv = check_login(slot, role);
+    CK_RV rv = CKR_OK;
 
-    if (rv != CKR_OK)
-        return rv;
-    TRY(custody_login(slot->custody, role == ROLE_SO ? CUSTODY_SO : CUSTODY_USER, pin));
+    pthread_rwlock_wrlock(&slot->changes);
     if (role == ROLE_USER)
-        rv = slot_objects_load(slot);
+        rv = slot_objects_load_locked(slot);
     if (rv == CKR_OK)
         rv = enter_role(slot, role);
+    pthread_rwlock_unlock(&slot->changes);
+    return rv;
+}
+
+static CK_RV open_role(struct slot *slot, enum slot_role role, struct view pin)
+{
+    TRY(check_login(slot, role));
+    TRY(custody_login(slot->custody, role == ROLE_SO ? CUSTODY_SO : CUSTODY_USER, pin));
+    CK_RV rv = load_and_enter(slot, role);
     if (rv != CKR_OK)
         close_role(slot);
     return rv;
@@ -131,28 +139,25 @@ CK_RV slot_set_pin(struct slot *slot, struct view old_pin, struct view new_pin)
     return rv;
 }
 
-/* A denial acts as C_Logout, so that a later C_Login heals without C_Finalize. */
+/* A denial acts as C_Logout, so that a later C_Login heals without C_Finalize. Something is due only
+ * while the custody is open: a login that succeeded since the denial is left alone. */
 static void close_denied(struct slot *slot)
 {
     slot_begin_admin(slot);
-    if (slot_role(slot) != ROLE_PUBLIC)
+    if (slot_role(slot) != ROLE_PUBLIC && atomic_load(slot->due) == INT64_MAX)
         close_role(slot);
     slot_end_admin(slot);
 }
 
 void slot_tick(struct slot *slot)
 {
-    if (module_enter() != CKR_OK)
-        return;
-    switch (custody_tick(slot->custody)) {
-    case CUSTODY_SAME:
-        break;
-    case CUSTODY_CHANGED:
-        slot_objects_refresh(slot);
-        break;
-    case CUSTODY_CLOSED:
+    enum custody_news news = custody_tick(slot->custody);
+
+    if (news == CUSTODY_CLOSED) {
         close_denied(slot);
-        break;
+        return;
     }
-    module_leave();
+    if (news == CUSTODY_CHANGED || atomic_load(&slot->is_stale))
+        slot_objects_refresh(slot);
+    cause_clear(); /* what was ridden out here is not why the caller's own call fails */
 }

@@ -7,6 +7,7 @@
 #include "base/rv.h"
 #include "module/object_table.h"
 #include "module/policy.h"
+#include "module/session.h"
 
 /* A row as an object of the table; its value stays sealed until first use. */
 static CK_RV object_from_row(struct slot *slot, const struct sealed_object *row,
@@ -91,14 +92,12 @@ static CK_RV take_row(void *context, const struct sealed_object *row)
     return CKR_OK;
 }
 
-CK_RV slot_objects_load(struct slot *slot)
+CK_RV slot_objects_load_locked(struct slot *slot)
 {
     struct loading loading = {.slot = slot};
 
-    pthread_rwlock_wrlock(&slot->changes);
-    CK_RV rv = sealed_objects_load(slot->custody, take_row, &loading);
-    pthread_rwlock_unlock(&slot->changes);
-    return rv;
+    atomic_store(&slot->is_stale, false);
+    return sealed_objects_load(slot->custody, take_row, &loading);
 }
 
 static int compare_ids(const void *a, const void *b)
@@ -129,6 +128,7 @@ CK_RV slot_objects_refresh(struct slot *slot)
             qsort(seen.ids, seen.count, sizeof(*seen.ids), compare_ids);
         object_table_remove_matching(slot->objects, is_gone, &seen);
     }
+    atomic_store(&slot->is_stale, rv != CKR_OK && rv != CKR_USER_NOT_LOGGED_IN);
     pthread_rwlock_unlock(&slot->changes);
     mem_free(seen.ids);
     return rv;
@@ -155,6 +155,23 @@ void slot_objects_drop_owned(struct slot *slot, CK_SESSION_HANDLE owner)
     object_table_remove_matching(slot->objects, is_owned, &owner);
 }
 
+/* Into the table, which takes the reference. A session that was closed meanwhile has looked for its
+ * objects already. */
+static CK_RV publish(struct slot *slot, struct object **object, CK_OBJECT_HANDLE *ret_handle)
+{
+    CK_SESSION_HANDLE owner = (*object)->owner;
+    _cleanup_(object_release) struct object *held = object_reference(*object);
+
+    TRY(object_table_add(slot->objects, *object));
+    *object = NULL;
+    if (owner != 0 && !session_is_open(owner)) {
+        object_table_remove(slot->objects, held);
+        return CKR_SESSION_HANDLE_INVALID;
+    }
+    *ret_handle = held->handle;
+    return CKR_OK;
+}
+
 static CK_RV create_shared(struct slot *slot, CK_SESSION_HANDLE owner,
                            struct attributes *attributes, struct secret *value,
                            CK_OBJECT_HANDLE *ret_handle)
@@ -173,10 +190,7 @@ static CK_RV create_shared(struct slot *slot, CK_SESSION_HANDLE owner,
     object->id = id;
     object->version = object_has(object, FLAG_TOKEN) ? 1 : 0;
     object->owner = object_has(object, FLAG_TOKEN) ? 0 : owner;
-    TRY(object_table_add(slot->objects, object));
-    *ret_handle = object->handle;
-    object = NULL; /* the table's now */
-    return CKR_OK;
+    return publish(slot, &object, ret_handle);
 }
 
 /* The role may have ended since the caller's checks: private objects must not outlive a logout. */
@@ -227,6 +241,7 @@ static CK_RV change_shared(struct slot *slot, struct object *object, struct attr
     changed->id = object->id;
     changed->version = version;
     changed->owner = object->owner;
+    atomic_store(&changed->family, atomic_load(&object->family));
     TRY(object_table_replace(slot->objects, object, changed));
     changed = NULL; /* the table's now */
     return CKR_OK;
@@ -252,8 +267,9 @@ CK_RV slot_objects_destroy(struct slot *slot, struct object *object)
     pthread_rwlock_rdlock(&slot->changes);
     CK_RV rv = destroy_shared(slot, object);
     pthread_rwlock_unlock(&slot->changes);
-    /* The caller holds one reference; more means that a session has kept the key's context. */
-    if (rv == CKR_OK && atomic_load(&object->references) > 1)
+    /* The caller holds one reference; more means that a session has kept the key's context. For a token
+     * object that may be one of an older version. */
+    if (rv == CKR_OK && (object->owner == 0 || atomic_load(&object->references) > 1))
         slot_forget_key(slot, object);
     return rv;
 }

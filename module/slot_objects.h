@@ -6,9 +6,9 @@
 
 #include "module/slot.h"
 
-/* After the user's login: every object that opens. */
-CK_RV slot_objects_load(struct slot *slot);
-/* After news of a change: what is new, changed or gone. */
+/* After the user's login: every object that opens. The caller has slot->changes alone. */
+CK_RV slot_objects_load_locked(struct slot *slot);
+/* After news of a change: what is new, changed or gone. After a failure the next tick tries again. */
 CK_RV slot_objects_refresh(struct slot *slot);
 /* At logout: private objects go, their handles are dead for ever. */
 void slot_objects_drop_private(struct slot *slot);

@@ -11,7 +11,8 @@ static const CK_MECHANISM_TYPE index_key_allows[] = {CKM_SP800_108_COUNTER_KDF};
 static const CK_MECHANISM_TYPE gcm_allows[] = {CKM_AES_GCM};
 static const CK_MECHANISM_TYPE cbc_allows[] = {CKM_AES_CBC, CKM_AES_CBC_PAD};
 
-void strengthen_flags(struct attributes *attributes)
+/* Sensitive, private, never extractable: what every token key is. */
+static void strengthen_flags(struct attributes *attributes)
 {
     attributes_set_flag(attributes, FLAG_SENSITIVE, true);
     attributes_set_flag(attributes, FLAG_PRIVATE, true);
@@ -65,6 +66,26 @@ static CK_RV refuse(const struct slot *slot, const char *why)
     return CKR_TEMPLATE_INCONSISTENT;
 }
 
+static CK_RV check_strict(const struct slot *slot, const struct attributes *asked,
+                          const struct attributes *strong)
+{
+    if (slot->policy != CONFIG_STRICT ||
+        (asked->flags == strong->flags && asked->others.len == strong->others.len))
+        return CKR_OK;
+    return refuse(slot, "policy = strict, and the template is weaker than a token key must be "
+                        "(SENSITIVE, PRIVATE, not EXTRACTABLE, CKA_ALLOWED_MECHANISMS)");
+}
+
+CK_RV strengthen_copied_key(const struct slot *slot, struct attributes *attributes)
+{
+    _cleanup_(attributes_clear) struct attributes asked = {0};
+
+    TRY(attributes_copy(attributes, &asked));
+    strengthen_flags(attributes);
+    TRY(set_default_allowed(slot, attributes));
+    return check_strict(slot, &asked, attributes);
+}
+
 CK_RV strengthen_token_key(const struct slot *slot, enum attribute_origin origin,
                            struct template_result *result)
 {
@@ -85,9 +106,5 @@ CK_RV strengthen_token_key(const struct slot *slot, enum attribute_origin origin
     } else {
         TRY(set_default_allowed(slot, attributes));
     }
-    if (slot->policy == CONFIG_STRICT &&
-        (asked.flags != attributes->flags || asked.others.len != attributes->others.len))
-        return refuse(slot, "policy = strict, and the template is weaker than a token key must be "
-                            "(SENSITIVE, PRIVATE, not EXTRACTABLE, CKA_ALLOWED_MECHANISMS)");
-    return CKR_OK;
+    return check_strict(slot, &asked, attributes);
 }

@@ -7,10 +7,10 @@
 #include "module/attributes.h"
 #include "module/slot.h"
 
-/* Sensitive, private, never extractable: what every token key is. */
-void strengthen_flags(struct attributes *attributes);
-
 /* An explicit EXTRACTABLE true, or DERIVE false on what becomes an index key, is refused:
  * CKR_TEMPLATE_INCONSISTENT. */
 CK_RV strengthen_token_key(const struct slot *slot, enum attribute_origin origin,
                            struct template_result *result);
+
+/* A session key that C_CopyObject takes into the token. CKR_TEMPLATE_INCONSISTENT under strict. */
+CK_RV strengthen_copied_key(const struct slot *slot, struct attributes *attributes);

@@ -31,8 +31,8 @@ struct pair {
 static struct pair read_pair(struct reader *reader)
 {
     if (reader->failed || reader->at == reader->end)
-        return (struct pair) {0};
-    return (struct pair) {read_string(reader, FIELD_MAX), read_string(reader, FIELD_MAX)};
+        return (struct pair){0};
+    return (struct pair){read_string(reader, FIELD_MAX), read_string(reader, FIELD_MAX)};
 }
 
 /* Of two sorted lists, the earlier key is the one that the other list lacks. */
@@ -52,8 +52,8 @@ void context_name_difference(struct view stored, struct view configured, char *r
 {
     struct reader readers[2] = {reader_of(stored), reader_of(configured)};
     bool same_format = read_u8(&readers[0]) == read_u8(&readers[1]);
-    if (!same_format || !view_equal(read_string(&readers[0], FIELD_MAX),
-                                    read_string(&readers[1], FIELD_MAX))) {
+    if (!same_format ||
+        !view_equal(read_string(&readers[0], FIELD_MAX), read_string(&readers[1], FIELD_MAX))) {
         (void) snprintf(ret_what, size, "the token's name");
         return;
     }

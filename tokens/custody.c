@@ -83,8 +83,7 @@ static CK_RV custody_configure(struct custody *custody, const struct conf_sectio
                           "[token %s] in line %zu: source = %s takes no credential, so login = "
                           "credential has no meaning; set login to pin or ambient",
                           section->name, conf_section_line(section), custody->source->ops->name);
-    custody->deadline_ms =
-        (int64_t) conf_duration_ms(section, "deadline", DEADLINE_DEFAULT_MS);
+    custody->deadline_ms = (int64_t) conf_duration_ms(section, "deadline", DEADLINE_DEFAULT_MS);
     TRY(context_encode(section, &custody->context));
     return store_open(store, &custody->store);
 }
@@ -99,8 +98,7 @@ CK_RV custody_open(const struct conf_section *section, struct custody **ret_cust
     (void) pthread_mutex_init(&custody->write_lock, NULL);
     keyring_init(&custody->keyring);
     lease_init(&custody->lease, (int64_t) conf_duration_ms(section, "lease", LEASE_DEFAULT_MS),
-               (int64_t) conf_duration_ms(section, "grace", GRACE_DEFAULT_MS),
-               &custody->cancelled);
+               (int64_t) conf_duration_ms(section, "grace", GRACE_DEFAULT_MS), &custody->cancelled);
     atomic_store(&custody->due, INT64_MAX);
     custody->name = mem_strdup(section->name);
     if (custody->name == NULL)
@@ -187,7 +185,7 @@ static struct custody_pin_state pin_state(const struct token_record *record,
 {
     enum role_state state = record->roles[role].state;
     uint8_t counted = attempts->roles[role].counted;
-    return (struct custody_pin_state) {
+    return (struct custody_pin_state){
         .set = state != ROLE_UNSET,
         .count_low = state == ROLE_PIN && counted > 0,
         .final_try = state == ROLE_PIN && counted == PIN_TRIES - 1,
@@ -230,6 +228,7 @@ CK_RV custody_info(struct custody *custody, struct custody_info *ret_info)
 
 void custody_abandon(struct custody *custody)
 {
-    if (custody != NULL)
+    /* Not when another thread of the parent was using it: half changed, it cannot be given back. */
+    if (custody != NULL && pthread_rwlock_trywrlock(&custody->keyring.lock) == 0)
         aead_free(&custody->keyring.attribute_aead);
 }

@@ -32,7 +32,7 @@ struct custody {
     struct lease lease;
 
     pthread_mutex_t session_lock;
-    enum custody_role role; /* of the login, by session_lock */
+    enum custody_role role;    /* of the login, by session_lock */
     uint64_t login_generation; /* the lease's, by session_lock */
 
     _Atomic int64_t due;

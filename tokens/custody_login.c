@@ -58,7 +58,7 @@ static CK_RV log_in(struct custody *custody, enum custody_role role, struct view
         .serial = record.serial,
         .token_key = &proof.token_key,
         .keys_record = blob_view(&keys),
-        .credential = keeps_credential ? pin : (struct view) {0},
+        .credential = keeps_credential ? pin : (struct view){0},
     };
     return begin_login(custody, role, proof.asked_ms, &opening);
 }
@@ -127,7 +127,7 @@ static CK_RV ask_source(struct custody *custody)
                           "token '%s': it is gone from its store; restore the store from a backup",
                           custody->name);
     TRY(rv);
-    return custody_unwrap(custody, &record, (struct view) {credential.bytes, credential.len},
+    return custody_unwrap(custody, &record, (struct view){credential.bytes, credential.len},
                           &data_key);
 }
 
@@ -143,6 +143,9 @@ static enum lease_answer renew(struct custody *custody)
 static bool keep_lease(struct custody *custody, uint64_t *ret_generation)
 {
     enum lease_turn turn = lease_check(&custody->lease, ret_generation);
+    /* Whoever settled it may not have come to the wipe yet. */
+    if (turn == LEASE_OVER)
+        end_login(custody, *ret_generation);
     if (turn != LEASE_RENEW)
         return turn == LEASE_GOES_ON;
     enum lease_answer answer = renew(custody);

@@ -25,6 +25,15 @@ static CK_RV check_new_pin(const struct custody *custody, struct view pin)
                 custody->name, PIN_LEN_MIN, PIN_LEN_MAX);
 }
 
+static CK_RV fail_no_user_pin(const struct custody *custody)
+{
+    return FAIL(CKR_FUNCTION_NOT_SUPPORTED,
+                "token '%s': under login = %s its user has no PIN to set; change the credential at "
+                "the source",
+                custody->name,
+                custody->login == CUSTODY_LOGIN_CREDENTIAL ? "credential" : "ambient");
+}
+
 /* What a fresh token consists of. */
 struct fresh_token {
     struct secret data_key;
@@ -46,8 +55,7 @@ static void fresh_token_clear(struct fresh_token *fresh)
 }
 
 /* The keys record, and a summary of no objects. */
-static CK_RV make_object_records(const unsigned char serial[SERIAL_LEN],
-                                 struct fresh_token *fresh)
+static CK_RV make_object_records(const unsigned char serial[SERIAL_LEN], struct fresh_token *fresh)
 {
     _cleanup_(secret_clear) struct secret keys_key = {0};
     _cleanup_(secret_clear) struct secret epoch_key = {0};
@@ -64,7 +72,7 @@ static CK_RV make_object_records(const unsigned char serial[SERIAL_LEN],
     TRY(keyring_open(&keyring, &opening));
     _cleanup_(keyring_release) struct keyring *held = NULL;
     TRY(keyring_hold(&keyring, &held));
-    return summary_seal(held, &(struct summary) {0}, &fresh->summary);
+    return summary_seal(held, &(struct summary){0}, &fresh->summary);
 }
 
 static CK_RV make_roles(const struct custody *custody, const struct fresh_token *fresh,
@@ -82,7 +90,7 @@ static CK_RV make_roles(const struct custody *custody, const struct fresh_token 
 static CK_RV make_token(const struct custody *custody, struct view so_pin,
                         struct token_record *record, struct fresh_token *fresh)
 {
-    struct source_call call = custody_source_call(custody, (struct view) {0});
+    struct source_call call = custody_source_call(custody, (struct view){0});
     TRY(source_make_data_key(custody->source, &call, &fresh->data_key, &fresh->wrapped));
     TRY(crypto_random_secret(SEAL_KEY_LEN, &fresh->token_key));
     record->source = view_text(custody->source->ops->name);
@@ -98,7 +106,7 @@ static CK_RV store_token(struct custody *custody, uint64_t former_version,
                          const struct fresh_token *fresh)
 {
     unsigned char attempts[ATTEMPTS_LEN];
-    attempts_encode(&(struct attempts) {0}, attempts);
+    attempts_encode(&(struct attempts){0}, attempts);
     struct store_change changes[] = {
         {.record = RECORD_TOKEN, .attributes = blob_view(&fresh->token)},
         {.record = RECORD_ATTEMPTS, .attributes = {attempts, sizeof(attempts)}},
@@ -192,7 +200,7 @@ static CK_RV init_pin_once(struct custody *custody, struct view pin)
     if (rv == STORE_ABSENT)
         return fail_gone(custody);
     TRY(rv);
-    TRY(custody_unwrap(custody, &record, (struct view) {0}, &data_key));
+    TRY(custody_unwrap(custody, &record, (struct view){0}, &data_key));
     /* Else the role would get the key of a token that another process has replaced. */
     rv = custody_confirm_keys(custody);
     if (rv == STORE_ABSENT || rv == CKR_ENCRYPTED_DATA_INVALID)
@@ -207,7 +215,7 @@ CK_RV custody_init_pin(struct custody *custody, struct view pin)
 {
     cause_clear();
     if (custody->login != CUSTODY_LOGIN_PIN)
-        return CKR_FUNCTION_NOT_SUPPORTED;
+        return fail_no_user_pin(custody);
     TRY(check_new_pin(custody, pin));
     for (size_t i = 0; i < CONFLICTS_MAX; i++) {
         CK_RV rv = init_pin_once(custody, pin);
@@ -245,7 +253,7 @@ CK_RV custody_set_pin(struct custody *custody, enum custody_role role, struct vi
 {
     cause_clear();
     if (role == CUSTODY_USER && custody->login != CUSTODY_LOGIN_PIN)
-        return CKR_FUNCTION_NOT_SUPPORTED;
+        return fail_no_user_pin(custody);
     TRY(check_new_pin(custody, new_pin));
     struct pin_change change = {role, old_pin, new_pin};
     for (size_t i = 0; i < CONFLICTS_MAX; i++) {

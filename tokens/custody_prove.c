@@ -24,7 +24,7 @@ static const char *role_name(enum custody_role role)
 
 struct source_call custody_source_call(const struct custody *custody, struct view credential)
 {
-    return (struct source_call) {
+    return (struct source_call){
         .credential = credential,
         .context = blob_view(&custody->context),
         .deadline_ms = clock_boot_ms() + custody->deadline_ms,
@@ -111,8 +111,7 @@ enum attempt_event {
     ATTEMPT_FAILED, /* nobody knows whether the PIN was right */
 };
 
-static void apply_event(struct attempts *attempts, enum custody_role role,
-                        enum attempt_event event)
+static void apply_event(struct attempts *attempts, enum custody_role role, enum attempt_event event)
 {
     uint8_t *counted = &attempts->roles[role].counted;
     uint8_t *wrong = &attempts->roles[role].wrong;
@@ -129,8 +128,8 @@ static void apply_event(struct attempts *attempts, enum custody_role role,
         *counted = *wrong;
 }
 
-static CK_RV record_event(struct custody *custody, enum custody_role role,
-                          enum attempt_event event, struct attempts *ret_attempts)
+static CK_RV record_event(struct custody *custody, enum custody_role role, enum attempt_event event,
+                          struct attempts *ret_attempts)
 {
     for (size_t i = 0; i < CONFLICTS_MAX; i++) {
         struct attempts attempts;
@@ -220,7 +219,7 @@ CK_RV custody_prove(struct custody *custody, const struct token_record *record,
         TRY(read_unlocked(custody, role, &attempts, &version));
     bool is_credential = role == CUSTODY_USER && custody->login == CUSTODY_LOGIN_CREDENTIAL;
     _cleanup_(proof_clear) struct proof proof = {.asked_ms = clock_boot_ms()};
-    TRY(custody_unwrap(custody, record, is_credential ? pin : (struct view) {0}, &proof.data_key));
+    TRY(custody_unwrap(custody, record, is_credential ? pin : (struct view){0}, &proof.data_key));
     struct role_context context = {role, record->serial, &proof.data_key};
     if (has_pin)
         TRY(open_with_pin(custody, &context, stored, pin, &proof.token_key));

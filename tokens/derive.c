@@ -18,15 +18,14 @@ CK_RV derive_numbered_key(const struct secret *key, const unsigned char serial[S
     write_u32(&info, number);
     struct view bytes;
     TRY(derive_end_aad(&info, &bytes));
-    return crypto_hkdf(key, (struct view) {serial, SERIAL_LEN}, bytes, SEAL_KEY_LEN, ret_key);
+    return crypto_hkdf(key, (struct view){serial, SERIAL_LEN}, bytes, SEAL_KEY_LEN, ret_key);
 }
 
-void derive_begin_aad(struct writer *aad, const char *label,
-                      const unsigned char serial[SERIAL_LEN])
+void derive_begin_aad(struct writer *aad, const char *label, const unsigned char serial[SERIAL_LEN])
 {
     write_string(aad, view_text(label));
     write_u8(aad, SEAL_FORMAT);
-    write_string(aad, (struct view) {serial, SERIAL_LEN});
+    write_string(aad, (struct view){serial, SERIAL_LEN});
 }
 
 CK_RV derive_end_aad(const struct writer *aad, struct view *ret_view)

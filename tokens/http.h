@@ -3,22 +3,22 @@
  *
  * One client a source. A call is one exchange with a service: attempts under one total deadline,
  * with full-jitter retries that a token quota bounds. TLS 1.2 or better, always verified; plain
- * http only to a loopback address; HTTP/1.1; no redirects, cookies, netrc or compression. A reply is
- * capped while it is received. No function logs a header, a body or a credential.
+ * http only to a loopback address; HTTP/1.1; no redirects, cookies, netrc or compression. A reply
+ * is capped while it is received. No function logs a header, a body or a credential.
  *
  * Proxies: https goes through the one that https_proxy or all_proxy names, unless no_proxy excepts
  * the host (as curl reads them); the TLS session is end to end all the same. Never for loopback and
  * link-local addresses, metadata.google.internal, and clients made with `direct`.
  *
  * Any thread may call, and concurrent calls do not wait for each other: each has a multi handle of
- * its own from the client's pool, where connections stay open between calls. No thread of ours runs;
- * libcurl resolves names in one, and a call whose time is up leaves a resolver that hangs behind
- * (CURLOPT_QUICK_EXIT), to end by itself.
+ * its own from the client's pool, where connections stay open between calls. No thread of ours
+ * runs; libcurl resolves names in one, and a call whose time is up leaves a resolver that hangs
+ * behind (CURLOPT_QUICK_EXIT), to end by itself.
  *
  * libcurl's TLS uses the host's OpenSSL, which may load a PKCS#11 provider over this very module:
  * http_is_inside tells the module's entry points to refuse such a call.
  *
- * libcurl is initialised at the first client and never cleaned up, since the host may use it too.
+ * libcurl is initialised at the first call and never cleaned up, since the host may use it too.
  * What libcurl keeps on the heap and frees (request headers, the user name and password of SigV4)
  * is beyond our reach; bodies are wiped in its buffers once sent or received, but for the body of a
  * SigV4 request, which libcurl copies.
@@ -107,19 +107,18 @@ struct http_result {
 
 void http_result_clear(struct http_result *result);
 
-/* Freed with http_client_free. CKR_HOST_MEMORY, CKR_FUNCTION_FAILED (libcurl is too old or has no
- * TLS by OpenSSL), logged. */
+/* Does not touch libcurl yet. Freed with http_client_free. CKR_HOST_MEMORY, logged. */
 CK_RV http_client_new(const struct http_options *options, struct http_client **ret_client);
 /* No call may run. Closes connections; sets NULL. NULL is nothing. */
 void http_client_free(struct http_client **client);
 
-/* CKR_OK for every outcome. CKR_HOST_MEMORY, CKR_ARGUMENTS_BAD (a header is malformed), logged. */
+/* CKR_OK for every outcome. CKR_HOST_MEMORY, CKR_ARGUMENTS_BAD (a header is malformed),
+ * CKR_FUNCTION_FAILED (libcurl has no TLS by OpenSSL); logged. */
 CK_RV http_send(struct http_client *client, const struct http_request *request,
                 struct http_result *ret_result);
 
 /* The thread is inside libcurl. */
 bool http_is_inside(void);
 
-/* NULL when http_send takes this URL, else why not: "must begin with https:// …". For configuration
- * checks. */
+/* NULL when http_send takes this URL, else how it must be, to follow "must be". */
 const char *http_url_fault(const char *url);

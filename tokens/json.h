@@ -41,7 +41,8 @@ size_t json_count(const struct json *json, const char *path);
 
 /* The string at the path, unescaped, as a secret; in `body` it becomes "" and blanks. Paths name
  * members of objects here, no array positions. CKR_DATA_INVALID: not there, no string, an empty
- * one, or the text before it is malformed; `body` is then as it was. */
+ * one, not ASCII, or the text before it is malformed; `body` is then as it was, and must not go to
+ * json_parse. */
 CK_RV json_secret_take(struct secret *body, const char *path, struct secret *ret_text);
 /* The same for base64 (RFC 4648, standard alphabet) of min_len to max_len bytes. */
 CK_RV json_base64_take(struct secret *body, const char *path, size_t min_len, size_t max_len,
@@ -51,12 +52,13 @@ CK_RV json_base64_take(struct secret *body, const char *path, size_t min_len, si
 CK_RV json_base64_decode(struct view text, size_t min_len, size_t max_len,
                          struct secret *ret_bytes);
 
-/* Writes one JSON text in secret memory. The first failure is remembered and told by
- * json_write_finish. A name is NULL for an array's item, and for the whole text. */
+/* Writes one JSON text in secret memory; begins with zeros, freed with json_writer_clear. The first
+ * failure is remembered and told by json_write_finish. A name is NULL for an array's item, and for
+ * the whole text. */
 struct json_writer {
     struct secret text;
     size_t len;
-    bool failed;
+    CK_RV failure;
     bool follows; /* a comma is due */
 };
 

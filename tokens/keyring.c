@@ -7,7 +7,7 @@
 
 void keyring_init(struct keyring *keyring)
 {
-    *keyring = (struct keyring) {.is_open = false};
+    *keyring = (struct keyring){.is_open = false};
     /* Locks with default attributes cannot fail to be made on Linux. */
     (void) pthread_rwlock_init(&keyring->lock, NULL);
     (void) pthread_mutex_init(&keyring->attribute_lock, NULL);

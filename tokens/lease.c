@@ -14,7 +14,7 @@
 void lease_init(struct lease *lease, int64_t lease_ms, int64_t grace_ms,
                 const atomic_bool *cancelled)
 {
-    *lease = (struct lease) {
+    *lease = (struct lease){
         .lease_ms = lease_ms,
         .grace_ms = grace_ms,
         .cancelled = cancelled,
@@ -142,8 +142,8 @@ static enum lease_turn unanswered_locked(struct lease *lease)
     }
     int64_t retry = now + jitter(lease->backoff_ms);
     lease->retry_ms = retry < end ? retry : end;
-    lease->backoff_ms = lease->backoff_ms * 2 < BACKOFF_MAX_MS ? lease->backoff_ms * 2
-                                                               : BACKOFF_MAX_MS;
+    lease->backoff_ms =
+        lease->backoff_ms * 2 < BACKOFF_MAX_MS ? lease->backoff_ms * 2 : BACKOFF_MAX_MS;
     return LEASE_GOES_ON;
 }
 

@@ -23,8 +23,8 @@ struct lease {
     bool renewing;
     uint64_t generation; /* of the login, so that a late report cannot touch the next one */
     int64_t confirmed_ms;
-    int64_t asked_ms;   /* when the renewal that runs began */
-    int64_t retry_ms;   /* no renewal before */
+    int64_t asked_ms; /* when the renewal that runs began */
+    int64_t retry_ms; /* no renewal before */
     int64_t backoff_ms;
 };
 

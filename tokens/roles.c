@@ -35,11 +35,11 @@ static CK_RV role_key(const struct role_context *context, const struct role_reco
     _cleanup_(secret_clear) struct secret stretched = {0};
     const struct role_stretch *stretch = &role->stretch;
     if (role->state == ROLE_PIN)
-        TRY(crypto_scrypt(pin, (struct view) {stretch->salt, ROLE_SALT_LEN}, stretch->n,
-                          stretch->r, stretch->p, &stretched));
+        TRY(crypto_scrypt(pin, (struct view){stretch->salt, ROLE_SALT_LEN}, stretch->n, stretch->r,
+                          stretch->p, &stretched));
     _cleanup_(writer_clear) struct writer info = {0};
     write_string(&info, view_text(role_label(context->role)));
-    write_string(&info, (struct view) {context->serial, SERIAL_LEN});
+    write_string(&info, (struct view){context->serial, SERIAL_LEN});
     struct view info_bytes;
     TRY(derive_end_aad(&info, &info_bytes));
     struct view salt = {stretched.bytes, stretched.len};
@@ -59,7 +59,7 @@ CK_RV role_seal(const struct role_context *context, const struct view *pin,
 {
     struct role_record role = {.state = pin == NULL ? ROLE_NO_PIN : ROLE_PIN};
     if (pin != NULL) {
-        role.stretch = (struct role_stretch) {.n = STRETCH_N, .r = STRETCH_R, .p = STRETCH_P};
+        role.stretch = (struct role_stretch){.n = STRETCH_N, .r = STRETCH_R, .p = STRETCH_P};
         TRY(crypto_random(role.stretch.salt, ROLE_SALT_LEN));
     }
     _cleanup_(secret_clear) struct secret key = {0};
@@ -70,7 +70,7 @@ CK_RV role_seal(const struct role_context *context, const struct view *pin,
     struct view aad_bytes;
     TRY(derive_end_aad(&aad, &aad_bytes));
     _cleanup_(blob_clear) struct blob sealed = {0};
-    TRY(crypto_seal(&key, aad_bytes, (struct view) {token_key->bytes, token_key->len}, &sealed));
+    TRY(crypto_seal(&key, aad_bytes, (struct view){token_key->bytes, token_key->len}, &sealed));
     if (sealed.len != SEALED_KEY_LEN)
         return FAIL(CKR_GENERAL_ERROR, "a token key of %zu bytes cannot be sealed", token_key->len);
     memcpy(role.sealed_key, sealed.bytes, SEALED_KEY_LEN);
@@ -78,8 +78,8 @@ CK_RV role_seal(const struct role_context *context, const struct view *pin,
     return CKR_OK;
 }
 
-CK_RV role_open(const struct role_context *context, const struct role_record *role,
-                struct view pin, struct secret *ret_token_key)
+CK_RV role_open(const struct role_context *context, const struct role_record *role, struct view pin,
+                struct secret *ret_token_key)
 {
     _cleanup_(secret_clear) struct secret key = {0};
     TRY(role_key(context, role, pin, &key));

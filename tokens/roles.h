@@ -25,5 +25,5 @@ CK_RV role_seal(const struct role_context *context, const struct view *pin,
                 const struct secret *token_key, struct role_record *ret_role);
 /* `pin` is ignored in a role without one. CKR_ENCRYPTED_DATA_INVALID, not logged, when it is wrong.
  * */
-CK_RV role_open(const struct role_context *context, const struct role_record *role,
-                struct view pin, struct secret *ret_token_key);
+CK_RV role_open(const struct role_context *context, const struct role_record *role, struct view pin,
+                struct secret *ret_token_key);

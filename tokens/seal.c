@@ -20,7 +20,7 @@ static void attributes_aad(struct writer *aad, const struct keyring *held,
                            const struct store_row *row, uint32_t number)
 {
     derive_begin_aad(aad, LABEL_OBJECT_ATTRIBUTES, held->serial);
-    write_string(aad, (struct view) {row->id.bytes, OBJECT_ID_LEN});
+    write_string(aad, (struct view){row->id.bytes, OBJECT_ID_LEN});
     write_u64(aad, row->version);
     write_u32(aad, number);
     write_u64(aad, seal_value_len(row));
@@ -31,11 +31,11 @@ static void value_aad(struct writer *aad, const char *label, const struct keyrin
                       const struct store_row *row)
 {
     derive_begin_aad(aad, label, held->serial);
-    write_string(aad, (struct view) {row->id.bytes, OBJECT_ID_LEN});
+    write_string(aad, (struct view){row->id.bytes, OBJECT_ID_LEN});
     write_u64(aad, row->version);
     write_u32(aad, held->epoch);
-    write_raw(aad, (struct view) {row->attributes.bytes + row->attributes.len - AEAD_TAG_LEN,
-                                  AEAD_TAG_LEN});
+    write_raw(aad, (struct view){row->attributes.bytes + row->attributes.len - AEAD_TAG_LEN,
+                                 AEAD_TAG_LEN});
 }
 
 static CK_RV seal_attributes(struct keyring *held, const struct seal_content *content,
@@ -74,7 +74,7 @@ static CK_RV seal_under(const struct value_seal *seal, const struct secret *plai
     value_aad(&aad, seal->label, seal->held, seal->row);
     struct view aad_bytes;
     TRY(derive_end_aad(&aad, &aad_bytes));
-    return crypto_seal(seal->key, aad_bytes, (struct view) {plaintext->bytes, plaintext->len},
+    return crypto_seal(seal->key, aad_bytes, (struct view){plaintext->bytes, plaintext->len},
                        ret_sealed);
 }
 
@@ -97,13 +97,13 @@ static CK_RV seal_value(const struct keyring *held, const struct store_row *row,
     return writer_finish(&writer, ret_sealed);
 }
 
-CK_RV seal_row(struct keyring *held, const struct seal_content *content,
-               struct sealed_row *ret_row)
+CK_RV seal_row(struct keyring *held, const struct seal_content *content, struct sealed_row *ret_row)
 {
     size_t value_len = content->value == NULL ? 0 : content->value->len;
     if (content->attributes.len > SEAL_ATTRIBUTES_MAX || value_len > SEAL_VALUE_MAX)
-        return FAIL(CKR_DEVICE_MEMORY, "an object of %zu bytes of attributes and %zu of value is "
-                                       "too large for a token; the limit is about %zu each",
+        return FAIL(CKR_DEVICE_MEMORY,
+                    "an object of %zu bytes of attributes and %zu of value is "
+                    "too large for a token; the limit is about %zu each",
                     content->attributes.len, value_len, (size_t) SEAL_VALUE_MAX);
     _cleanup_(sealed_row_clear) struct sealed_row sealed = {0};
     /* The row as it will be: only the length of its value matters before the value is sealed. */
@@ -169,7 +169,7 @@ CK_RV seal_open_value(struct keyring *held, const struct store_row *row, struct 
     if (row->value.len == 0) {
         _cleanup_(blob_clear) struct blob attributes = {0};
         TRY(seal_open_attributes(held, row, &attributes));
-        *ret_value = (struct secret) {0};
+        *ret_value = (struct secret){0};
         return CKR_OK;
     }
     struct reader reader = reader_of(row->value);
@@ -195,7 +195,7 @@ CK_RV seal_set_mac(struct keyring *held, const struct store_row *row,
     memcpy(message, row->id.bytes, OBJECT_ID_LEN);
     for (size_t i = 0; i < 8; i++)
         message[OBJECT_ID_LEN + i] = (unsigned char) (row->version >> 8 * (7 - i));
-    memcpy(message + OBJECT_ID_LEN + 8,
-           row->attributes.bytes + row->attributes.len - AEAD_TAG_LEN, AEAD_TAG_LEN);
-    return crypto_hmac_sha256(&held->set_key, (struct view) {message, sizeof(message)}, ret_mac);
+    memcpy(message + OBJECT_ID_LEN + 8, row->attributes.bytes + row->attributes.len - AEAD_TAG_LEN,
+           AEAD_TAG_LEN);
+    return crypto_hmac_sha256(&held->set_key, (struct view){message, sizeof(message)}, ret_mac);
 }

@@ -54,8 +54,8 @@ static CK_RV read_summary(struct custody *custody, struct stored_summary *ret_su
 {
     _cleanup_(blob_clear) struct blob bytes = {0};
     struct stored_summary stored;
-    CK_RV rv = custody->store->ops->read_record(custody->store, RECORD_SUMMARY, &bytes,
-                                                &stored.version);
+    CK_RV rv =
+        custody->store->ops->read_record(custody->store, RECORD_SUMMARY, &bytes, &stored.version);
     if (rv == STORE_ABSENT)
         return CKR_ENCRYPTED_DATA_INVALID;
     TRY(rv);
@@ -122,8 +122,8 @@ static void report_difference(const struct custody *custody, const struct summar
     log_line(LOG_LEVEL_ERROR,
              "token '%s': its store holds %llu objects where %llu were recorded: %s behind the "
              "token's back; restore the store from a backup if they matter",
-             custody->name, (unsigned long long) found->count,
-             (unsigned long long) expected->count, what);
+             custody->name, (unsigned long long) found->count, (unsigned long long) expected->count,
+             what);
 }
 
 CK_RV sealed_objects_load(struct custody *custody, sealed_object_fn *each, void *context)
@@ -159,7 +159,8 @@ struct value_request {
 static CK_RV open_value(void *context, const struct store_row *row)
 {
     struct value_request *request = context;
-    if (row->version != request->version)
+    /* A newer version has other attributes and the same value. */
+    if (row->version < request->version)
         return CKR_OBJECT_HANDLE_INVALID;
     _cleanup_(keyring_release) struct keyring *held = NULL;
     TRY(keyring_hold(&request->custody->keyring, &held));

@@ -32,7 +32,7 @@ typedef CK_RV sealed_object_fn(void *context, const struct sealed_object *object
  * not match the summary is logged once with what is known about it. Stops when `each` fails. */
 CK_RV sealed_objects_load(struct custody *custody, sealed_object_fn *each, void *context);
 
-/* Opens one value. CKR_OBJECT_HANDLE_INVALID when the row is gone or has another version;
+/* Opens one value. CKR_OBJECT_HANDLE_INVALID when the row is gone or has an older version;
  * CKR_DEVICE_ERROR (cause TAMPERED) when it does not open. */
 CK_RV sealed_objects_value(struct custody *custody, const struct object_id *id, uint64_t version,
                            struct secret *ret_value);

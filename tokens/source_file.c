@@ -106,7 +106,7 @@ static CK_RV read_file(const char *token, const char *place, struct secret *ret_
     size_t len = 0;
     TRY(secret_new(KEY_FILE_MAX + 1, &text));
     TRY(read_text(token, place, descriptor, &text, &len));
-    CK_RV rv = crypto_base64_secret((struct view) {text.bytes, len}, ROOT_KEY_LEN, ret_root);
+    CK_RV rv = crypto_base64_secret((struct view){text.bytes, len}, ROOT_KEY_LEN, ret_root);
     if (rv == CKR_DATA_INVALID)
         return FAIL_CAUSE(INDEXKEY_CAUSE_CONFIG,
                           "token '%s': its root key file %s is not the base64 of %d bytes; put the "

@@ -16,21 +16,24 @@
     {.name = "ca_file",                                                                            \
      .type = CONF_PATH,                                                                            \
      .help = "PEM file of the certificate authorities to trust, instead of the system's"},         \
-    {.name = "client_cert",                                                                        \
-     .type = CONF_PATH,                                                                            \
-     .help = "PEM file of the client certificate"},                                                \
-    {.name = "client_key", .type = CONF_PATH, .help = "PEM file of the client certificate's key"}
+        {.name = "client_cert", .type = CONF_PATH, .help = "PEM file of the client certificate"},  \
+    {                                                                                              \
+        .name = "client_key", .type = CONF_PATH,                                                   \
+        .help = "PEM file of the client certificate's key"                                         \
+    }
 
 /* For the `check` of a key that holds an endpoint: NULL, or how it must be. */
 const char *source_http_check_url(const char *value);
 
 struct source_http {
-    char *token;    /* the token's name */
-    char *service;  /* "Vault", "AWS KMS": for log lines */
+    char *token;         /* the token's name */
+    const char *service; /* "Vault", "AWS KMS": for log lines */
     char *endpoint; /* without a slash at its end */
+    const char *endpoint_key;
     struct http_client *client;
 };
 
+/* Strings are literals of the source. */
 struct source_http_options {
     const char *service;
     const char *endpoint_key;     /* the configuration key, named in remedies: "vault_addr" */

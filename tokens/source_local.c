@@ -50,14 +50,14 @@ void source_local_close(struct source *source)
 static CK_RV root_id(const struct secret *root, unsigned char ret_id[ROOT_ID_LEN])
 {
     _cleanup_(secret_clear) struct secret id = {0};
-    TRY(crypto_hkdf(root, (struct view) {0}, view_text(LABEL_ROOT_ID), ROOT_ID_LEN, &id));
+    TRY(crypto_hkdf(root, (struct view){0}, view_text(LABEL_ROOT_ID), ROOT_ID_LEN, &id));
     memcpy(ret_id, id.bytes, ROOT_ID_LEN);
     return CKR_OK;
 }
 
 static CK_RV wrapping_key(const struct secret *root, struct secret *ret_key)
 {
-    return crypto_hkdf(root, (struct view) {0}, view_text(LABEL_ROOT_WRAP), SEAL_KEY_LEN, ret_key);
+    return crypto_hkdf(root, (struct view){0}, view_text(LABEL_ROOT_WRAP), SEAL_KEY_LEN, ret_key);
 }
 
 static void wrap_aad(struct writer *aad, const struct source_call *call)
@@ -93,10 +93,10 @@ CK_RV source_local_wrap(struct source *source, const struct source_call *call,
     struct view aad_bytes;
     wrap_aad(&aad, call);
     TRY(derive_end_aad(&aad, &aad_bytes));
-    TRY(crypto_seal(&key, aad_bytes, (struct view) {data_key->bytes, data_key->len}, &sealed));
+    TRY(crypto_seal(&key, aad_bytes, (struct view){data_key->bytes, data_key->len}, &sealed));
     struct writer writer = {0};
     write_u8(&writer, SEAL_FORMAT);
-    write_raw(&writer, (struct view) {id, ROOT_ID_LEN});
+    write_raw(&writer, (struct view){id, ROOT_ID_LEN});
     write_raw(&writer, blob_view(&sealed));
     return writer_finish(&writer, ret_wrapped);
 }
@@ -124,7 +124,7 @@ CK_RV source_local_unwrap(struct source *source, const struct source_call *call,
     struct view wrapped_id = read_raw(&reader, ROOT_ID_LEN);
     if (reader.failed || format != SEAL_FORMAT)
         return fail_tampered(local);
-    if (!view_equal(wrapped_id, (struct view) {id, ROOT_ID_LEN}))
+    if (!view_equal(wrapped_id, (struct view){id, ROOT_ID_LEN}))
         return FAIL_CAUSE(INDEXKEY_CAUSE_CONTEXT,
                           "token '%s': its data key was wrapped under another root key than the "
                           "one in %s; put the former root key back",

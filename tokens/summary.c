@@ -47,7 +47,7 @@ CK_RV summary_seal(struct keyring *held, const struct summary *summary, struct b
     derive_begin_aad(&aad, LABEL_SUMMARY, held->serial);
     write_u64(&plaintext, summary->generation);
     write_u64(&plaintext, summary->count);
-    write_raw(&plaintext, (struct view) {summary->sum, SHA256_LEN});
+    write_raw(&plaintext, (struct view){summary->sum, SHA256_LEN});
     TRY(derive_end_aad(&aad, &aad_bytes));
     TRY(derive_end_aad(&plaintext, &plaintext_bytes));
     _cleanup_(blob_clear) struct blob sealed = {0};
@@ -70,7 +70,7 @@ CK_RV summary_open(struct keyring *held, struct view bytes, struct summary *ret_
     TRY(derive_end_aad(&aad, &aad_bytes));
     _cleanup_(secret_clear) struct secret plaintext = {0};
     TRY(crypto_open(&held->summary_key, aad_bytes, sealed, &plaintext));
-    struct reader fields = reader_of((struct view) {plaintext.bytes, plaintext.len});
+    struct reader fields = reader_of((struct view){plaintext.bytes, plaintext.len});
     struct summary summary = {.generation = read_u64(&fields), .count = read_u64(&fields)};
     struct view sum = read_raw(&fields, SHA256_LEN);
     if (!reader_done(&fields))

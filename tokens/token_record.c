@@ -38,8 +38,8 @@ static void write_role(struct writer *writer, const struct role_record *role)
     write_u64(writer, role->stretch.n);
     write_u32(writer, role->stretch.r);
     write_u32(writer, role->stretch.p);
-    write_raw(writer, (struct view) {role->stretch.salt, ROLE_SALT_LEN});
-    write_raw(writer, (struct view) {role->sealed_key, SEALED_KEY_LEN});
+    write_raw(writer, (struct view){role->stretch.salt, ROLE_SALT_LEN});
+    write_raw(writer, (struct view){role->sealed_key, SEALED_KEY_LEN});
 }
 
 CK_RV token_record_parse(struct blob *bytes, struct token_record *ret_record)
@@ -67,7 +67,7 @@ CK_RV token_record_parse(struct blob *bytes, struct token_record *ret_record)
 void token_record_clear(struct token_record *record)
 {
     blob_clear(&record->bytes);
-    *record = (struct token_record) {0};
+    *record = (struct token_record){0};
 }
 
 static CK_RV record_mac(const unsigned char serial[SERIAL_LEN], const struct secret *data_key,
@@ -83,8 +83,8 @@ CK_RV token_record_encode(const struct token_record *record, const struct secret
 {
     _cleanup_(writer_clear) struct writer writer = {0};
     write_u8(&writer, SEAL_FORMAT);
-    write_raw(&writer, (struct view) {record->serial, SERIAL_LEN});
-    write_raw(&writer, (struct view) {record->label, TOKEN_LABEL_LEN});
+    write_raw(&writer, (struct view){record->serial, SERIAL_LEN});
+    write_raw(&writer, (struct view){record->label, TOKEN_LABEL_LEN});
     write_string(&writer, record->source);
     write_string(&writer, record->context);
     write_string(&writer, record->wrapped);
@@ -94,7 +94,7 @@ CK_RV token_record_encode(const struct token_record *record, const struct secret
     TRY(derive_end_aad(&writer, &message));
     unsigned char mac[SHA256_LEN];
     TRY(record_mac(record->serial, data_key, message, mac));
-    write_raw(&writer, (struct view) {mac, sizeof(mac)});
+    write_raw(&writer, (struct view){mac, sizeof(mac)});
     return writer_finish(&writer, ret_bytes);
 }
 

@@ -57,7 +57,7 @@ static struct source *open_source(const struct subject *subject)
 
 static struct source_call call_with(const char *context)
 {
-    return (struct source_call) {
+    return (struct source_call){
         .context = view_text(context),
         .deadline_ms = clock_boot_ms() + 5000,
         .cancelled = &cancelled,
@@ -263,12 +263,9 @@ static void make_foreign(void)
         make_readable_by_group();
 }
 
-static void (*const bad_files[])(void) = {make_fifo,
-                                          make_link,
-                                          make_large,
-                                          make_readable_by_group,
-                                          make_writable_by_others,
-                                          make_foreign};
+static void (*const bad_files[])(void) = {
+    make_fifo,   make_link, make_large, make_readable_by_group, make_writable_by_others,
+    make_foreign};
 
 START_TEST(a_key_file_that_is_unsafe_is_refused)
 {
@@ -318,7 +315,7 @@ START_TEST(a_key_file_without_permission_is_a_denial)
     struct conf_section section = {.name = "t", .entries = entries, .entry_count = 2};
     struct source *source = NULL;
     ck_assert_uint_eq(source_open(&section, &source), CKR_OK);
-    assert_unwrap(source, "context", (struct view) {0}, INDEXKEY_CAUSE_DENIED);
+    assert_unwrap(source, "context", (struct view){0}, INDEXKEY_CAUSE_DENIED);
     source_close(&source);
     ck_assert(getuid() != 0 || seteuid(0) == 0);
 }

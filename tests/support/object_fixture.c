@@ -39,7 +39,7 @@ struct object_id objects_create(struct custody *custody, const char *attributes,
 }
 
 void objects_assert_value(struct custody *custody, const struct object_id *id, uint64_t version,
-                         const char *expected)
+                          const char *expected)
 {
     struct secret value = {0};
     CK_RV rv = sealed_objects_value(custody, id, version, &value);

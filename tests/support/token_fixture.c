@@ -53,7 +53,7 @@ size_t fixture_log_count(void)
 
 const char *fixture_path(const char *name)
 {
-    static char paths[4][128];
+    static char paths[4][400];
     static size_t next;
     char *path = paths[next++ % COUNT_OF(paths)];
     (void) snprintf(path, sizeof(paths[0]), "%s/%s", folder, name);

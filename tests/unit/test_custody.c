@@ -17,8 +17,8 @@ static void overwrite(struct custody *custody, const char *name, const unsigned 
 {
     struct blob old = {0};
     struct store_change change = {.record = name, .attributes = {bytes, len}};
-    ck_assert_uint_eq(custody->store->ops->read_record(custody->store, name, &old,
-                                                       &change.expected), CKR_OK);
+    ck_assert_uint_eq(
+        custody->store->ops->read_record(custody->store, name, &old, &change.expected), CKR_OK);
     blob_clear(&old);
     ck_assert_uint_eq(custody->store->ops->commit(custody->store, &change, 1), CKR_OK);
 }
@@ -98,8 +98,9 @@ START_TEST(ten_wrong_pins_lock_and_the_so_unlocks)
         ck_assert_int_eq(info.user.locked, i == PIN_TRIES);
     }
     ck_assert_uint_eq(login(custody, CUSTODY_USER, FIXTURE_PIN), CKR_PIN_LOCKED);
-    ck_assert_uint_eq(custody_set_pin(custody, CUSTODY_USER, view_text(FIXTURE_PIN),
-                                      view_text("another")), CKR_PIN_LOCKED);
+    ck_assert_uint_eq(
+        custody_set_pin(custody, CUSTODY_USER, view_text(FIXTURE_PIN), view_text("another")),
+        CKR_PIN_LOCKED);
     ck_assert_uint_eq(login(custody, CUSTODY_SO, FIXTURE_SO_PIN), CKR_OK);
     ck_assert_uint_eq(custody_init_pin(custody, view_text("new-user")), CKR_OK);
     custody_logout(custody);
@@ -297,19 +298,21 @@ END_TEST
 START_TEST(a_token_without_a_pin_opens_by_its_source_alone)
 {
     struct custody *custody = fixture_token(fixture_store(_i), "login = ambient");
-    ck_assert_uint_eq(custody_login(custody, CUSTODY_USER, (struct view) {0}), CKR_OK);
+    ck_assert_uint_eq(custody_login(custody, CUSTODY_USER, (struct view){0}), CKR_OK);
     custody_logout(custody);
     ck_assert_uint_eq(login(custody, CUSTODY_SO, FIXTURE_SO_PIN), CKR_OK);
     ck_assert_uint_eq(custody_init_pin(custody, view_text(FIXTURE_PIN)),
                       CKR_FUNCTION_NOT_SUPPORTED);
     custody_logout(custody);
-    ck_assert_uint_eq(custody_set_pin(custody, CUSTODY_USER, (struct view) {0},
-                                      view_text(FIXTURE_PIN)), CKR_FUNCTION_NOT_SUPPORTED);
-    ck_assert_uint_eq(custody_set_pin(custody, CUSTODY_SO, view_text(FIXTURE_SO_PIN),
-                                      view_text("changed")), CKR_OK);
+    ck_assert_uint_eq(
+        custody_set_pin(custody, CUSTODY_USER, (struct view){0}, view_text(FIXTURE_PIN)),
+        CKR_FUNCTION_NOT_SUPPORTED);
+    ck_assert_uint_eq(
+        custody_set_pin(custody, CUSTODY_SO, view_text(FIXTURE_SO_PIN), view_text("changed")),
+        CKR_OK);
     struct fixture_source *source = fixture_interpose(custody);
     atomic_store(&source->fails_with, INDEXKEY_CAUSE_CREDENTIAL);
-    ck_assert_uint_eq(custody_login(custody, CUSTODY_USER, (struct view) {0}), CKR_PIN_INCORRECT);
+    ck_assert_uint_eq(custody_login(custody, CUSTODY_USER, (struct view){0}), CKR_PIN_INCORRECT);
     custody_close(&custody);
 }
 END_TEST
@@ -550,8 +553,7 @@ int main(void)
     TCase *cases = tcase_create("custody");
     tcase_set_timeout(cases, 120);
     tcase_add_loop_test(cases, a_fresh_token_is_blank_and_refuses_logins, 0, FIXTURE_STORE_COUNT);
-    tcase_add_loop_test(cases, the_whole_way_from_initialisation_to_logout, 0,
-                        FIXTURE_STORE_COUNT);
+    tcase_add_loop_test(cases, the_whole_way_from_initialisation_to_logout, 0, FIXTURE_STORE_COUNT);
     tcase_add_test(cases, a_token_survives_a_restart);
     tcase_add_loop_test(cases, ten_wrong_pins_lock_and_the_so_unlocks, 0, FIXTURE_STORE_COUNT);
     tcase_add_loop_test(cases, a_locked_so_stays_locked_and_cannot_initialise, 0,
@@ -570,8 +572,7 @@ int main(void)
                         FIXTURE_STORE_COUNT);
     tcase_add_test(cases, a_credential_goes_to_the_source_and_only_the_users);
     tcase_add_test(cases, a_source_without_credentials_refuses_that_login_mode);
-    tcase_add_loop_test(cases, another_configuration_is_named, 0,
-                        (int) COUNT_OF(reconfigurations));
+    tcase_add_loop_test(cases, another_configuration_is_named, 0, (int) COUNT_OF(reconfigurations));
     tcase_add_test(cases, the_order_of_context_keys_does_not_matter);
     tcase_add_loop_test(cases, no_flipped_byte_of_a_record_opens_a_token, 0,
                         (int) COUNT_OF(records));

@@ -131,8 +131,9 @@ START_TEST(a_token_that_was_changed_in_the_store_is_a_denial)
     struct custody *custody = logged_in(&source);
     struct blob bytes = {0};
     struct store_change change = {.record = RECORD_TOKEN};
-    ck_assert_uint_eq(custody->store->ops->read_record(custody->store, RECORD_TOKEN, &bytes,
-                                                       &change.expected), CKR_OK);
+    ck_assert_uint_eq(
+        custody->store->ops->read_record(custody->store, RECORD_TOKEN, &bytes, &change.expected),
+        CKR_OK);
     bytes.bytes[bytes.len - 1] ^= 1;
     change.attributes = blob_view(&bytes);
     ck_assert_uint_eq(custody->store->ops->commit(custody->store, &change, 1), CKR_OK);
@@ -166,7 +167,7 @@ static void tick_together(struct custody *custody, struct ticks ticks[THREADS])
     pthread_t threads[THREADS];
     struct timespec head_start = {.tv_nsec = 60 * 1000000L};
     for (size_t i = 0; i < THREADS; i++) {
-        ticks[i] = (struct ticks) {.custody = custody};
+        ticks[i] = (struct ticks){.custody = custody};
         ck_assert_int_eq(pthread_create(&threads[i], NULL, tick_in_thread, &ticks[i]), 0);
         if (i == 0)
             (void) nanosleep(&head_start, NULL);

@@ -44,7 +44,7 @@ static void close_keyring(void)
 static struct store_row seal(struct seal_content content, struct sealed_row *ret_sealed)
 {
     ck_assert_uint_eq(seal_row(held, &content, ret_sealed), CKR_OK);
-    return (struct store_row) {
+    return (struct store_row){
         .id = *content.id,
         .version = content.version,
         .attributes = blob_view(&ret_sealed->attributes),
@@ -57,7 +57,7 @@ static const struct {
     const char *attributes;
     const char *value;
 } contents[] = {
-    {0, "attributes", "value"}, {0, "attributes", ""}, {0, "", "value"}, {0, "", ""},
+    {0, "attributes", "value"}, {0, "attributes", ""},      {0, "", "value"}, {0, "", ""},
     {1, "attributes", "v"},     {UINT32_MAX, "a", "value"},
 };
 
@@ -128,9 +128,9 @@ START_TEST(the_same_content_seals_to_other_bytes)
     unsigned char macs[2][SHA256_LEN];
     open_keyring();
     for (size_t i = 0; i < 2; i++) {
-        struct store_row row = seal((struct seal_content) {.id = &id, .version = 1,
-                                                           .attributes = view_text("a")},
-                                    &sealed[i]);
+        struct store_row row =
+            seal((struct seal_content){.id = &id, .version = 1, .attributes = view_text("a")},
+                 &sealed[i]);
         ck_assert_uint_eq(seal_set_mac(held, &row, macs[i]), CKR_OK);
     }
     ck_assert_mem_ne(sealed[0].attributes.bytes + 5, sealed[1].attributes.bytes + 5, AEAD_IV_LEN);

@@ -21,7 +21,9 @@ START_TEST(an_object_lives_and_ends)
     ck_assert_uint_eq(sealed_objects_update(custody, &id, 1, view_text("label=b"), &version),
                       CKR_OK);
     ck_assert_uint_eq(version, 2);
-    ck_assert_uint_eq(sealed_objects_value(custody, &id, 1, &value), CKR_OBJECT_HANDLE_INVALID);
+    /* Who knows the former version gets the same value; a row older than what is known is no good. */
+    objects_assert_value(custody, &id, 1, "secret value");
+    ck_assert_uint_eq(sealed_objects_value(custody, &id, 3, &value), CKR_OBJECT_HANDLE_INVALID);
     objects_assert_value(custody, &id, 2, "secret value");
     ck_assert_uint_eq(sealed_objects_update(custody, &id, 1, view_text("c"), &version),
                       CKR_OBJECT_HANDLE_INVALID);
@@ -320,7 +322,8 @@ START_TEST(a_changed_summary_keeps_objects_readable_and_refuses_changes)
     struct blob summary = {0};
     struct store_change change = {.record = RECORD_SUMMARY};
     ck_assert_uint_eq(custody->store->ops->read_record(custody->store, RECORD_SUMMARY, &summary,
-                                                       &change.expected), CKR_OK);
+                                                       &change.expected),
+                      CKR_OK);
     for (size_t i = 0; i < summary.len; i++) {
         summary.bytes[i] ^= (unsigned char) (1u << i % 8);
         change.attributes = blob_view(&summary);

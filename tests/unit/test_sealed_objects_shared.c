@@ -163,8 +163,8 @@ static void put_many(struct custody *custody)
 {
     static const unsigned char attributes[200];
     for (uint32_t i = 0; i < MANY; i++) {
-        struct object_id id = {{(unsigned char) (i >> 16), (unsigned char) (i >> 8),
-                                (unsigned char) i}};
+        struct object_id id = {
+            {(unsigned char) (i >> 16), (unsigned char) (i >> 8), (unsigned char) i}};
         struct seal_content content = {
             .id = &id,
             .version = 1,

@@ -16,7 +16,7 @@ static struct token_record sample(void)
     memset(record.label, 'L', TOKEN_LABEL_LEN);
     struct role_record *so = &record.roles[CUSTODY_SO];
     so->state = ROLE_PIN;
-    so->stretch = (struct role_stretch) {.n = 1 << 14, .r = 8, .p = 1, .salt = {9, 9}};
+    so->stretch = (struct role_stretch){.n = 1 << 14, .r = 8, .p = 1, .salt = {9, 9}};
     memset(so->sealed_key, 's', SEALED_KEY_LEN);
     return record;
 }

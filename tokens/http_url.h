@@ -1,0 +1,18 @@
+/*
+ * What a URL says about how it may be reached. No I/O: the host is judged as it is written.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#define HTTP_HOST_LEN_MAX 255
+
+struct http_target {
+    char host[HTTP_HOST_LEN_MAX + 1]; /* lower case, without brackets */
+    bool is_tls;
+    bool is_name;   /* needs a resolver */
+    bool is_direct; /* never through a proxy: loopback, link-local, metadata services */
+};
+
+/* NULL, or why the URL is refused. */
+const char *http_url_read(const char *url, struct http_target *ret_target);

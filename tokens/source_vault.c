@@ -1,0 +1,333 @@
+#include "tokens/source_vault.h"
+
+#include <string.h>
+
+#include "base/alloc.h"
+#include "tokens/json.h"
+#include "tokens/vault_request.h"
+
+#define TOKEN_VARIABLE "VAULT_TOKEN"
+#define MOUNT_DEFAULT "transit"
+#define NAME_LEN_MAX 255
+/* Of a data key it has about 90 bytes; of a key of 64 bytes under RSA-4096, 700. */
+#define CIPHERTEXT_LEN_MAX 4096
+#define CIPHERTEXT_PREFIX "vault:v"
+#define VERSION_DIGITS_MAX 9
+/* A direct key may have another length than a data key; source_unwrap insists on that. */
+#define PLAINTEXT_LEN_MAX 1024
+
+static const struct vault_act make_act = {"datakey/plaintext", "make a data key"};
+static const struct vault_act wrap_act = {"encrypt", "wrap the data key"};
+static const struct vault_act unwrap_act = {"decrypt", "unwrap the data key"};
+
+/* ---- configuration ---- */
+
+static bool is_word(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
+}
+
+/* As Vault has it for names in paths: letters, digits and _, with - and . between. */
+static bool is_name(const char *text, size_t len)
+{
+    if (len == 0 || len > NAME_LEN_MAX || !is_word(text[0]) || !is_word(text[len - 1]))
+        return false;
+    for (size_t i = 0; i < len; i++) {
+        if (!is_word(text[i]) && text[i] != '-' && text[i] != '.')
+            return false;
+    }
+    return true;
+}
+
+static bool is_path(const char *text)
+{
+    if (strlen(text) > NAME_LEN_MAX)
+        return false;
+    size_t len = strcspn(text, "/");
+    for (; text[len] == '/'; text += len + 1, len = strcspn(text, "/")) {
+        if (!is_name(text, len))
+            return false;
+    }
+    return is_name(text, len);
+}
+
+static const char *check_key_name(const char *value)
+{
+    return is_name(value, strlen(value)) ? NULL : "a key's name: letters, digits, _, - and .";
+}
+
+static const char *check_path(const char *value)
+{
+    return is_path(value) ? NULL : "names of letters, digits, _, - and ., with / between them";
+}
+
+static const char *check_variable(const char *value)
+{
+    return *value != '\0' && strchr(value, '=') == NULL
+               ? NULL
+               : "the name of an environment variable, not its value";
+}
+
+static const struct conf_key vault_keys[] = {
+    {.name = "vault_addr",
+     .type = CONF_STRING,
+     .required = true,
+     .help = "where Vault is: https://vault.example:8200",
+     .check = source_http_check_url},
+    {.name = "key_name",
+     .type = CONF_STRING,
+     .required = true,
+     .help = "the transit key, made by: vault write -f transit/keys/NAME",
+     .check = check_key_name},
+    {.name = "transit_mount",
+     .type = CONF_STRING,
+     .help = "where the transit engine is mounted; transit by default",
+     .check = check_path},
+    {.name = "vault_namespace",
+     .type = CONF_STRING,
+     .help = "the namespace of the mount and of the token",
+     .check = check_path},
+    {.name = "vault_auth",
+     .type = CONF_CHOICE,
+     .choices = "token",
+     .help = "how to log in to Vault: with a token that somebody else has got"},
+    {.name = "vault_token_env",
+     .type = CONF_STRING,
+     .help = "name of the environment variable with the Vault token; " TOKEN_VARIABLE " by default",
+     .check = check_variable},
+    {.name = "vault_token_file",
+     .type = CONF_PATH,
+     .help = "file with the Vault token, as Vault Agent writes it"},
+    SOURCE_HTTP_KEYS,
+    {.name = NULL},
+};
+
+static void vault_close(struct source *source)
+{
+    struct vault *vault = (struct vault *) source;
+    source_http_close(&vault->http);
+    mem_free(vault->token_place.variable);
+    mem_free(vault->token_place.file);
+    mem_free(vault->mount);
+    mem_free(vault->key);
+    mem_free(vault->namespace);
+    mem_free(vault);
+}
+
+/* NULL stays NULL. False when memory is short. */
+static bool copy_string(const struct conf_section *section, const char *name, const char *fallback,
+                        char **ret_copy)
+{
+    const char *value = conf_string(section, name, fallback);
+    *ret_copy = value == NULL ? NULL : mem_strdup(value);
+    return value == NULL || *ret_copy != NULL;
+}
+
+static CK_RV check_section(const struct conf_section *section)
+{
+    if (conf_string(section, "key_name", NULL) == NULL)
+        return FAIL_CAUSE(INDEXKEY_CAUSE_CONFIG,
+                          "[token %s] in line %zu: source = vault needs key_name", section->name,
+                          conf_section_line(section));
+    if (conf_string(section, "vault_token_env", NULL) == NULL ||
+        conf_string(section, "vault_token_file", NULL) == NULL)
+        return CKR_OK;
+    return FAIL_CAUSE(INDEXKEY_CAUSE_CONFIG,
+                      "[token %s] in line %zu: vault_token_env and vault_token_file name two Vault "
+                      "tokens; keep one of them",
+                      section->name, conf_section_line(section));
+}
+
+static CK_RV configure(struct vault *vault, const struct conf_section *section)
+{
+    static const struct source_http_options options = {
+        .service = "Vault",
+        .endpoint_key = "vault_addr",
+    };
+    TRY(check_section(section));
+    bool has_file = conf_string(section, "vault_token_file", NULL) != NULL;
+    bool good = copy_string(section, "transit_mount", MOUNT_DEFAULT, &vault->mount) &&
+                copy_string(section, "key_name", NULL, &vault->key) &&
+                copy_string(section, "vault_namespace", NULL, &vault->namespace) &&
+                copy_string(section, "vault_token_file", NULL, &vault->token_place.file) &&
+                copy_string(section, "vault_token_env", has_file ? NULL : TOKEN_VARIABLE,
+                            &vault->token_place.variable);
+    if (!good)
+        return FAIL(CKR_HOST_MEMORY, "token '%s': no memory for its source", section->name);
+    return source_http_open(&options, section, &vault->http);
+}
+
+static CK_RV vault_open(const struct conf_section *section, struct source **ret_source)
+{
+    struct vault *vault = mem_calloc(1, sizeof(*vault));
+    if (vault == NULL)
+        return FAIL(CKR_HOST_MEMORY, "token '%s': no memory for its source", section->name);
+    vault->base.ops = &source_vault_ops;
+    CK_RV rv = configure(vault, section);
+    if (rv != CKR_OK) {
+        vault_close(&vault->base);
+        return rv;
+    }
+    *ret_source = &vault->base;
+    return CKR_OK;
+}
+
+/* ---- ciphertexts ---- */
+
+static bool is_base64(char c)
+{
+    return (is_word(c) && c != '_') || c == '+' || c == '/' || c == '=';
+}
+
+/* "vault:v3:BASE64": false for anything else. */
+static bool read_version(struct view text, int64_t *ret_version)
+{
+    const char *at = (const char *) text.bytes;
+    size_t prefix_len = strlen(CIPHERTEXT_PREFIX);
+    if (text.len > CIPHERTEXT_LEN_MAX || text.len <= prefix_len ||
+        memcmp(at, CIPHERTEXT_PREFIX, prefix_len) != 0)
+        return false;
+    const char *end = at + text.len;
+    const char *digits = at + prefix_len;
+    int64_t version = 0;
+    for (at = digits; at < end && *at >= '0' && *at <= '9'; at++) {
+        if (at - digits == VERSION_DIGITS_MAX)
+            return false;
+        version = version * 10 + (*at - '0');
+    }
+    if (version == 0 || *digits == '0' || at == end || *at++ != ':' || at == end)
+        return false;
+    for (; at < end; at++) {
+        if (!is_base64(*at))
+            return false;
+    }
+    *ret_version = version;
+    return true;
+}
+
+/* The reply of `encrypt` and `datakey`, without plaintext. */
+static CK_RV take_ciphertext(const struct vault *vault, const struct http_result *result,
+                             struct blob *ret_wrapped)
+{
+    _cleanup_(json_free) struct json *reply = NULL;
+    if (json_parse((struct view){result->body.bytes, result->body.len}, &reply) != CKR_OK)
+        return source_http_fail_reply(&vault->http, result, "it is not the JSON of Vault");
+    const char *text = json_text(reply, "data.ciphertext");
+    int64_t version;
+    if (text == NULL || !read_version(view_text(text), &version))
+        return source_http_fail_reply(&vault->http, result,
+                                      "its ciphertext has not the form vault:vN:BASE64");
+    int64_t told = version;
+    (void) json_number(reply, "data.key_version", &told);
+    if (told != version)
+        return source_http_fail_reply(&vault->http, result,
+                                      "its ciphertext is of another key version than it says");
+    if (blob_from(text, strlen(text), ret_wrapped) != CKR_OK)
+        return FAIL(CKR_HOST_MEMORY, "token '%s': no memory for a wrapped key", vault->http.token);
+    return CKR_OK;
+}
+
+/* ---- calls ---- */
+
+/* Ends the request's body, which so far has one member. */
+static CK_RV finish_body(const struct vault *vault, const struct source_call *call,
+                         struct json_writer *writer, struct secret *ret_body)
+{
+    if (call->context.len > 0)
+        json_write_base64(writer, "associated_data", call->context);
+    json_write_end_object(writer);
+    CK_RV rv = json_write_finish(writer, ret_body);
+    if (rv != CKR_OK)
+        return FAIL(rv, "token '%s': no memory for a request to Vault", vault->http.token);
+    return CKR_OK;
+}
+
+static CK_RV vault_wrap(struct source *source, const struct source_call *call,
+                        const struct secret *data_key, struct blob *ret_wrapped)
+{
+    const struct vault *vault = (const struct vault *) source;
+    _cleanup_(json_writer_clear) struct json_writer writer = {0};
+    _cleanup_(secret_clear) struct secret body = {0};
+    _cleanup_(http_result_clear) struct http_result result = {0};
+    json_write_object(&writer, NULL);
+    json_write_base64(&writer, "plaintext", (struct view){data_key->bytes, data_key->len});
+    TRY(finish_body(vault, call, &writer, &body));
+    TRY(vault_request_send(vault, call, &wrap_act, &body, &result));
+    return take_ciphertext(vault, &result, ret_wrapped);
+}
+
+static CK_RV vault_unwrap(struct source *source, const struct source_call *call,
+                          struct view wrapped, struct secret *ret_data_key)
+{
+    const struct vault *vault = (const struct vault *) source;
+    _cleanup_(json_writer_clear) struct json_writer writer = {0};
+    _cleanup_(secret_clear) struct secret body = {0};
+    _cleanup_(http_result_clear) struct http_result result = {0};
+    int64_t version;
+    if (!read_version(wrapped, &version))
+        return FAIL_CAUSE(INDEXKEY_CAUSE_TAMPERED,
+                          "token '%s': its wrapped key is no ciphertext of Vault (vault:vN:…); "
+                          "restore the store from a backup",
+                          vault->http.token);
+    json_write_object(&writer, NULL);
+    json_write_view(&writer, "ciphertext", wrapped);
+    TRY(finish_body(vault, call, &writer, &body));
+    TRY(vault_request_send(vault, call, &unwrap_act, &body, &result));
+    CK_RV rv = json_base64_take(&result.body, "data.plaintext", 1, PLAINTEXT_LEN_MAX, ret_data_key);
+    return rv == CKR_DATA_INVALID
+               ? source_http_fail_reply(&vault->http, &result, "it has no key where Vault puts it")
+               : rv;
+}
+
+/* By transit/datakey: the key, and its ciphertext without a context. */
+static CK_RV ask_data_key(const struct vault *vault, const struct source_call *call,
+                          struct secret *ret_data_key, struct blob *ret_wrapped)
+{
+    _cleanup_(json_writer_clear) struct json_writer writer = {0};
+    _cleanup_(secret_clear) struct secret body = {0};
+    _cleanup_(secret_clear) struct secret data_key = {0};
+    _cleanup_(http_result_clear) struct http_result result = {0};
+    struct source_call without_context = *call;
+    without_context.context = (struct view){0};
+    json_write_object(&writer, NULL);
+    json_write_number(&writer, "bits", DATA_KEY_LEN * 8);
+    TRY(finish_body(vault, &without_context, &writer, &body));
+    TRY(vault_request_send(vault, call, &make_act, &body, &result));
+    CK_RV rv =
+        json_base64_take(&result.body, "data.plaintext", DATA_KEY_LEN, DATA_KEY_LEN, &data_key);
+    if (rv == CKR_DATA_INVALID)
+        return source_http_fail_reply(&vault->http, &result, "it has no key of 256 bits");
+    TRY(rv);
+    TRY(take_ciphertext(vault, &result, ret_wrapped));
+    *ret_data_key = secret_move(&data_key);
+    return CKR_OK;
+}
+
+/* Vault's datakey takes no associated data (1.21), so that a context needs `encrypt` as well. Vault
+ * makes the key all the same: `encrypt` creates a transit key that is missing, where the policy
+ * allows it, and on a mount of another engine would store the plaintext; `datakey` does neither. */
+static CK_RV vault_make_data_key(struct source *source, const struct source_call *call,
+                                 struct secret *ret_data_key, struct blob *ret_wrapped)
+{
+    _cleanup_(secret_clear) struct secret data_key = {0};
+    _cleanup_(blob_clear) struct blob wrapped = {0};
+    TRY(ask_data_key((const struct vault *) source, call, &data_key, &wrapped));
+    if (call->context.len > 0) {
+        blob_clear(&wrapped);
+        TRY(vault_wrap(source, call, &data_key, &wrapped));
+    }
+    *ret_data_key = secret_move(&data_key);
+    *ret_wrapped = blob_move(&wrapped);
+    return CKR_OK;
+}
+
+const struct source_ops source_vault_ops = {
+    .name = "vault",
+    .keys = vault_keys,
+    .takes_credential = true,
+    .open = vault_open,
+    .close = vault_close,
+    .wrap = vault_wrap,
+    .unwrap = vault_unwrap,
+    .make_data_key = vault_make_data_key,
+};
