@@ -143,6 +143,10 @@ CK_RV session_look_end(const struct session_view *view, CK_RV rv)
 {
     struct session *session = rv == CKR_OK ? NULL : cell_of(view->handle);
 
+    /* What C_Finalize cut short answers as the calls after it (PKCS #11 5.4.2). */
+    if (rv != CKR_OK && cause_last() == INDEXKEY_CAUSE_CANCELLED)
+        rv = CKR_CRYPTOKI_NOT_INITIALIZED;
+
     if (session != NULL) {
         pthread_mutex_lock(&session->lock);
         if (session->handle == view->handle)

@@ -79,7 +79,8 @@ void custody_logout(struct custody *custody);
 
 /* [admin] C_InitPIN, by the SO who is logged in: sets or resets the user's PIN, unlocks. */
 CK_RV custody_init_pin(struct custody *custody, struct view pin);
-/* [admin] C_SetPIN. Works logged in or not; the old PIN is proved and counted as at login. */
+/* [admin] C_SetPIN. Works logged in or not; the old PIN is proved and counted as at login. While the user's PIN is
+ * locked, `old_pin` is taken as the SO PIN: so the SO unlocks without a login. */
 CK_RV custody_set_pin(struct custody *custody, enum custody_role role, struct view old_pin,
                       struct view new_pin);
 

@@ -231,6 +231,19 @@ struct pin_change {
     struct view new_pin;
 };
 
+/* Who has to be proved. A user PIN that is locked opens for nobody; there the old PIN is taken as the
+ * SO's, as clients with an "unlock" command send it (pkcs11-tool --unlock-pin --puk). It is counted
+ * against the SO, as at C_Login. */
+static CK_RV proving_role(struct custody *custody, enum custody_role role,
+                          enum custody_role *ret_role)
+{
+    struct attempts attempts;
+    uint64_t version;
+    TRY(custody_read_attempts(custody, &attempts, &version));
+    *ret_role = attempts.roles[role].wrong >= PIN_TRIES ? CUSTODY_SO : role;
+    return CKR_OK;
+}
+
 static CK_RV set_pin_once(struct custody *custody, const struct pin_change *change)
 {
     _cleanup_(token_record_clear) struct token_record record = {0};
@@ -242,7 +255,9 @@ static CK_RV set_pin_once(struct custody *custody, const struct pin_change *chan
                     custody->name);
     }
     TRY(rv);
-    TRY(custody_prove(custody, &record, change->role, change->old_pin, &proof));
+    enum custody_role proving;
+    TRY(proving_role(custody, change->role, &proving));
+    TRY(custody_prove(custody, &record, proving, change->old_pin, &proof));
     struct role_context context = {change->role, record.serial, &proof.data_key};
     TRY(role_seal(&context, &change->new_pin, &proof.token_key, &record.roles[change->role]));
     return store_role(custody, &record, change->role, &proof.data_key);

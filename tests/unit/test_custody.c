@@ -98,9 +98,17 @@ START_TEST(ten_wrong_pins_lock_and_the_so_unlocks)
         ck_assert_int_eq(info.user.locked, i == PIN_TRIES);
     }
     ck_assert_uint_eq(login(custody, CUSTODY_USER, FIXTURE_PIN), CKR_PIN_LOCKED);
+    /* While it is locked, C_SetPIN takes the SO PIN in place of the old one. */
     ck_assert_uint_eq(
         custody_set_pin(custody, CUSTODY_USER, view_text(FIXTURE_PIN), view_text("another")),
-        CKR_PIN_LOCKED);
+        CKR_PIN_INCORRECT);
+    ck_assert_uint_eq(
+        custody_set_pin(custody, CUSTODY_USER, view_text(FIXTURE_SO_PIN), view_text("unlocked")),
+        CKR_OK);
+    ck_assert_uint_eq(login(custody, CUSTODY_USER, "unlocked"), CKR_OK);
+    custody_logout(custody);
+    ck_assert_uint_eq(custody_info(custody, &info), CKR_OK);
+    ck_assert(!info.so.count_low && !info.user.locked);
     ck_assert_uint_eq(login(custody, CUSTODY_SO, FIXTURE_SO_PIN), CKR_OK);
     ck_assert_uint_eq(custody_init_pin(custody, view_text("new-user")), CKR_OK);
     custody_logout(custody);

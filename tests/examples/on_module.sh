@@ -1,0 +1,64 @@
+#!/bin/sh
+# Runs a test of the vector index on a token of the built module (INDEXKEY_MODULE), in a folder that
+# is removed after. The index key is made by pkcs11-tool; its five subkeys are what the test uses.
+#
+#   on_module.sh file|env COMMAND [ARGUMENT…]
+#
+# The word says where the token's root key lives. Each client call is a process of its own, so the
+# test meets a token that was written by others and read back from its store.
+# Exit code 77 (skipped) where pkcs11-tool or openssl is not installed.
+set -eu
+
+for tool in pkcs11-tool openssl; do
+    if ! command -v "$tool" >/dev/null; then
+        echo "skipped: $tool is not installed" >&2
+        exit 77
+    fi
+done
+
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+trap 'exit 1' HUP INT TERM
+
+root_key() {
+    case $1 in
+    file)
+        (umask 077 && openssl rand -base64 32 >"$folder/root.key")
+        source_lines="source = file
+key_file = $folder/root.key"
+        ;;
+    env)
+        VECTOR_INDEX_ROOT=$(openssl rand -base64 32)
+        export VECTOR_INDEX_ROOT
+        source_lines="source = env
+key_env = VECTOR_INDEX_ROOT"
+        ;;
+    *)
+        echo "usage: on_module.sh file|env COMMAND [ARGUMENT...]" >&2
+        exit 2
+        ;;
+    esac
+}
+
+# The PINs are of a test token: they show in the process list.
+tool() {
+    pkcs11-tool --module "$INDEXKEY_MODULE" "$@" >"$folder/tool.log" 2>&1 && return 0
+    cat "$folder/tool.log" >&2
+    return 1
+}
+
+root_key "$1"
+shift
+printf '[token vectors]\n%s\nstore = sqlite:%s\n' "$source_lines" "$folder/token.db" \
+    >"$folder/indexkey.conf"
+INDEXKEY_CONF=$folder/indexkey.conf
+export INDEXKEY_CONF
+
+tool --slot 0 --init-token --label vectors --so-pin 87654321
+tool --token-label vectors --login --login-type so --so-pin 87654321 --init-pin --new-pin 123456
+tool --token-label vectors --login --pin 123456 --keygen --key-type GENERIC:32 --label packages \
+    --id 01
+(umask 077 && echo 123456 >"$folder/pin")
+
+VECTOR_INDEX_MODULE=$INDEXKEY_MODULE VECTOR_INDEX_TOKEN=vectors VECTOR_INDEX_NAME=packages \
+    VECTOR_INDEX_PIN_FILE=$folder/pin TMPDIR=$folder "$@"
