@@ -86,9 +86,16 @@ CK_RV crypto_hkdf(const struct secret *ikm, struct view salt, struct view info, 
 CK_RV crypto_hmac_sha256(const struct secret *key, struct view message,
                          unsigned char ret_mac[SHA256_LEN]);
 CK_RV crypto_sha256(struct view message, unsigned char ret_digest[SHA256_LEN]);
+/* scrypt's parameters (RFC 7914, 2); n is a power of two. */
+struct scrypt_cost {
+    uint64_t n;
+    uint32_t r;
+    uint32_t p;
+};
+
 /* scrypt (RFC 7914), 32 bytes; n a power of two. CKR_DATA_INVALID for parameters that are none, or
  * that ask for more than 512 MiB of memory or p > 16: they may come from a store. */
-CK_RV crypto_scrypt(struct view password, struct view salt, uint64_t n, uint32_t r, uint32_t p,
+CK_RV crypto_scrypt(struct view password, struct view salt, const struct scrypt_cost *cost,
                     struct secret *ret_key);
 
 /* Base64 (RFC 4648, standard alphabet, white space at the ends ignored) of exactly `len` bytes.

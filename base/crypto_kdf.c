@@ -106,9 +106,13 @@ static bool scrypt_is_bounded(uint64_t n, uint32_t r, uint32_t p)
            n <= SCRYPT_MEMORY_MAX / SCRYPT_BLOCK_LEN / r;
 }
 
-CK_RV crypto_scrypt(struct view password, struct view salt, uint64_t n, uint32_t r, uint32_t p,
+CK_RV crypto_scrypt(struct view password, struct view salt, const struct scrypt_cost *cost,
                     struct secret *ret_key)
 {
+    uint64_t n = cost->n;
+    uint32_t r = cost->r;
+    uint32_t p = cost->p;
+
     if (!scrypt_is_bounded(n, r, p))
         return FAIL(CKR_DATA_INVALID, "scrypt parameters out of range");
     /* OpenSSL's own limit, 32 MiB by default: the vector (n blocks), its work space and p more. */

@@ -307,7 +307,17 @@ struct secret secret_move(struct secret *from)
 
 bool secret_equal(const struct secret *a, const struct secret *b)
 {
-    return a->len == b->len && (a->len == 0 || CRYPTO_memcmp(a->bytes, b->bytes, a->len) == 0);
+    return a->len == b->len && (a->len == 0 || secret_bytes_equal(a->bytes, b->bytes, a->len));
+}
+
+bool secret_bytes_equal(const void *a, const void *b, size_t len)
+{
+    return CRYPTO_memcmp(a, b, len) == 0;
+}
+
+void secret_wipe(void *bytes, size_t len)
+{
+    OPENSSL_cleanse(bytes, len);
 }
 
 size_t secrets_in_use(void)

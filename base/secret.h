@@ -46,6 +46,10 @@ struct secret secret_move(struct secret *from);
 
 /* Constant time for equal lengths. */
 bool secret_equal(const struct secret *a, const struct secret *b);
+/* The same for `len` bytes anywhere: MACs, tags. */
+bool secret_bytes_equal(const void *a, const void *b, size_t len);
+/* Overwrites bytes outside slabs (a MAC on the stack) so that no compiler drops it. */
+void secret_wipe(void *bytes, size_t len);
 
 /* Bytes of slab memory in use, for tests and memory figures; each secret counts with its whole
  * slot. */

@@ -110,7 +110,8 @@ static CK_RV derive(const struct session_view *view, CK_MECHANISM_PTR given,
     const struct mechanism *mechanism = mechanism_find(given->mechanism);
     if (mechanism == NULL || mechanism->derive == NULL)
         return CKR_MECHANISM_INVALID;
-    TRY(key_use_value(view->slot, handle, FLAG_DERIVE, mechanism, &base, &base_value));
+    TRY(key_use_get(view->slot, handle, FLAG_DERIVE, mechanism, &base));
+    TRY(key_use_value(base, &base_value));
     TRY(attributes_from_template(ORIGIN_DERIVE, source->template, source->count,
                                  mechanism->derive->default_type, &result));
     if (result.attributes.object_class != CKO_SECRET_KEY)

@@ -1,8 +1,6 @@
 /* PKCS #11 5.13, 5.15: signing and verification, which are MACs here. */
 #include "module/api.h"
 
-#include <openssl/crypto.h>
-
 #include "module/operation_begin.h"
 
 #define MAC_LEN_MAX 64
@@ -53,9 +51,9 @@ static CK_RV verify(struct operation *operation, const struct view *in, struct v
     if (signature.len != len)
         return operation_result(operation, CKR_SIGNATURE_LEN_RANGE, true);
     CK_RV rv = compute(operation, in, expected);
-    if (rv == CKR_OK && CRYPTO_memcmp(expected, signature.bytes, len) != 0)
+    if (rv == CKR_OK && !secret_bytes_equal(expected, signature.bytes, len))
         rv = CKR_SIGNATURE_INVALID;
-    OPENSSL_cleanse(expected, sizeof(expected));
+    secret_wipe(expected, sizeof(expected));
     return operation_result(operation, rv, true);
 }
 

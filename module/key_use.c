@@ -43,16 +43,9 @@ CK_RV key_use_get(struct slot *slot, CK_OBJECT_HANDLE handle, enum attribute_fla
     return CKR_OK;
 }
 
-CK_RV key_use_value(struct slot *slot, CK_OBJECT_HANDLE handle, enum attribute_flag usage,
-                    const struct mechanism *mechanism, struct object **ret_key,
-                    const struct secret **ret_value)
+CK_RV key_use_value(struct object *key, const struct secret **ret_value)
 {
-    _cleanup_(object_release) struct object *key = NULL;
-
-    TRY(key_use_get(slot, handle, usage, mechanism, &key));
     CK_RV rv = object_value(key, ret_value);
-    /* Another process has destroyed it since the last look at the store. */
-    TRY(rv == CKR_OBJECT_HANDLE_INVALID ? CKR_KEY_HANDLE_INVALID : rv);
-    *ret_key = TAKE(key);
-    return CKR_OK;
+
+    return rv == CKR_OBJECT_HANDLE_INVALID ? CKR_KEY_HANDLE_INVALID : rv;
 }

@@ -15,7 +15,6 @@
 CK_RV key_use_get(struct slot *slot, CK_OBJECT_HANDLE handle, enum attribute_flag usage,
                   const struct mechanism *mechanism, struct object **ret_key);
 
-/* And its value, valid while `ret_key` is held. */
-CK_RV key_use_value(struct slot *slot, CK_OBJECT_HANDLE handle, enum attribute_flag usage,
-                    const struct mechanism *mechanism, struct object **ret_key,
-                    const struct secret **ret_value);
+/* Its value, valid while `key` is held. CKR_KEY_HANDLE_INVALID when another process has destroyed it
+ * since the last look at the store. */
+CK_RV key_use_value(struct object *key, const struct secret **ret_value);

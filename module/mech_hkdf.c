@@ -97,8 +97,8 @@ static CK_RV salt_read(const struct derive_call *call, struct hkdf_input *input)
         return mech_parameter_bytes(params->pSalt, params->ulSaltLen, PARAMETER_BYTES_MAX,
                                     &input->salt);
     case CKF_HKDF_SALT_KEY:
-        TRY(key_use_value(call->slot, params->hSaltKey, FLAG_DERIVE, mechanism, &input->salt_key,
-                          &value));
+        TRY(key_use_get(call->slot, params->hSaltKey, FLAG_DERIVE, mechanism, &input->salt_key));
+        TRY(key_use_value(input->salt_key, &value));
         TRY(check_salt_key(call, input->salt_key));
         input->salt = (struct view){.bytes = value->bytes, .len = value->len};
         return CKR_OK;

@@ -18,10 +18,10 @@
 
 bool role_stretch_is_bounded(const struct role_stretch *stretch)
 {
-    uint64_t n = stretch->n;
-    return n >= STRETCH_N_MIN && n <= STRETCH_N_MAX && (n & (n - 1)) == 0 && stretch->r >= 1 &&
-           stretch->r <= STRETCH_R_MAX && stretch->p >= 1 && stretch->p <= STRETCH_P_MAX &&
-           n * stretch->r <= STRETCH_BLOCKS_MAX;
+    uint64_t n = stretch->cost.n;
+    return n >= STRETCH_N_MIN && n <= STRETCH_N_MAX && (n & (n - 1)) == 0 && stretch->cost.r >= 1 &&
+           stretch->cost.r <= STRETCH_R_MAX && stretch->cost.p >= 1 && stretch->cost.p <= STRETCH_P_MAX &&
+           n * stretch->cost.r <= STRETCH_BLOCKS_MAX;
 }
 
 static const char *role_label(enum custody_role role)
@@ -35,8 +35,8 @@ static CK_RV role_key(const struct role_context *context, const struct role_reco
     _cleanup_(secret_clear) struct secret stretched = {0};
     const struct role_stretch *stretch = &role->stretch;
     if (role->state == ROLE_PIN)
-        TRY(crypto_scrypt(pin, (struct view){stretch->salt, ROLE_SALT_LEN}, stretch->n, stretch->r,
-                          stretch->p, &stretched));
+        TRY(crypto_scrypt(pin, (struct view){stretch->salt, ROLE_SALT_LEN}, &stretch->cost,
+                          &stretched));
     _cleanup_(writer_clear) struct writer info = {0};
     write_string(&info, view_text(role_label(context->role)));
     write_string(&info, (struct view){context->serial, SERIAL_LEN});
@@ -59,7 +59,7 @@ CK_RV role_seal(const struct role_context *context, const struct view *pin,
 {
     struct role_record role = {.state = pin == NULL ? ROLE_NO_PIN : ROLE_PIN};
     if (pin != NULL) {
-        role.stretch = (struct role_stretch){.n = STRETCH_N, .r = STRETCH_R, .p = STRETCH_P};
+        role.stretch = (struct role_stretch){.cost = {STRETCH_N, STRETCH_R, STRETCH_P}};
         TRY(crypto_random(role.stretch.salt, ROLE_SALT_LEN));
     }
     _cleanup_(secret_clear) struct secret key = {0};

@@ -1,6 +1,5 @@
 #include "tokens/seal.h"
 
-#include <openssl/crypto.h>
 #include <string.h>
 
 #include "base/alloc.h"

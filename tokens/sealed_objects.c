@@ -77,7 +77,7 @@ static void discard_attributes(struct blob *attributes)
 {
     /* Not secret to whom has logged in, but still none of the heap's business afterwards. */
     if (attributes->bytes != NULL)
-        OPENSSL_cleanse(attributes->bytes, attributes->len);
+        secret_wipe(attributes->bytes, attributes->len);
     blob_clear(attributes);
 }
 

@@ -1,6 +1,5 @@
 #include "tokens/token_record.h"
 
-#include <openssl/crypto.h>
 #include <string.h>
 
 #include "base/rv.h"
@@ -21,9 +20,9 @@ static void read_role(struct reader *reader, struct role_record *role)
 {
     uint8_t state = read_u8(reader);
     role->state = (enum role_state) state;
-    role->stretch.n = read_u64(reader);
-    role->stretch.r = read_u32(reader);
-    role->stretch.p = read_u32(reader);
+    role->stretch.cost.n = read_u64(reader);
+    role->stretch.cost.r = read_u32(reader);
+    role->stretch.cost.p = read_u32(reader);
     copy_raw(reader, role->stretch.salt, ROLE_SALT_LEN);
     copy_raw(reader, role->sealed_key, SEALED_KEY_LEN);
     if (state != ROLE_UNSET && state != ROLE_PIN && state != ROLE_NO_PIN)
@@ -35,9 +34,9 @@ static void read_role(struct reader *reader, struct role_record *role)
 static void write_role(struct writer *writer, const struct role_record *role)
 {
     write_u8(writer, (uint8_t) role->state);
-    write_u64(writer, role->stretch.n);
-    write_u32(writer, role->stretch.r);
-    write_u32(writer, role->stretch.p);
+    write_u64(writer, role->stretch.cost.n);
+    write_u32(writer, role->stretch.cost.r);
+    write_u32(writer, role->stretch.cost.p);
     write_raw(writer, (struct view){role->stretch.salt, ROLE_SALT_LEN});
     write_raw(writer, (struct view){role->sealed_key, SEALED_KEY_LEN});
 }
@@ -104,7 +103,7 @@ CK_RV token_record_verify(const struct token_record *record, const struct secret
     struct view message = {record->bytes.bytes, record->bytes.len - SHA256_LEN};
     unsigned char mac[SHA256_LEN];
     TRY(record_mac(record->serial, data_key, message, mac));
-    if (CRYPTO_memcmp(mac, message.bytes + message.len, SHA256_LEN) != 0)
+    if (!secret_bytes_equal(mac, message.bytes + message.len, SHA256_LEN))
         return CKR_ENCRYPTED_DATA_INVALID;
     return CKR_OK;
 }

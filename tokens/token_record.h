@@ -35,9 +35,7 @@ enum role_state {
 
 /* How a PIN is stretched: scrypt's parameters. Zero unless the state is ROLE_PIN. */
 struct role_stretch {
-    uint64_t n;
-    uint32_t r;
-    uint32_t p;
+    struct scrypt_cost cost;
     unsigned char salt[ROLE_SALT_LEN];
 };
 

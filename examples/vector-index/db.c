@@ -295,17 +295,28 @@ bool db_put_term(struct db *db, uint64_t record, const uint8_t query_token[CRYPT
            db_fail(db, "write it");
 }
 
-static bool db_column(const struct db *db, sqlite3_stmt *statement, int column, size_t min,
-                      size_t max, struct bytes *ret_bytes)
+struct db_limits {
+    size_t min;
+    size_t max;
+};
+
+static const struct db_limits nonce_limits = { CRYPT_NONCE_LEN, CRYPT_NONCE_MAX_LEN };
+static const struct db_limits data_limits = { CRYPT_TAG_LEN,
+                                              sizeof((struct crypt_sealed *)NULL)->data };
+static const struct db_limits salt_limits = { RECORD_SALT_LEN, RECORD_SALT_LEN };
+static const struct db_limits mac_limits = { CRYPT_MAC_LEN, CRYPT_MAC_LEN };
+
+static bool db_column(const struct db *db, sqlite3_stmt *statement, int column,
+                      struct db_limits limits, struct bytes *ret_bytes)
 {
     const void *data = sqlite3_column_blob(statement, column);
     size_t len = (size_t)sqlite3_column_bytes(statement, column);
 
-    if (sqlite3_column_type(statement, column) != SQLITE_BLOB || data == NULL || len < min ||
-        len > max) {
+    if (sqlite3_column_type(statement, column) != SQLITE_BLOB || data == NULL ||
+        len < limits.min || len > limits.max) {
         return fail("%s was altered: %s of row %lld is no value of %zu to %zu bytes", db->path,
                     sqlite3_column_name(statement, column),
-                    (long long)sqlite3_column_int64(statement, 0), min, max);
+                    (long long)sqlite3_column_int64(statement, 0), limits.min, limits.max);
     }
     *ret_bytes = (struct bytes){ data, len };
     return true;
@@ -317,8 +328,8 @@ static bool db_column_sealed(const struct db *db, sqlite3_stmt *statement,
     struct bytes nonce;
     struct bytes data;
 
-    if (!db_column(db, statement, 1, CRYPT_NONCE_LEN, CRYPT_NONCE_MAX_LEN, &nonce) ||
-        !db_column(db, statement, 2, CRYPT_TAG_LEN, sizeof ret_sealed->data, &data)) {
+    if (!db_column(db, statement, 1, nonce_limits, &nonce) ||
+        !db_column(db, statement, 2, data_limits, &data)) {
         return false;
     }
     memcpy(ret_sealed->nonce, nonce.data, nonce.len);
@@ -357,7 +368,7 @@ bool db_get_header(struct db *db, uint8_t ret_salt[RECORD_SALT_LEN],
     struct bytes salt;
 
     if (!db_get(db, GET_HEADER, 0, "header", ret_sealed) ||
-        !db_column(db, db->prepared[GET_HEADER], 3, RECORD_SALT_LEN, RECORD_SALT_LEN, &salt)) {
+        !db_column(db, db->prepared[GET_HEADER], 3, salt_limits, &salt)) {
         return false;
     }
     memcpy(ret_salt, salt.data, RECORD_SALT_LEN);
@@ -375,8 +386,7 @@ bool db_get_embedding(struct db *db, uint64_t record, uint8_t ret_list_token[CRY
     struct bytes list_token;
 
     if (!db_get(db, GET_EMBEDDING, record, "embedding of record", ret_sealed) ||
-        !db_column(db, db->prepared[GET_EMBEDDING], 3, CRYPT_MAC_LEN, CRYPT_MAC_LEN,
-                   &list_token)) {
+        !db_column(db, db->prepared[GET_EMBEDDING], 3, mac_limits, &list_token)) {
         return false;
     }
     memcpy(ret_list_token, list_token.data, CRYPT_MAC_LEN);

@@ -25,9 +25,8 @@ void object_release(struct object **object)
     *object = NULL;
 }
 
-CK_RV key_use_value(struct slot *slot, CK_OBJECT_HANDLE handle, enum attribute_flag usage,
-                    const struct mechanism *mechanism, struct object **ret_key,
-                    const struct secret **ret_value)
+CK_RV key_use_get(struct slot *slot, CK_OBJECT_HANDLE handle, enum attribute_flag usage,
+                  const struct mechanism *mechanism, struct object **ret_key)
 {
     (void) slot;
     ck_assert_int_eq(usage, FLAG_DERIVE);
@@ -36,7 +35,12 @@ CK_RV key_use_value(struct slot *slot, CK_OBJECT_HANDLE handle, enum attribute_f
         return CKR_KEY_HANDLE_INVALID;
     salt_references++;
     *ret_key = salt_key;
-    *ret_value = &salt_key->value;
+    return CKR_OK;
+}
+
+CK_RV key_use_value(struct object *key, const struct secret **ret_value)
+{
+    *ret_value = &key->value;
     return CKR_OK;
 }
 

@@ -1,7 +1,7 @@
 /*
  * Drives the operations of the mechanism table without sessions and slots: keys are made here, and
- * the three functions that mechanisms call for keys (object_value, object_release, key_use_value)
- * are this fixture's own.
+ * the functions that mechanisms call for keys (object_value, object_release, key_use_get,
+ * key_use_value) are this fixture's own.
  */
 #pragma once
 
@@ -23,7 +23,7 @@ struct object *test_key_new(CK_KEY_TYPE type, struct view value);
 void test_key_free(struct object *key);
 /* The key behind SALT_KEY_HANDLE. */
 void test_salt_key(struct object *key);
-/* References given out by key_use_value and not released. */
+/* References given out by key_use_get and not released. */
 int test_salt_references(void);
 
 /* An operation as C_*Init leaves it before it calls start. Ends with operation_forget, which leaves

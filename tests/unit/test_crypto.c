@@ -328,21 +328,18 @@ START_TEST(scrypt_gives_the_rfcs_bytes)
     _cleanup_(secret_clear) struct secret empty = {NULL, 0};
     _cleanup_(secret_clear) struct secret key = {NULL, 0};
     struct view none = {NULL, 0};
-    ck_assert_uint_eq(crypto_scrypt(none, none, 16, 1, 1, &empty), CKR_OK);
+    ck_assert_uint_eq(crypto_scrypt(none, none, &(struct scrypt_cost){16, 1, 1}, &empty), CKR_OK);
     check_hex(empty.bytes, empty.len,
               "77d6576238657b203b19ca42c18a0497f16b4844e3074ae8dfdffa3fede21442");
-    ck_assert_uint_eq(crypto_scrypt(view_text("password"), view_text("NaCl"), 1024, 8, 16, &key),
+    ck_assert_uint_eq(crypto_scrypt(view_text("password"), view_text("NaCl"),
+                                    &(struct scrypt_cost){1024, 8, 16}, &key),
                       CKR_OK);
     check_hex(key.bytes, key.len,
               "fdbabe1c9d3472007856e7190d01e9fe7c6ad7cbc8237830e77376634b373162");
 }
 END_TEST
 
-static const struct {
-    uint64_t n;
-    uint32_t r;
-    uint32_t p;
-} bad_scrypts[] = {
+static const struct scrypt_cost bad_scrypts[] = {
     {0, 8, 1},  {1, 8, 1},   {1000, 8, 1}, {1024, 0, 1},          {1024, 8, 0},
     {1024, 8, 17}, {1 << 20, 8, 1}, {UINT64_C(1) << 63, 8, 1}, {1024, UINT32_MAX, 1},
     {1024, 8, UINT32_MAX},
@@ -351,8 +348,7 @@ static const struct {
 START_TEST(scrypt_is_bounded)
 {
     struct secret untouched = {(unsigned char *) "x", 1};
-    ck_assert_uint_eq(crypto_scrypt(view_text("p"), view_text("s"), bad_scrypts[_i].n,
-                                    bad_scrypts[_i].r, bad_scrypts[_i].p, &untouched),
+    ck_assert_uint_eq(crypto_scrypt(view_text("p"), view_text("s"), &bad_scrypts[_i], &untouched),
                       CKR_DATA_INVALID);
     ck_assert_uint_eq(untouched.len, 1);
 }
@@ -362,7 +358,9 @@ START_TEST(scrypt_takes_more_than_openssls_default)
 {
     _cleanup_(secret_clear) struct secret key = {NULL, 0};
     /* 64 MiB; OpenSSL alone would stop at 32. */
-    ck_assert_uint_eq(crypto_scrypt(view_text("p"), view_text("s"), 1 << 16, 8, 1, &key), CKR_OK);
+    ck_assert_uint_eq(crypto_scrypt(view_text("p"), view_text("s"),
+                                    &(struct scrypt_cost){1 << 16, 8, 1}, &key),
+                      CKR_OK);
     ck_assert_uint_eq(key.len, 32);
 }
 END_TEST

@@ -45,9 +45,9 @@ START_TEST(only_the_same_pin_data_key_role_and_serial_open)
     struct view pin = view_text("1234");
     ck_assert_uint_eq(role_seal(&user, &pin, &token_key, &role), CKR_OK);
     ck_assert_int_eq(role.state, ROLE_PIN);
-    ck_assert_uint_eq(role.stretch.n, 1u << 14);
-    ck_assert_uint_eq(role.stretch.r, 8);
-    ck_assert_uint_eq(role.stretch.p, 1);
+    ck_assert_uint_eq(role.stretch.cost.n, 1u << 14);
+    ck_assert_uint_eq(role.stretch.cost.r, 8);
+    ck_assert_uint_eq(role.stretch.cost.p, 1);
     assert_open(&user, &role, "1234", CKR_OK);
     assert_open(&user, &role, "1235", CKR_ENCRYPTED_DATA_INVALID);
     assert_open(&user, &role, "", CKR_ENCRYPTED_DATA_INVALID);
@@ -93,19 +93,19 @@ static const struct {
     struct role_stretch stretch;
     bool bounded;
 } stretches[] = {
-    {{.n = 1 << 14, .r = 8, .p = 1}, true},
-    {{.n = 1 << 10, .r = 1, .p = 1}, true},
-    {{.n = 1 << 17, .r = 1, .p = 4}, true},
-    {{.n = 1 << 9, .r = 8, .p = 1}, false},
-    {{.n = (1 << 14) + 1, .r = 8, .p = 1}, false},
-    {{.n = 0, .r = 8, .p = 1}, false},
-    {{.n = 1 << 14, .r = 0, .p = 1}, false},
-    {{.n = 1 << 14, .r = 8, .p = 0}, false},
-    {{.n = 1 << 15, .r = 8, .p = 1}, false},
-    {{.n = 1 << 14, .r = 8, .p = 5}, false},
-    {{.n = UINT64_C(1) << 63, .r = 8, .p = 1}, false},
-    {{.n = 1 << 14, .r = UINT32_MAX, .p = 1}, false},
-    {{.n = 1 << 14, .r = 8, .p = UINT32_MAX}, false},
+    {{.cost = {1 << 14, 8, 1}}, true},
+    {{.cost = {1 << 10, 1, 1}}, true},
+    {{.cost = {1 << 17, 1, 4}}, true},
+    {{.cost = {1 << 9, 8, 1}}, false},
+    {{.cost = {(1 << 14) + 1, 8, 1}}, false},
+    {{.cost = {0, 8, 1}}, false},
+    {{.cost = {1 << 14, 0, 1}}, false},
+    {{.cost = {1 << 14, 8, 0}}, false},
+    {{.cost = {1 << 15, 8, 1}}, false},
+    {{.cost = {1 << 14, 8, 5}}, false},
+    {{.cost = {UINT64_C(1) << 63, 8, 1}}, false},
+    {{.cost = {1 << 14, UINT32_MAX, 1}}, false},
+    {{.cost = {1 << 14, 8, UINT32_MAX}}, false},
 };
 
 START_TEST(what_a_record_may_ask_for_is_bounded)

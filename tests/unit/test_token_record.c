@@ -16,7 +16,7 @@ static struct token_record sample(void)
     memset(record.label, 'L', TOKEN_LABEL_LEN);
     struct role_record *so = &record.roles[CUSTODY_SO];
     so->state = ROLE_PIN;
-    so->stretch = (struct role_stretch){.n = 1 << 14, .r = 8, .p = 1, .salt = {9, 9}};
+    so->stretch = (struct role_stretch){.cost = {1 << 14, 8, 1}, .salt = {9, 9}};
     memset(so->sealed_key, 's', SEALED_KEY_LEN);
     return record;
 }
@@ -50,7 +50,7 @@ START_TEST(a_record_reads_as_it_was_written)
     ck_assert(view_equal(read.context, written.context));
     ck_assert(view_equal(read.wrapped, written.wrapped));
     ck_assert_int_eq(read.roles[CUSTODY_SO].state, ROLE_PIN);
-    ck_assert_uint_eq(read.roles[CUSTODY_SO].stretch.n, 1 << 14);
+    ck_assert_uint_eq(read.roles[CUSTODY_SO].stretch.cost.n, 1 << 14);
     ck_assert_mem_eq(read.roles[CUSTODY_SO].sealed_key, written.roles[CUSTODY_SO].sealed_key,
                      SEALED_KEY_LEN);
     ck_assert_int_eq(read.roles[CUSTODY_USER].state, ROLE_UNSET);

@@ -151,20 +151,27 @@ static CK_RV crypt_parts(const struct replay_token *token, const struct directio
     return rv;
 }
 
+/* What stays the same through a case. */
+struct crypt_case {
+    const struct replay_token *token;
+    CK_MECHANISM *mechanism;
+    CK_OBJECT_HANDLE key;
+};
+
 /* One-shot and in parts: the same return value and bytes. CKR_GENERAL_ERROR stands for a difference
  * between the two, or from `wanted`. */
-static CK_RV crypt_both(const struct replay_token *token, const struct direction *way,
-                        CK_MECHANISM *mechanism, CK_OBJECT_HANDLE key, const struct bytes *in,
-                        const struct bytes *wanted)
+static CK_RV crypt_both(const struct crypt_case *crypt, const struct direction *way,
+                        const struct bytes *in, const struct bytes *wanted)
 {
+    const struct replay_token *token = crypt->token;
     CLEARED struct bytes whole = bytes_new(in->len + 64);
     CLEARED struct bytes parts = bytes_new(in->len + 64);
 
-    CK_RV rv = way->init(token->session, mechanism, key);
+    CK_RV rv = way->init(token->session, crypt->mechanism, crypt->key);
     if (rv != CKR_OK)
         return rv;
     CK_RV whole_rv = crypt_whole(token, way, in, &whole);
-    rv = way->init(token->session, mechanism, key);
+    rv = way->init(token->session, crypt->mechanism, crypt->key);
     if (rv != CKR_OK)
         return CKR_GENERAL_ERROR;
     CK_RV parts_rv = crypt_parts(token, way, in, &parts);
@@ -184,15 +191,14 @@ static bool is_valid(json_t *test)
 
 /* A valid vector seals to `sealed` and opens to `text`; an invalid one opens with `refusal` alone,
  * or with the second when that is not CKR_OK. */
-static struct replay_result crypt_check(const struct replay_token *token, CK_MECHANISM *mechanism,
-                                        CK_OBJECT_HANDLE key, json_t *test,
+static struct replay_result crypt_check(const struct crypt_case *crypt, json_t *test,
                                         const struct bytes *texts, const CK_RV refusals[2])
 {
     const struct bytes *text = &texts[0];
     const struct bytes *sealed = &texts[1];
-    struct direction open = opening(token);
-    struct direction seal = sealing(token);
-    CK_RV rv = crypt_both(token, &open, mechanism, key, sealed, text);
+    struct direction open = opening(crypt->token);
+    struct direction seal = sealing(crypt->token);
+    CK_RV rv = crypt_both(crypt, &open, sealed, text);
 
     if (!is_valid(test)) {
         return rv == refusals[0] || rv == refusals[1] ? outcome(REPLAY_REJECTED)
@@ -200,7 +206,7 @@ static struct replay_result crypt_check(const struct replay_token *token, CK_MEC
     }
     if (rv != CKR_OK)
         return wrong("decryption gave 0x%lx", rv);
-    rv = crypt_both(token, &seal, mechanism, key, text, sealed);
+    rv = crypt_both(crypt, &seal, text, sealed);
     return rv == CKR_OK ? outcome(REPLAY_RIGHT) : wrong("encryption gave 0x%lx", rv);
 }
 
@@ -240,7 +246,8 @@ struct replay_result replay_gcm(const struct replay_token *token, const struct r
                      ? policy("an IV of AES-GCM has at most 128 bytes")
                      : wrong("C_EncryptInit gave 0x%lx", rv);
     } else {
-        result = crypt_check(token, &mechanism, key, test, texts, refusals);
+        result = crypt_check(&(struct crypt_case){token, &mechanism, key}, test, texts,
+                                         refusals);
     }
     key_destroy(token, key);
     return result;
@@ -262,7 +269,8 @@ struct replay_result replay_cbc_pad(const struct replay_token *token,
         return wrong("C_CreateObject gave 0x%lx", rv);
     const struct bytes texts[2] = {text, sealed};
     const CK_RV refusals[2] = {CKR_ENCRYPTED_DATA_INVALID, CKR_ENCRYPTED_DATA_LEN_RANGE};
-    struct replay_result result = crypt_check(token, &mechanism, key, test, texts, refusals);
+    struct replay_result result = crypt_check(&(struct crypt_case){token, &mechanism, key}, test, texts,
+                                         refusals);
     key_destroy(token, key);
     return result;
 }
