@@ -49,6 +49,11 @@ static atomic_int target_level = LOG_LEVEL_WARNING;
  * next. */
 static atomic_uint writer_count;
 
+static _Thread_local struct {
+    char *text;
+    size_t size;
+} diverted;
+
 #ifdef INDEXKEY_TEST_HOOKS
 static _Atomic(const char *) syslog_path_override;
 static void (*_Atomic sink_function)(enum log_level, const char *, void *);
@@ -211,6 +216,12 @@ void log_close(void)
     errno = saved;
 }
 
+void log_divert(char *buffer, size_t size)
+{
+    diverted.text = buffer;
+    diverted.size = size;
+}
+
 bool log_enabled(enum log_level level)
 {
     return (int) level <= atomic_load_explicit(&target_level, memory_order_relaxed) || has_sink();
@@ -292,7 +303,10 @@ void log_line(enum log_level level, const char *format, ...)
     va_end(args);
     if (len >= 0) {
         log_text_clean(text);
-        emit(level, line, text);
+        if (level == LOG_LEVEL_ERROR && diverted.text != NULL)
+            (void) snprintf(diverted.text, diverted.size, "%s", text);
+        else
+            emit(level, line, text);
     }
     errno = saved;
 }

@@ -39,6 +39,10 @@ void log_close(void);
 void log_line(enum log_level level, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
+/* Until it is called with NULL, an error of this thread goes to `buffer` (the last one stands) and
+ * not to the target: for work whose outcome is one line of its own. */
+void log_divert(char *buffer, size_t size);
+
 /* True when lines of this level are written: lets a caller skip preparing one. */
 bool log_enabled(enum log_level level);
 

@@ -62,15 +62,9 @@ static void inherit(const struct object *base, struct attributes *attributes)
                             !attributes_has(attributes, FLAG_EXTRACTABLE));
 }
 
-static CK_RV check_purpose(const struct mechanism *mechanism, const struct derive_call *call,
-                           struct template_result *result)
+static CK_RV allow_prf_input(void *context, struct view prf_input)
 {
-    _cleanup_(blob_clear) struct blob input = {NULL, 0};
-
-    if (mechanism->derive->prf_input == NULL)
-        return CKR_OK;
-    TRY(mechanism->derive->prf_input(call, &input));
-    return policy_derivation(blob_view(&input), result);
+    return policy_derivation(prf_input, context);
 }
 
 static bool length_fits(CK_KEY_TYPE type, size_t len)
@@ -82,7 +76,6 @@ static CK_RV derive_from(const struct session_view *view, const struct mechanism
                          const struct derive_call *call, struct template_result *result,
                          CK_OBJECT_HANDLE_PTR out)
 {
-    TRY(check_purpose(mechanism, call, result));
     TRY(mechanism->derive->derive(call, &result->value));
     if (!length_fits(result->attributes.key_type, result->value.len))
         return CKR_TEMPLATE_INCONSISTENT;
@@ -124,6 +117,8 @@ static CK_RV derive(const struct session_view *view, CK_MECHANISM_PTR given,
         .key_type = result.attributes.key_type,
         .len = result.has_value_len ? result.attributes.value_len : 0,
         .flags = result.attributes.flags,
+        .allow = allow_prf_input,
+        .allow_context = &result,
     };
     return derive_from(view, mechanism, &call, &result, out);
 }

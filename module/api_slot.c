@@ -100,7 +100,9 @@ static CK_RV describe_token(struct slot *slot, CK_TOKEN_INFO_PTR info)
     info->ulSessionCount = slot->session_count;
     info->ulRwSessionCount = slot->rw_session_count;
     pthread_mutex_unlock(&slot->lock);
-    info->ulMaxPinLen = PIN_LEN_MAX;
+    info->ulMaxPinLen = custody_login_mode(slot->custody) == CUSTODY_LOGIN_CREDENTIAL
+                            ? CREDENTIAL_LEN_MAX
+                            : PIN_LEN_MAX;
     info->ulMinPinLen = PIN_LEN_MIN;
     info->ulTotalPublicMemory = CK_UNAVAILABLE_INFORMATION;
     info->ulFreePublicMemory = CK_UNAVAILABLE_INFORMATION;

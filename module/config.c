@@ -65,7 +65,7 @@ const struct conf_schema *config_schema(void)
         .token_keys = token_keys,
         .source_keys = custody_source_keys,
         .source_names = custody_source_names(),
-        .key_keys = NULL,
+        .key_keys = custody_direct_key_conf_keys,
     };
     return &schema;
 }

@@ -35,8 +35,8 @@ CK_RV key_use_get(struct slot *slot, CK_OBJECT_HANDLE handle, enum attribute_fla
 {
     _cleanup_(object_release) struct object *key = NULL;
 
-    if (object_table_get(slot->objects, handle, &key) != CKR_OK)
-        return CKR_KEY_HANDLE_INVALID;
+    CK_RV rv = object_table_get(slot->objects, handle, &key);
+    TRY(rv == CKR_OBJECT_HANDLE_INVALID ? CKR_KEY_HANDLE_INVALID : rv);
     TRY(check(slot, key, usage, mechanism));
     TRY(policy_claim_family(key, mechanism));
     *ret_key = TAKE(key);

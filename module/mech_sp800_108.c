@@ -218,27 +218,39 @@ static CK_RV prf_check(const struct derive_call *call, CK_SP800_108_PRF_TYPE typ
     return CKR_OK;
 }
 
-static CK_RV kdf_expand(EVP_MAC_CTX *prf, size_t prf_len, const struct kdf_input *input,
-                        struct secret *key)
+/* One PRF call, over input that the policy has seen as it is. */
+static CK_RV kdf_block(const struct derive_call *call, EVP_MAC_CTX *prf, struct view input,
+                       unsigned char block[EVP_MAX_MD_SIZE])
 {
+    size_t block_len = 0;
+
+    if (call->allow)
+        TRY(call->allow(call->allow_context, input));
+    if (!EVP_MAC_init(prf, NULL, 0, NULL) || !EVP_MAC_update(prf, input.bytes, input.len) ||
+        !EVP_MAC_final(prf, block, &block_len, EVP_MAX_MD_SIZE))
+        return mech_openssl_failed("SP 800-108", "computing the PRF");
+    return CKR_OK;
+}
+
+static CK_RV kdf_expand(const struct derive_call *call, EVP_MAC_CTX *prf,
+                        const struct kdf_input *input, struct secret *key)
+{
+    size_t prf_len = EVP_MAC_CTX_get_mac_size(prf);
     unsigned char block[EVP_MAX_MD_SIZE];
     uint32_t counter = 0;
-    bool ok = true;
+    CK_RV rv = CKR_OK;
 
-    for (size_t done = 0; ok && done < key->len; done += prf_len) {
+    for (size_t done = 0; rv == CKR_OK && done < key->len; done += prf_len) {
         size_t wanted = key->len - done < prf_len ? key->len - done : prf_len;
-        size_t block_len = 0;
         counter++;
         put_number(input->bytes.bytes + input->counter_at, input->counter_len, counter,
                    input->counter_little_endian);
-        ok = (counter == 1 || EVP_MAC_init(prf, NULL, 0, NULL)) &&
-             EVP_MAC_update(prf, input->bytes.bytes, input->bytes.len) &&
-             EVP_MAC_final(prf, block, &block_len, sizeof(block)) && block_len == prf_len;
-        if (ok)
+        rv = kdf_block(call, prf, blob_view(&input->bytes), block);
+        if (rv == CKR_OK)
             memcpy(key->bytes + done, block, wanted);
     }
     OPENSSL_cleanse(block, sizeof(block));
-    return ok ? CKR_OK : mech_openssl_failed("SP 800-108", "computing the PRF");
+    return rv;
 }
 
 static CK_RV counter_derive(const struct derive_call *call, struct secret *ret_value)
@@ -258,28 +270,12 @@ static CK_RV counter_derive(const struct derive_call *call, struct secret *ret_v
     if (blocks >> (8 * input.counter_len) != 0)
         return REFUSE(CKR_KEY_SIZE_RANGE, "SP 800-108: the counter would overflow");
     TRY(secret_new(call->len, &key));
-    TRY(kdf_expand(context, prf_len, &input, &key));
+    TRY(kdf_expand(call, context, &input, &key));
     *ret_value = secret_move(&key);
-    return CKR_OK;
-}
-
-static CK_RV counter_prf_input(const struct derive_call *call, struct blob *ret_input)
-{
-    CK_SP800_108_KDF_PARAMS params;
-    const struct mechanism *prf = NULL;
-    struct kdf_input input = {0};
-    size_t prf_len = 0;
-
-    TRY(params_read(call, &params));
-    TRY(prf_check(call, params.prfType, &prf));
-    TRY(mech_mac_len(prf, &prf_len));
-    TRY(kdf_input_read(call, &params, prf_len, &input));
-    *ret_input = input.bytes;
     return CKR_OK;
 }
 
 const struct derive_ops mech_sp800_108_counter = {
     .default_type = CK_UNAVAILABLE_INFORMATION,
-    .prf_input = counter_prf_input,
     .derive = counter_derive,
 };

@@ -71,6 +71,11 @@ struct derive_call {
     CK_KEY_TYPE key_type;             /* of the derived key, as the template says */
     size_t len;                       /* bytes wanted: CKA_VALUE_LEN or the key type's; 0: not said */
     uint64_t flags;                   /* of the derived key, as the template says (FLAG_BIT) */
+    /* Called with the exact input of each PRF call before it runs, by mechanisms that can produce a
+     * subkey: the purpose rule of index keys (policy.h). Another value than CKR_OK ends the derivation. NULL:
+     * nobody asks. */
+    CK_RV (*allow)(void *context, struct view prf_input);
+    void *allow_context;
 };
 
 /* C_DeriveKey. */
@@ -78,9 +83,6 @@ struct derive_ops {
     /* The key type when the template has none (CKK_GENERIC_SECRET where the mechanism says so), or
      * CK_UNAVAILABLE_INFORMATION. */
     CK_KEY_TYPE default_type;
-    /* The bytes that enter the PRF, for the purpose rule of index keys (policy.h); NULL where the
-     * mechanism cannot produce a subkey. Freed by the caller with blob_clear. */
-    CK_RV (*prf_input)(const struct derive_call *call, struct blob *ret_input);
     /* The derived bytes: call->len of them, or as many as the mechanism gives when it is 0. */
     CK_RV (*derive)(const struct derive_call *call, struct secret *ret_value);
 };

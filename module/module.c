@@ -31,6 +31,7 @@ static struct {
     struct conf *conf;
     struct slot *slots;
     size_t slot_count;
+    bool may_create_threads; /* by C_Initialize's flags */
 } module;
 
 /* What a fork left of the parent: locks that nobody will release, slabs that are not mapped, contexts on
@@ -40,7 +41,10 @@ static void abandon_parent(void)
     /* A lock that the fork caught locked guards something half changed, which is left as it is. */
     bool slots_are_whole = pthread_mutex_trylock(&lifecycle) == 0;
 
-    pthread_mutex_init(&lifecycle, NULL);
+    if (slots_are_whole)
+        pthread_mutex_unlock(&lifecycle);
+    else
+        pthread_mutex_init(&lifecycle, NULL);
     pthread_mutex_init(&gate, NULL);
     pthread_cond_init(&gate_changed, NULL);
     inside = 0;
@@ -48,6 +52,8 @@ static void abandon_parent(void)
     sessions_abandon();
     for (size_t i = 0; slots_are_whole && i < module.slot_count; i++)
         custody_abandon(module.slots[i].custody);
+    if (!slots_are_whole)
+        custody_abandon_unknown();
     crypto_abandon();
     /* The parent's objects stay as unreachable memory: freeing them would take locks of the parent. */
     module.conf = NULL;
@@ -148,7 +154,8 @@ static CK_RV open_slots(void)
     for (size_t i = 0; i < section_count; i++) {
         if (!sections[i].has_slot)
             continue;
-        TRY(slot_open(&module.slots[module.slot_count++], &sections[i]));
+        TRY(slot_open(&module.slots[module.slot_count++], module.conf, &sections[i],
+                      module.may_create_threads));
     }
     return CKR_OK;
 }
@@ -171,10 +178,11 @@ static CK_RV load(const char *reserved)
     return open_slots();
 }
 
-static CK_RV initialize_locked(_Atomic unsigned int *word, const char *reserved)
+static CK_RV initialize_locked(_Atomic unsigned int *word, const char *reserved, CK_FLAGS flags)
 {
     if (atomic_load(word) == WORD_UP)
         return CKR_CRYPTOKI_ALREADY_INITIALIZED;
+    module.may_create_threads = (flags & CKF_LIBRARY_CANT_CREATE_OS_THREADS) == 0;
     CK_RV rv = load(reserved);
     if (rv != CKR_OK) {
         close_slots();
@@ -200,7 +208,7 @@ CK_RV module_initialize(const CK_C_INITIALIZE_ARGS *args)
     if (atomic_load(word) <= WORD_CLAIMING)
         claim(word);
     pthread_mutex_lock(&lifecycle);
-    CK_RV rv = initialize_locked(word, reserved);
+    CK_RV rv = initialize_locked(word, reserved, args == NULL ? 0 : args->flags);
     pthread_mutex_unlock(&lifecycle);
     return rv;
 }

@@ -205,16 +205,7 @@ CK_RV policy_changed_object(const struct slot *slot, const struct object *old,
     return apply_rules(slot, &proposal);
 }
 
-static CK_RV purpose_input(unsigned char purpose, struct writer *input)
-{
-    write_u32(input, 1);
-    write_raw(input, view_text(indexkey_label((enum indexkey_purpose) purpose)));
-    write_u8(input, 0);
-    write_u32(input, INDEXKEY_KEY_LEN * 8);
-    return input->failed ? CKR_HOST_MEMORY : CKR_OK;
-}
-
-/* The bytes that the attributes of a subkey of this purpose must have. */
+/* What the purpose demands of the derived key; a template that is silent gets its mechanisms. */
 static CK_RV bind_to_purpose(unsigned char purpose, struct template_result *result)
 {
     struct attributes *attributes = &result->attributes;
@@ -246,7 +237,9 @@ CK_RV policy_derivation(struct view prf_input, struct template_result *result)
 
     for (unsigned char purpose = 1; purpose <= INDEXKEY_PURPOSE_COUNT; purpose++) {
         _cleanup_(writer_clear) struct writer input = {0};
-        TRY(purpose_input(purpose, &input));
+        subkeys_prf_input(purpose, &input);
+        if (input.failed)
+            return CKR_HOST_MEMORY;
         if (view_equal(writer_view(&input), prf_input))
             return bind_to_purpose(purpose, result);
     }

@@ -19,7 +19,7 @@ CK_RV policy_new_object(const struct slot *slot, enum attribute_origin origin,
 CK_RV policy_changed_object(const struct slot *slot, const struct object *old,
                             struct attributes *changed);
 
-/* The purposes in C_DeriveKey: bytes that equal a purpose's PRF input give only that purpose's type,
+/* The purposes in C_DeriveKey, asked for the input of each PRF call: bytes that equal a purpose's PRF input give only that purpose's type,
  * length and mechanisms (filled in where the template is silent); other bytes that contain "indexkey/" are refused.
  * CKR_TEMPLATE_INCONSISTENT, CKR_MECHANISM_PARAM_INVALID. */
 CK_RV policy_derivation(struct view prf_input, struct template_result *result);

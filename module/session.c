@@ -77,7 +77,8 @@ static void give_cell(struct session *session)
     pthread_mutex_unlock(&cells_lock);
 }
 
-/* The session's lock is let go meanwhile; the gate, passed under it, keeps the slot from C_Finalize. */
+/* The session's lock is let go meanwhile; the gate, passed under it, keeps the slot from
+ * C_Finalize. */
 static void tick_unlocked(struct session *session)
 {
     struct slot *slot = session->slot;
@@ -300,15 +301,18 @@ CK_STATE session_state(CK_FLAGS flags, enum slot_role role)
     return rw ? CKS_RW_PUBLIC_SESSION : CKS_RO_PUBLIC_SESSION;
 }
 
-/* A session whose lock the fork caught locked was in the middle of something: what it keeps cannot be
- * given back, and stays as unreachable memory. */
+/* A session whose lock the fork caught locked was in the middle of something: what it keeps cannot
+ * be given back, and stays as unreachable memory. */
 static void abandon_session(struct session *session)
 {
     bool is_whole = pthread_mutex_trylock(&session->lock) == 0;
 
-    pthread_mutex_init(&session->lock, NULL);
     if (is_whole && session->handle != 0)
         clear_locked(session);
+    if (is_whole)
+        pthread_mutex_unlock(&session->lock);
+    else
+        pthread_mutex_init(&session->lock, NULL);
     session->handle = 0;
     session->searching = false;
     session->search = (struct search){NULL, 0, 0, 0};

@@ -6,7 +6,8 @@
 #include "module/profile_objects.h"
 #include "module/session.h"
 
-CK_RV slot_open(struct slot *slot, const struct conf_section *section)
+CK_RV slot_open(struct slot *slot, const struct conf *conf, const struct conf_section *section,
+                bool may_create_threads)
 {
     *slot = (struct slot){.id = section->slot, .name = section->name};
     pthread_rwlockattr_t fair;
@@ -25,6 +26,7 @@ CK_RV slot_open(struct slot *slot, const struct conf_section *section)
         return rv;
     if (rv != CKR_OK)
         return CKR_OK; /* logged by custody_open: this slot shows no token, the others work */
+    TRY(custody_set_direct_keys(slot->custody, conf, may_create_threads));
     slot->due = custody_due(slot->custody);
     slot->subkeys = config_subkeys(section);
     slot->policy = config_policy(section);

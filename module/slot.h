@@ -35,6 +35,7 @@ struct slot {
     pthread_cond_t admin_done;
     bool admin_busy;
     _Atomic int role; /* enum slot_role; changes under lock */
+    _Atomic uint64_t direct_keys_version; /* custody_direct_keys_version as shown */
     atomic_bool is_stale; /* a refresh failed: the next tick has to repeat it */
     struct session *sessions;
     CK_ULONG session_count;
@@ -42,9 +43,10 @@ struct slot {
     struct object_table *objects;
 };
 
-/* One section of the configuration. A custody that cannot be opened leaves the slot without a token
- * (CKR_OK). Freed with slot_close. */
-CK_RV slot_open(struct slot *slot, const struct conf_section *section);
+/* One section of the configuration, with the [key] sections that name it. A custody that cannot be
+ * opened leaves the slot without a token (CKR_OK). Freed with slot_close. */
+CK_RV slot_open(struct slot *slot, const struct conf *conf, const struct conf_section *section,
+                bool may_create_threads);
 /* No session is left and no call is inside. */
 void slot_close(struct slot *slot);
 

@@ -1,4 +1,5 @@
 #include "base/cause.h"
+#include "module/direct_objects.h"
 #include "module/module.h"
 #include "module/session.h"
 #include "module/slot.h"
@@ -57,6 +58,8 @@ static CK_RV load_and_enter(struct slot *slot, enum slot_role role)
     pthread_rwlock_wrlock(&slot->changes);
     if (role == ROLE_USER)
         rv = slot_objects_load_locked(slot);
+    if (rv == CKR_OK && role == ROLE_USER)
+        direct_objects_load_locked(slot);
     if (rv == CKR_OK)
         rv = enter_role(slot, role);
     pthread_rwlock_unlock(&slot->changes);
@@ -139,8 +142,8 @@ CK_RV slot_set_pin(struct slot *slot, struct view old_pin, struct view new_pin)
     return rv;
 }
 
-/* A denial acts as C_Logout, so that a later C_Login heals without C_Finalize. Something is due only
- * while the custody is open: a login that succeeded since the denial is left alone. */
+/* A denial acts as C_Logout, so that a later C_Login heals without C_Finalize. Something is due
+ * only while the custody is open: a login that succeeded since the denial is left alone. */
 static void close_denied(struct slot *slot)
 {
     slot_begin_admin(slot);
@@ -159,5 +162,6 @@ void slot_tick(struct slot *slot)
     }
     if (news == CUSTODY_CHANGED || atomic_load(&slot->is_stale))
         slot_objects_refresh(slot);
+    direct_objects_refresh(slot);
     cause_clear(); /* what was ridden out here is not why the caller's own call fails */
 }

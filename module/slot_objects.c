@@ -35,8 +35,7 @@ static bool find_same(void *context, struct object *object)
     return false;
 }
 
-/* The table's object with this id, referenced, or NULL. */
-static struct object *find_by_id(struct slot *slot, const struct object_id *id)
+struct object *slot_objects_find(struct slot *slot, const struct object_id *id)
 {
     struct object *found = NULL;
 
@@ -78,7 +77,7 @@ static CK_RV take_row(void *context, const struct sealed_object *row)
 
     if (loading->seen != NULL) {
         TRY(remember(loading->seen, &row->id));
-        known = find_by_id(loading->slot, &row->id);
+        known = slot_objects_find(loading->slot, &row->id);
         if (known != NULL && known->version == row->version)
             return CKR_OK;
     }
@@ -172,25 +171,35 @@ static CK_RV publish(struct slot *slot, struct object **object, CK_OBJECT_HANDLE
     return CKR_OK;
 }
 
+/* The object's row, before anybody can find the object. */
+static CK_RV seal_new(struct slot *slot, struct object *object)
+{
+    _cleanup_(blob_clear) struct blob encoded = {NULL, 0};
+
+    TRY(attributes_encode(&object->attributes, &encoded));
+    TRY(sealed_objects_create(slot->custody, &object->id, blob_view(&encoded), &object->value));
+    object->version = 1;
+    return CKR_OK;
+}
+
 static CK_RV create_shared(struct slot *slot, CK_SESSION_HANDLE owner,
                            struct attributes *attributes, struct secret *value,
                            CK_OBJECT_HANDLE *ret_handle)
 {
     _cleanup_(object_release) struct object *object = NULL;
-    _cleanup_(blob_clear) struct blob encoded = {NULL, 0};
-    struct object_id id;
+    bool is_token = attributes_has(attributes, FLAG_TOKEN);
 
-    TRY(sealed_objects_new_id(&id));
-    if (attributes_has(attributes, FLAG_TOKEN)) {
-        TRY(attributes_encode(attributes, &encoded));
-        TRY(sealed_objects_create(slot->custody, &id, blob_view(&encoded), value));
-        /* From here on the row exists: a failure below leaves it for the next refresh to show. */
-    }
     TRY(object_new(slot, attributes, value, &object));
-    object->id = id;
-    object->version = object_has(object, FLAG_TOKEN) ? 1 : 0;
-    object->owner = object_has(object, FLAG_TOKEN) ? 0 : owner;
-    return publish(slot, &object, ret_handle);
+    object->owner = is_token ? 0 : owner;
+    TRY(sealed_objects_new_id(&object->id));
+    if (is_token)
+        TRY(seal_new(slot, object));
+    struct object_id id = object->id;
+    CK_RV rv = publish(slot, &object, ret_handle);
+    /* What the caller is told has failed must not turn up with the next refresh. */
+    if (rv != CKR_OK && is_token)
+        (void) sealed_objects_destroy(slot->custody, &id, 1);
+    return rv;
 }
 
 /* The role may have ended since the caller's checks: private objects must not outlive a logout. */
@@ -267,8 +276,8 @@ CK_RV slot_objects_destroy(struct slot *slot, struct object *object)
     pthread_rwlock_rdlock(&slot->changes);
     CK_RV rv = destroy_shared(slot, object);
     pthread_rwlock_unlock(&slot->changes);
-    /* The caller holds one reference; more means that a session has kept the key's context. For a token
-     * object that may be one of an older version. */
+    /* The caller holds one reference; more means that a session has kept the key's context. For a
+     * token object that may be one of an older version. */
     if (rv == CKR_OK && (object->owner == 0 || atomic_load(&object->references) > 1))
         slot_forget_key(slot, object);
     return rv;

@@ -10,6 +10,8 @@
 CK_RV slot_objects_load_locked(struct slot *slot);
 /* After news of a change: what is new, changed or gone. After a failure the next tick tries again. */
 CK_RV slot_objects_refresh(struct slot *slot);
+/* The token object with this id, referenced, or NULL. */
+struct object *slot_objects_find(struct slot *slot, const struct object_id *id);
 /* At logout: private objects go, their handles are dead for ever. */
 void slot_objects_drop_private(struct slot *slot);
 /* At a session's end. */

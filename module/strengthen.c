@@ -30,14 +30,13 @@ static bool named_false(const struct template_result *result, enum attribute_fla
 }
 
 /* A derived token key stays what its template says: only created and generated ones become index keys. */
-static bool becomes_index_key(enum attribute_origin origin, const struct template_result *result)
+static bool becomes_index_key(enum attribute_origin origin, const struct attributes *attributes)
 {
     struct view allowed;
 
-    return origin != ORIGIN_DERIVE && result->attributes.key_type == CKK_GENERIC_SECRET &&
-           result->attributes.value_len == INDEXKEY_KEY_LEN &&
-           (result->attributes.flags & MAC_OR_WRAP) == 0 &&
-           !attributes_bytes(&result->attributes, CKA_ALLOWED_MECHANISMS, &allowed);
+    return origin != ORIGIN_DERIVE && attributes->key_type == CKK_GENERIC_SECRET &&
+           attributes->value_len == INDEXKEY_KEY_LEN && (attributes->flags & MAC_OR_WRAP) == 0 &&
+           !attributes_bytes(attributes, CKA_ALLOWED_MECHANISMS, &allowed);
 }
 
 static CK_RV set_default_allowed(const struct slot *slot, struct attributes *attributes)
@@ -51,13 +50,25 @@ static CK_RV set_default_allowed(const struct slot *slot, struct attributes *att
                                                : attributes_set_allowed(attributes, gcm_allows, 1);
 }
 
+static CK_RV set_index_key(struct attributes *attributes)
+{
+    attributes->flags &= ~CIPHER;
+    attributes_set_flag(attributes, FLAG_DERIVE, true);
+    return attributes_set_allowed(attributes, index_key_allows, 1);
+}
+
 static CK_RV make_index_key(struct template_result *result)
 {
     if (named_false(result, FLAG_DERIVE))
         return CKR_TEMPLATE_INCONSISTENT;
-    result->attributes.flags &= ~CIPHER;
-    attributes_set_flag(&result->attributes, FLAG_DERIVE, true);
-    return attributes_set_allowed(&result->attributes, index_key_allows, 1);
+    return set_index_key(&result->attributes);
+}
+
+CK_RV strengthen_direct_key(const struct slot *slot, struct attributes *attributes)
+{
+    strengthen_flags(attributes);
+    return becomes_index_key(ORIGIN_CREATE, attributes) ? set_index_key(attributes)
+                                                        : set_default_allowed(slot, attributes);
 }
 
 static CK_RV refuse(const struct slot *slot, const char *why)
@@ -99,7 +110,7 @@ CK_RV strengthen_token_key(const struct slot *slot, enum attribute_origin origin
     /* It is so from its first moment on (PKCS #11 4.10). */
     if (origin == ORIGIN_GENERATE)
         attributes_set_flag(attributes, FLAG_ALWAYS_SENSITIVE, true);
-    if (becomes_index_key(origin, result)) {
+    if (becomes_index_key(origin, attributes)) {
         if (make_index_key(result) != CKR_OK)
             return refuse(slot, "a 32-byte generic secret without CKA_SIGN is an index key and needs "
                                 "CKA_DERIVE, which the template denies");

@@ -139,19 +139,21 @@ void subkeys_drop(struct object *parent)
     mem_free(subkeys);
 }
 
-/* One block of the counter KDF (SP 800-108, 4.1): counter, label, zero byte, length in bits. The
- * public builder in indexkey.h says the same in a CK_MECHANISM; a test holds the two together. */
+void subkeys_prf_input(unsigned char purpose, struct writer *input)
+{
+    write_u32(input, 1);
+    write_raw(input, view_text(indexkey_label((enum indexkey_purpose) purpose)));
+    write_u8(input, 0);
+    write_u32(input, INDEXKEY_KEY_LEN * 8);
+}
+
 CK_RV subkeys_derive(const struct secret *index_key, unsigned char purpose,
                      struct secret *ret_value)
 {
-    const char *label = indexkey_label((enum indexkey_purpose) purpose);
     _cleanup_(writer_clear) struct writer input = {0};
     _cleanup_(secret_clear) struct secret value = {NULL, 0};
 
-    write_u32(&input, 1);
-    write_raw(&input, view_text(label));
-    write_u8(&input, 0);
-    write_u32(&input, INDEXKEY_KEY_LEN * 8);
+    subkeys_prf_input(purpose, &input);
     if (input.failed)
         return CKR_HOST_MEMORY;
     TRY(secret_new(INDEXKEY_KEY_LEN, &value));

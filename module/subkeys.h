@@ -21,6 +21,9 @@ void subkeys_drop(struct object *parent);
 /* The subkey's attributes; freed with attributes_clear. */
 CK_RV subkeys_attributes(const struct object *parent, unsigned char purpose,
                          struct attributes *ret_attributes);
+/* The input of the one PRF call that derives the purpose's key (SP 800-108, 4.1): counter, label, zero byte,
+ * length in bits. The public builder in indexkey.h says the same in a CK_MECHANISM; a test holds the two together. */
+void subkeys_prf_input(unsigned char purpose, struct writer *input);
 /* Its value, from the index key's. */
 CK_RV subkeys_derive(const struct secret *index_key, unsigned char purpose,
                      struct secret *ret_value);

@@ -30,7 +30,9 @@ LAYERS = {
 LIBRARIES = {
     "openssl/*": ("base/crypto.h", "base/crypto*.c", "base/secret.c",
                   "module/mech.h", "module/mech.c", "module/mech_*.c",
-                  "module/object_attributes.c"),
+                  "module/object_check_value.c"),
+    # The TLS options of libcurl's connections.
+    "openssl/ssl.h": ("tokens/http_library.c",),
     "curl/*": ("tokens/http*.[ch]",),
     "sqlite3.h": ("tokens/store_sqlite*.[ch]", "tokens/sqlite_*.[ch]", "examples/*"),
     "libpq-fe.h": ("tokens/store_postgresql*.[ch]",),
@@ -38,7 +40,7 @@ LIBRARIES = {
 
 # OpenSSL by EVP only: without the headers of single algorithms, these do not declare their calls.
 OPENSSL = ("core_names.h", "crypto.h", "err.h", "evp.h", "kdf.h", "params.h", "provider.h",
-           "rand.h")
+           "rand.h", "ssl.h")
 
 
 def matches(path, patterns):
@@ -59,9 +61,12 @@ def check_project(report, path, line, name):
 def check_system(report, path, line, name):
     if os.path.exists("include/" + name):
         check_project(report, path, line, "include/" + name)
-    for pattern, allowed in LIBRARIES.items():
-        if fnmatch.fnmatchcase(name, pattern) and not matches(path, allowed):
-            report.add(path, line, f"<{name}> is for {', '.join(allowed)}")
+    # The most particular pattern decides.
+    for pattern, allowed in sorted(LIBRARIES.items(), key=lambda row: -len(row[0])):
+        if fnmatch.fnmatchcase(name, pattern):
+            if not matches(path, allowed):
+                report.add(path, line, f"<{name}> is for {', '.join(allowed)}")
+            break
     if name.startswith("openssl/") and name.split("/")[1] not in OPENSSL:
         report.add(path, line, f"<{name}>: only EVP and what goes with it: {', '.join(OPENSSL)}")
 

@@ -12,10 +12,11 @@ die() {
 
 # ---- packages ----
 
-packages_build=(gcc libc6-dev meson ninja-build pkgconf libssl-dev libsqlite3-dev)
+packages_build=(gcc libc6-dev meson ninja-build pkgconf libssl-dev libsqlite3-dev
+    libcurl4-openssl-dev libjansson-dev)
 packages_demo=("${packages_build[@]}" opensc openssl python3)
-packages_test=("${packages_demo[@]}" binutils check gdb gnutls-bin libjansson-dev libp11-kit-dev
-    p11-kit softhsm2 sqlite3)
+packages_test=("${packages_demo[@]}" binutils check curl gdb gnutls-bin libp11-kit-dev
+    p11-kit python3-venv softhsm2 sqlite3 util-linux)
 packages_check=("${packages_build[@]}" binutils clang-format cppcheck python3)
 
 packages_missing() {

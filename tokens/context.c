@@ -8,11 +8,11 @@
 #define CONTEXT_FORMAT 1
 #define FIELD_MAX 65536u
 
-CK_RV context_encode(const struct conf_section *section, struct blob *ret_context)
+static CK_RV encode(const char *name, const struct conf_section *section, struct blob *ret_context)
 {
     struct writer writer = {0};
     write_u8(&writer, CONTEXT_FORMAT);
-    write_string(&writer, view_text(section->name));
+    write_string(&writer, view_text(name));
     size_t cursor = 0;
     const char *key;
     const char *value;
@@ -21,6 +21,22 @@ CK_RV context_encode(const struct conf_section *section, struct blob *ret_contex
         write_string(&writer, view_text(value));
     }
     return writer_finish(&writer, ret_context);
+}
+
+CK_RV context_encode(const struct conf_section *section, struct blob *ret_context)
+{
+    return encode(section->name, section, ret_context);
+}
+
+CK_RV context_encode_key(const struct conf_section *section, struct blob *ret_context)
+{
+    size_t cursor = 0;
+    const char *key;
+    const char *value;
+    if (conf_next(section, CONTEXT_PREFIX, &cursor, &key, &value))
+        return encode("", section, ret_context);
+    *ret_context = (struct blob){0};
+    return CKR_OK;
 }
 
 struct pair {

@@ -11,6 +11,10 @@
 
 CK_RV context_encode(const struct conf_section *section, struct blob *ret_context);
 
+/* The same for a direct key: without a name, and empty when the section has no context.* keys,
+ * since whoever made the ciphertext knew nothing of this module. */
+CK_RV context_encode_key(const struct conf_section *section, struct blob *ret_context);
+
 /* Writes what differs first ("context.tenant", "the token's name") into `ret_what`, which has room
  * for `size` bytes. Both may be hostile. */
 void context_name_difference(struct view stored, struct view configured, char *ret_what,

@@ -113,6 +113,7 @@ void custody_close(struct custody **custody)
     struct custody *closed = *custody;
     if (closed == NULL)
         return;
+    direct_keys_free(&closed->direct_keys);
     keyring_destroy(&closed->keyring);
     lease_destroy(&closed->lease);
     (void) pthread_mutex_destroy(&closed->session_lock);
@@ -130,6 +131,40 @@ enum custody_login custody_login_mode(const struct custody *custody)
     return custody->login;
 }
 
+CK_RV custody_set_direct_keys(struct custody *custody, const struct conf *conf,
+                              bool may_create_threads)
+{
+    const struct direct_keys_options options = {
+        .token = custody->name,
+        .lease_ms = custody->lease.lease_ms,
+        .grace_ms = custody->lease.grace_ms,
+        .cancelled = &custody->cancelled,
+        .may_create_threads = may_create_threads,
+    };
+    return direct_keys_new(conf, &options, &custody->direct_keys);
+}
+
+uint64_t custody_direct_keys_version(const struct custody *custody)
+{
+    return direct_keys_version(custody->direct_keys);
+}
+
+size_t custody_direct_keys_count(const struct custody *custody)
+{
+    return direct_keys_count(custody->direct_keys);
+}
+
+void custody_direct_key_take(struct custody *custody, size_t index,
+                             struct custody_direct_key *ret_key)
+{
+    direct_keys_take(custody->direct_keys, index, ret_key);
+}
+
+void custody_direct_key_lost(struct custody *custody, size_t index)
+{
+    direct_keys_lost(custody->direct_keys, index);
+}
+
 const _Atomic int64_t *custody_due(const struct custody *custody)
 {
     return &custody->due;
@@ -139,6 +174,7 @@ void custody_cancel(struct custody *custody)
 {
     atomic_store(&custody->cancelled, true);
     lease_wake(&custody->lease);
+    direct_keys_wake(custody->direct_keys);
 }
 
 CK_RV custody_read_token(struct custody *custody, struct token_record *ret_record)
@@ -228,7 +264,17 @@ CK_RV custody_info(struct custody *custody, struct custody_info *ret_info)
 
 void custody_abandon(struct custody *custody)
 {
+    if (custody == NULL)
+        return;
     /* Not when another thread of the parent was using it: half changed, it cannot be given back. */
-    if (custody != NULL && pthread_rwlock_trywrlock(&custody->keyring.lock) == 0)
+    if (pthread_rwlock_trywrlock(&custody->keyring.lock) == 0) {
         aead_free(&custody->keyring.attribute_aead);
+        (void) pthread_rwlock_unlock(&custody->keyring.lock);
+    }
+    store_abandon(custody->store);
+}
+
+void custody_abandon_unknown(void)
+{
+    store_abandon_unknown();
 }

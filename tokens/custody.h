@@ -19,12 +19,15 @@
 #include <stdint.h>
 
 #include "base/bytes.h"
+#include "base/secret.h"
 #include "conf/conf.h"
+#include "tokens/store.h"
 
 #define TOKEN_LABEL_LEN 32  /* CK_TOKEN_INFO.label, blank-padded */
 #define TOKEN_SERIAL_LEN 16 /* CK_TOKEN_INFO.serialNumber, ASCII hex */
 #define PIN_LEN_MIN 4
 #define PIN_LEN_MAX 255
+#define CREDENTIAL_LEN_MAX 4096 /* what stands for a PIN under login = credential */
 #define PIN_TRIES 10
 
 struct custody;
@@ -52,6 +55,7 @@ struct custody_info {
 /* What the configuration reader must know of this layer: the keys of a token section that it reads, the
  * keys of each source (NULL: no such source), and the sources' names for hints. */
 extern const struct conf_key custody_conf_keys[];
+extern const struct conf_key custody_direct_key_conf_keys[]; /* of a [key] section */
 const struct conf_key *custody_source_keys(const char *source);
 const char *custody_source_names(void);
 
@@ -60,6 +64,11 @@ const char *custody_source_names(void);
 CK_RV custody_open(const struct conf_section *section, struct custody **ret_custody);
 /* Wipes what is open, cancels nothing: callers have drained. */
 void custody_close(struct custody **custody);
+
+/* The [key] sections of this token: at most once, before the first login. With `may_create_threads`
+ * a login asks for many at a time. A bad section is left out, as the log says. CKR_HOST_MEMORY. */
+CK_RV custody_set_direct_keys(struct custody *custody, const struct conf *conf,
+                              bool may_create_threads);
 
 enum custody_login custody_login_mode(const struct custody *custody);
 
@@ -71,8 +80,9 @@ CK_RV custody_info(struct custody *custody, struct custody_info *ret_info);
 CK_RV custody_init_token(struct custody *custody, struct view so_pin,
                          const unsigned char label[TOKEN_LABEL_LEN]);
 
-/* [admin] Opens the token key; the lease starts. Already open (the other role cannot be: the slot
- * logs out first) is a programming error. */
+/* [admin] Opens the token key; the lease starts. Then the user's login asks for the direct keys;
+ * those that fail are left out and do not fail the login. Already open (the other role cannot be:
+ * the slot logs out first) is a programming error. */
 CK_RV custody_login(struct custody *custody, enum custody_role role, struct view pin);
 /* Wipes the token key and everything under it. */
 void custody_logout(struct custody *custody);
@@ -99,9 +109,34 @@ enum custody_news {
  * held while it waits. Never fails: what matters is in the news, causes are logged. */
 enum custody_news custody_tick(struct custody *custody);
 
+/* Direct keys: keys that are ciphertexts of the source themselves (tokens/direct_keys.h). The
+ * module shows those that are open as objects, and looks again when the version went up. */
+#define CUSTODY_CHECK_VALUE_LEN 8
+
+enum custody_key_type { CUSTODY_KEY_GENERIC, CUSTODY_KEY_AES };
+
+struct custody_direct_key {
+    const char *name; /* as long as the custody */
+    struct view id;   /* so too; empty: none was given */
+    struct object_id object_id;
+    enum custody_key_type type;
+    bool is_open;
+    struct secret value; /* freed with secret_clear; empty: not open, or taken before */
+};
+
+uint64_t custody_direct_keys_version(const struct custody *custody);
+size_t custody_direct_keys_count(const struct custody *custody);
+/* Key `index` as it is now. A new value is handed over once. */
+void custody_direct_key_take(struct custody *custody, size_t index,
+                             struct custody_direct_key *ret_key);
+/* The value that was taken could not be kept: the source will be asked again. */
+void custody_direct_key_lost(struct custody *custody, size_t index);
+
 /* C_Finalize: whatever waits in a source returns within half a second. */
 void custody_cancel(struct custody *custody);
 
 /* In the child of a fork: wipes what the parent's keyring keeps on the heap (OpenSSL's contexts); its secrets
  * are not mapped here and its locks may be held for ever. NULL is nothing. */
 void custody_abandon(struct custody *custody);
+/* In the child, in place of the former for each: the fork caught C_Initialize or C_Finalize at work. */
+void custody_abandon_unknown(void);

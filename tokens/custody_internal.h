@@ -4,7 +4,7 @@
  * Locks, outermost first; none is held while a source is asked:
  *   write_lock    one object change at a time, across the store
  *   session_lock  opening and wiping: the keyring, its lease and `due` change together
- *   keyring.lock, lease.lock (leaves)
+ *   keyring.lock, lease.lock, direct_keys.lock (leaves)
  */
 #pragma once
 
@@ -12,6 +12,7 @@
 
 #include "base/cause.h"
 #include "tokens/custody.h"
+#include "tokens/direct_keys.h"
 #include "tokens/keyring.h"
 #include "tokens/lease.h"
 #include "tokens/source.h"
@@ -26,6 +27,7 @@ struct custody {
     struct store *store;
     struct blob context;
     int64_t deadline_ms;
+    struct direct_keys *direct_keys; /* NULL: none */
 
     atomic_bool cancelled;
     struct keyring keyring;

@@ -34,6 +34,8 @@ static CK_RV begin_login(struct custody *custody, enum custody_role role, int64_
     TRY(rv);
     custody->role = role;
     custody->login_generation = lease_start(&custody->lease, asked_ms);
+    if (role == CUSTODY_USER)
+        direct_keys_start(custody->direct_keys, opening->serial);
     atomic_store(&custody->objects_generation, 0);
     atomic_store(&custody->due, clock_coarse_ms() + TICK_MS);
     return CKR_OK;
@@ -69,12 +71,38 @@ static bool is_open(struct custody *custody)
     return keyring_hold(&custody->keyring, &held) == CKR_OK;
 }
 
+/* A copy: no lock is held while the source is asked, and a logout may wipe the original. */
+static CK_RV copy_credential(struct custody *custody, struct secret *ret_credential)
+{
+    _cleanup_(keyring_release) struct keyring *held = NULL;
+    TRY(keyring_hold(&custody->keyring, &held));
+    const struct secret *credential = &held->credential;
+    return secret_from(credential->bytes, credential->len, ret_credential);
+}
+
+/* At login, and at each tick: what failed before may be had now. */
+static void keep_direct_keys(struct custody *custody)
+{
+    _cleanup_(secret_clear) struct secret credential = {0};
+    if (!direct_keys_are_due(custody->direct_keys) ||
+        copy_credential(custody, &credential) != CKR_OK)
+        return;
+    const struct direct_keys_source source = {
+        .source = custody->source,
+        .credential = {credential.bytes, credential.len},
+        .deadline_ms = custody->deadline_ms,
+    };
+    direct_keys_ask(custody->direct_keys, &source);
+}
+
 CK_RV custody_login(struct custody *custody, enum custody_role role, struct view pin)
 {
     cause_clear();
     if (is_open(custody))
         return FAIL(CKR_GENERAL_ERROR, "token '%s': logged in twice", custody->name);
     CK_RV rv = log_in(custody, role, pin);
+    if (rv == CKR_OK)
+        keep_direct_keys(custody);
     /* What is refused is what the user gave in place of a PIN, or the identity that stands for one.
      * */
     bool stands_for_pin = role == CUSTODY_USER && custody->login != CUSTODY_LOGIN_PIN;
@@ -87,6 +115,7 @@ static void end_login_locked(struct custody *custody)
 {
     lease_stop(&custody->lease);
     atomic_store(&custody->due, INT64_MAX);
+    direct_keys_stop(custody->direct_keys);
     keyring_wipe(&custody->keyring);
 }
 
@@ -104,15 +133,6 @@ static void end_login(struct custody *custody, uint64_t generation)
     (void) pthread_mutex_lock(held);
     if (custody->login_generation == generation)
         end_login_locked(custody);
-}
-
-/* A copy: no lock is held while the source is asked, and a logout may wipe the original. */
-static CK_RV copy_credential(struct custody *custody, struct secret *ret_credential)
-{
-    _cleanup_(keyring_release) struct keyring *held = NULL;
-    TRY(keyring_hold(&custody->keyring, &held));
-    const struct secret *credential = &held->credential;
-    return secret_from(credential->bytes, credential->len, ret_credential);
 }
 
 static CK_RV ask_source(struct custody *custody)
@@ -228,6 +248,7 @@ enum custody_news custody_tick(struct custody *custody)
     uint64_t generation;
     if (!keep_lease(custody, &generation))
         return CUSTODY_CLOSED;
+    keep_direct_keys(custody);
     /* Only now: while nobody has confirmed the keys beyond the grace, every caller comes in and
      * waits. */
     int64_t next = clock_coarse_ms() + TICK_MS;

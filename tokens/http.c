@@ -123,7 +123,7 @@ static void give_back_multi(struct http_client *client, CURLM *multi)
 
 static struct view reply_body(const struct http_transfer *transfer)
 {
-    return (struct view) {transfer->reply.body.bytes, transfer->reply.len};
+    return (struct view){transfer->reply.body.bytes, transfer->reply.len};
 }
 
 /* False: the attempt is the call's last, for better or worse. */
@@ -137,8 +137,7 @@ static bool trouble_of(const struct http_transfer *transfer, const struct http_a
         verdict = request->verdict != NULL
                       ? request->verdict(attempt->status, reply_body(transfer))
                       : http_default_verdict(attempt->status, reply_body(transfer));
-        *ret_trouble =
-            verdict == HTTP_THROTTLED ? HTTP_TROUBLE_THROTTLED : HTTP_TROUBLE_TRANSIENT;
+        *ret_trouble = verdict == HTTP_THROTTLED ? HTTP_TROUBLE_THROTTLED : HTTP_TROUBLE_TRANSIENT;
         return verdict != HTTP_FINAL;
     case HTTP_DNS:
         *ret_trouble = HTTP_TROUBLE_DNS;
@@ -170,7 +169,7 @@ static bool wait_out(const struct http_request *request, int64_t pause_ms)
         if (now_ms >= end_ms)
             return true;
         int64_t slice_ms = end_ms - now_ms < PAUSE_SLICE_MS ? end_ms - now_ms : PAUSE_SLICE_MS;
-        (void) nanosleep(&(struct timespec) {.tv_nsec = slice_ms * NS_PER_MS}, NULL);
+        (void) nanosleep(&(struct timespec){.tv_nsec = slice_ms * NS_PER_MS}, NULL);
     }
 }
 
@@ -199,17 +198,16 @@ static CK_RV attempt_all(struct http_transfer *transfer, CURLM *multi, struct ht
         result->attempts++;
         bool troubled = trouble_of(transfer, &attempt, &trouble);
         int64_t left_ms = request->deadline_ms - clock_boot_ms();
-        bool again =
-            troubled &&
-            http_retry_next(&retry, trouble, attempt.retry_after_ms, left_ms, &pause_ms) &&
-            wait_out(request, pause_ms);
+        bool again = troubled &&
+                     http_retry_next(&retry, trouble, attempt.retry_after_ms, left_ms, &pause_ms) &&
+                     wait_out(request, pause_ms);
         if (again)
             continue;
         bool cancelled = atomic_load(request->cancelled);
         if (!cancelled)
             http_retry_end(&retry, !troubled && attempt.outcome == HTTP_OK);
         if (cancelled && troubled) {
-            attempt = (struct http_attempt) {.outcome = HTTP_CANCELLED};
+            attempt = (struct http_attempt){.outcome = HTTP_CANCELLED};
             (void) snprintf(attempt.detail, sizeof attempt.detail,
                             "the call was ended by C_Finalize");
         }

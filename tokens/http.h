@@ -83,15 +83,15 @@ struct http_request {
 };
 
 enum http_outcome {
-    HTTP_OK,        /* a reply came, of whatever status */
-    HTTP_DNS,       /* the host has no address, or its resolver does not answer */
-    HTTP_CONNECT,   /* no connection, or it broke off before the reply was whole */
-    HTTP_TLS,       /* certificate, version, client certificate, or a file of them */
+    HTTP_OK,      /* a reply came, of whatever status */
+    HTTP_DNS,     /* the host has no address, or its resolver does not answer */
+    HTTP_CONNECT, /* no connection, or it broke off before the reply was whole */
+    HTTP_TLS,     /* certificate, version, client certificate, or a file of them */
     HTTP_TIMEOUT,
     HTTP_CANCELLED,
-    HTTP_TOO_BIG,   /* body or headers beyond the caps */
-    HTTP_PROTOCOL,  /* no HTTP, or a URL that is refused */
-    HTTP_REDIRECT,  /* `detail` has the host that it names */
+    HTTP_TOO_BIG,  /* body or headers beyond the caps */
+    HTTP_PROTOCOL, /* no HTTP, or a URL that is refused */
+    HTTP_REDIRECT, /* `detail` has the host that it names */
 };
 
 /* Cleared with http_result_clear. */

@@ -10,9 +10,8 @@
 #define REDIRECTS 3
 #define MS_PER_S 1000
 
-__attribute__((format(printf, 3, 4))) static void say(struct http_attempt *attempt,
-                                                       enum http_outcome outcome,
-                                                       const char *format, ...)
+__attribute__((format(printf, 3, 4))) static void
+say(struct http_attempt *attempt, enum http_outcome outcome, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
@@ -43,10 +42,9 @@ static void say_timeout(struct http_attempt *attempt, const struct http_transfer
         say(attempt, HTTP_TIMEOUT, "no whole answer in time");
     else if (!resolved)
         say(attempt, HTTP_DNS, "its name could not be resolved in time");
-    else if (is_past(transfer, CURLINFO_CONNECT_TIME_T))
-        say(attempt, HTTP_TIMEOUT, "no TLS handshake in time");
     else
-        say(attempt, HTTP_TIMEOUT, "no connection in time");
+        say(attempt, HTTP_TIMEOUT, "no connection%s in time",
+            transfer->target.is_tls ? " with a TLS handshake" : "");
 }
 
 static void say_redirect(struct http_attempt *attempt, const struct http_transfer *transfer)
@@ -106,12 +104,24 @@ static enum http_outcome outcome_of_code(const struct http_transfer *transfer, C
     }
 }
 
+/* libcurl 7.88 calls a header line beyond its own limit a lack of memory. */
+static bool is_too_big(const struct http_transfer *transfer, CURLcode code)
+{
+    const struct http_reply *reply = &transfer->reply;
+    bool in_headers = reply->headers_len > 0 && !reply->has_headers;
+    return reply->is_too_big || (code == CURLE_OUT_OF_MEMORY && in_headers);
+}
+
 static void say_done(struct http_attempt *attempt, const struct http_transfer *transfer,
                      CURLcode code)
 {
     curl_off_t retry_after_s = 0;
-    if (transfer->reply.is_too_big) {
-        say(attempt, HTTP_TOO_BIG, "its reply is longer than %zu bytes", transfer->reply.body_max);
+    if (is_too_big(transfer, code)) {
+        say(attempt, HTTP_TOO_BIG, "its reply is longer than %zu bytes, or its headers are",
+            transfer->reply.body_max);
+    } else if (code == CURLE_OK && !transfer->reply.has_headers) {
+        /* libcurl takes the end of the connection for the end of the headers. */
+        say(attempt, HTTP_CONNECT, "the connection was closed within the headers");
     } else if (code == CURLE_OPERATION_TIMEDOUT) {
         say_timeout(attempt, transfer);
     } else if (code != CURLE_OK) {

@@ -11,8 +11,8 @@
 #define DATE_LEN_MAX 40
 
 static const char *const id_headers[] = {
-    "x-amzn-requestid", "x-amz-request-id", "x-vault-request-id", "x-ms-request-id",
-    "x-request-id",     "request-id",
+    "x-amzn-requestid", "x-amz-request-id", "x-vault-request-id",
+    "x-ms-request-id",  "x-request-id",     "request-id",
 };
 #define ID_HEADER_COUNT (sizeof id_headers / sizeof id_headers[0])
 
@@ -20,6 +20,7 @@ static void forget_headers(struct http_reply *reply)
 {
     reply->request_id[0] = '\0';
     reply->date_s = 0;
+    reply->has_headers = false;
 }
 
 void http_reply_reset(struct http_reply *reply)
@@ -136,6 +137,8 @@ size_t http_reply_on_header(char *bytes, size_t size, size_t count, void *reply)
     /* A status line: what a "100 Continue" said before is not of the reply. */
     if (line.len >= 5 && memcmp(line.bytes, "HTTP/", 5) == 0)
         forget_headers(into);
+    if (line.len > 0 && (line.bytes[0] == '\r' || line.bytes[0] == '\n'))
+        into->has_headers = true;
     for (size_t i = 0; i < ID_HEADER_COUNT; i++) {
         if (value_of(line, id_headers[i], &value))
             keep_request_id(into, value);

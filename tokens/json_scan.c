@@ -38,7 +38,7 @@ bool json_scan_string(struct reader *scan, struct view *ret_raw)
     }
     if (scan->at == scan->end)
         return false;
-    *ret_raw = (struct view) {start, (size_t) (scan->at - start)};
+    *ret_raw = (struct view){start, (size_t) (scan->at - start)};
     scan->at++;
     return true;
 }
@@ -108,7 +108,7 @@ bool json_scan_to(struct reader *scan, const char *path)
 {
     for (const char *at = path;; at++) {
         size_t len = strcspn(at, ".");
-        if (!enter_member(scan, (struct view) {(const unsigned char *) at, len}))
+        if (!enter_member(scan, (struct view){(const unsigned char *) at, len}))
             return false;
         at += len;
         if (*at == '\0') {

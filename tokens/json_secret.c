@@ -70,7 +70,7 @@ static CK_RV unescape(struct view raw, struct secret *ret_text)
 
 CK_RV json_secret_take(struct secret *body, const char *path, struct secret *ret_text)
 {
-    struct reader scan = reader_of((struct view) {body->bytes, body->len});
+    struct reader scan = reader_of((struct view){body->bytes, body->len});
     struct view raw;
     if (!json_scan_to(&scan, path) || !json_scan_string(&scan, &raw) || raw.len == 0)
         return CKR_DATA_INVALID;
@@ -82,8 +82,7 @@ CK_RV json_secret_take(struct secret *body, const char *path, struct secret *ret
     return CKR_OK;
 }
 
-CK_RV json_base64_decode(struct view text, size_t min_len, size_t max_len,
-                         struct secret *ret_bytes)
+CK_RV json_base64_decode(struct view text, size_t min_len, size_t max_len, struct secret *ret_bytes)
 {
     if (text.len == 0 || text.len % GROUP_CHARS != 0)
         return CKR_DATA_INVALID;
@@ -100,5 +99,5 @@ CK_RV json_base64_take(struct secret *body, const char *path, size_t min_len, si
 {
     _cleanup_(secret_clear) struct secret text = {0};
     TRY(json_secret_take(body, path, &text));
-    return json_base64_decode((struct view) {text.bytes, text.len}, min_len, max_len, ret_bytes);
+    return json_base64_decode((struct view){text.bytes, text.len}, min_len, max_len, ret_bytes);
 }

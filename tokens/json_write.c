@@ -187,7 +187,7 @@ void json_write_base64(struct json_writer *writer, const char *name, struct view
 void json_writer_clear(struct json_writer *writer)
 {
     secret_clear(&writer->text);
-    *writer = (struct json_writer) {.failure = CKR_OK};
+    *writer = (struct json_writer){.failure = CKR_OK};
 }
 
 CK_RV json_write_finish(struct json_writer *writer, struct secret *ret_text)

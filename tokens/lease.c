@@ -6,7 +6,6 @@
 #include "base/crypto.h"
 #include "base/rv.h"
 
-#define BACKOFF_FIRST_MS 1000
 #define BACKOFF_MAX_MS 60000
 #define WAIT_STEP_NS 200000000L
 #define NS_PER_S 1000000000L
@@ -42,7 +41,7 @@ uint64_t lease_start(struct lease *lease, int64_t confirmed_ms)
     lease->renewing = false;
     lease->confirmed_ms = confirmed_ms;
     lease->retry_ms = 0;
-    lease->backoff_ms = BACKOFF_FIRST_MS;
+    lease->backoff_ms = LEASE_BACKOFF_FIRST_MS;
     uint64_t generation = ++lease->generation;
     (void) pthread_mutex_unlock(&lease->lock);
     return generation;
@@ -123,9 +122,11 @@ enum lease_turn lease_check(struct lease *lease, uint64_t *ret_generation)
     return turn;
 }
 
-/* Full jitter: a fleet that lost its source together does not come back together. */
-static int64_t jitter(int64_t most_ms)
+/* Full jitter. */
+int64_t lease_back_off(int64_t *backoff_ms)
 {
+    int64_t most_ms = *backoff_ms;
+    *backoff_ms = most_ms * 2 < BACKOFF_MAX_MS ? most_ms * 2 : BACKOFF_MAX_MS;
     uint32_t random;
     if (crypto_random(&random, sizeof(random)) != CKR_OK)
         return most_ms;
@@ -140,10 +141,8 @@ static enum lease_turn unanswered_locked(struct lease *lease)
         stop_locked(lease);
         return LEASE_OVER;
     }
-    int64_t retry = now + jitter(lease->backoff_ms);
+    int64_t retry = now + lease_back_off(&lease->backoff_ms);
     lease->retry_ms = retry < end ? retry : end;
-    lease->backoff_ms =
-        lease->backoff_ms * 2 < BACKOFF_MAX_MS ? lease->backoff_ms * 2 : BACKOFF_MAX_MS;
     return LEASE_GOES_ON;
 }
 
@@ -155,7 +154,7 @@ static enum lease_turn settle_locked(struct lease *lease, enum lease_answer answ
     case LEASE_CONFIRMED:
         lease->confirmed_ms = lease->asked_ms;
         lease->retry_ms = 0;
-        lease->backoff_ms = BACKOFF_FIRST_MS;
+        lease->backoff_ms = LEASE_BACKOFF_FIRST_MS;
         return LEASE_GOES_ON;
     case LEASE_UNANSWERED:
         return unanswered_locked(lease);

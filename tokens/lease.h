@@ -53,5 +53,10 @@ void lease_wake(struct lease *lease);
 
 /* May wait for a renewal by another caller. `ret_generation` belongs to the answer. */
 enum lease_turn lease_check(struct lease *lease, uint64_t *ret_generation);
+#define LEASE_BACKOFF_FIRST_MS 1000
+/* How long to wait before a source that did not answer is asked again: from 0 to `*backoff_ms`,
+ * which doubles up to a minute. A fleet that lost its source together shall not come back so. */
+int64_t lease_back_off(int64_t *backoff_ms);
+
 /* After LEASE_RENEW. LEASE_GOES_ON or LEASE_OVER; the lease has stopped in the latter case. */
 enum lease_turn lease_settle(struct lease *lease, uint64_t generation, enum lease_answer answer);

@@ -22,9 +22,9 @@ static CK_RV read_endpoint(const struct source_http_options *options,
 {
     const char *url = conf_string(section, options->endpoint_key, options->endpoint_default);
     if (url == NULL)
-        return FAIL_CAUSE(INDEXKEY_CAUSE_CONFIG,
-                          "[token %s] in line %zu: %s needs %s = https://HOST[:PORT]", section->name,
-                          conf_section_line(section), options->service, options->endpoint_key);
+        return FAIL_CAUSE(
+            INDEXKEY_CAUSE_CONFIG, "[token %s] in line %zu: %s needs %s = https://HOST[:PORT]",
+            section->name, conf_section_line(section), options->service, options->endpoint_key);
     const char *fault = http_url_fault(url);
     if (fault != NULL)
         return FAIL_CAUSE(INDEXKEY_CAUSE_CONFIG, "[token %s] in line %zu: %s must be %s",
@@ -78,7 +78,7 @@ void source_http_close(struct source_http *http)
     http_client_free(&http->client);
     mem_free(http->token);
     mem_free(http->endpoint);
-    *http = (struct source_http) {.token = NULL};
+    *http = (struct source_http){.token = NULL};
 }
 
 static CK_RV fail_transport(const struct source_http *http, const char *url,

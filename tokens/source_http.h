@@ -28,7 +28,7 @@ const char *source_http_check_url(const char *value);
 struct source_http {
     char *token;         /* the token's name */
     const char *service; /* "Vault", "AWS KMS": for log lines */
-    char *endpoint; /* without a slash at its end */
+    char *endpoint;      /* without a slash at its end */
     const char *endpoint_key;
     struct http_client *client;
 };

@@ -104,8 +104,9 @@ CK_RV source_local_wrap(struct source *source, const struct source_call *call,
 static CK_RV fail_tampered(const struct source_local *local)
 {
     return FAIL_CAUSE(INDEXKEY_CAUSE_TAMPERED,
-                      "token '%s': its wrapped data key does not open under the root key %s, which "
-                      "is the right one: the store was changed; restore it from a backup",
+                      "token '%s': its wrapped key does not open under the root key %s, which is the "
+                      "right one: it was changed, or wrapped with another context; restore it from "
+                      "a backup",
                       local->token, local->place);
 }
 
@@ -126,8 +127,8 @@ CK_RV source_local_unwrap(struct source *source, const struct source_call *call,
         return fail_tampered(local);
     if (!view_equal(wrapped_id, (struct view){id, ROOT_ID_LEN}))
         return FAIL_CAUSE(INDEXKEY_CAUSE_CONTEXT,
-                          "token '%s': its data key was wrapped under another root key than the "
-                          "one in %s; put the former root key back",
+                          "token '%s': its wrapped key is of another root key than the one in %s; "
+                          "put the former root key back",
                           local->token, local->place);
     struct view sealed = read_raw(&reader, wrapped.len - 1 - ROOT_ID_LEN);
     TRY(wrapping_key(&root, &key));

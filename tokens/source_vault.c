@@ -11,6 +11,7 @@
 #define NAME_LEN_MAX 255
 /* Of a data key it has about 90 bytes; of a key of 64 bytes under RSA-4096, 700. */
 #define CIPHERTEXT_LEN_MAX 4096
+#define DATA_KEY_BITS INT64_C(256)
 #define CIPHERTEXT_PREFIX "vault:v"
 #define VERSION_DIGITS_MAX 9
 /* A direct key may have another length than a data key; source_unwrap insists on that. */
@@ -263,6 +264,8 @@ static CK_RV vault_unwrap(struct source *source, const struct source_call *call,
     _cleanup_(json_writer_clear) struct json_writer writer = {0};
     _cleanup_(secret_clear) struct secret body = {0};
     _cleanup_(http_result_clear) struct http_result result = {0};
+    _cleanup_(secret_clear) struct secret data_key = {0};
+    _cleanup_(json_free) struct json *rest = NULL;
     int64_t version;
     if (!read_version(wrapped, &version))
         return FAIL_CAUSE(INDEXKEY_CAUSE_TAMPERED,
@@ -273,10 +276,14 @@ static CK_RV vault_unwrap(struct source *source, const struct source_call *call,
     json_write_view(&writer, "ciphertext", wrapped);
     TRY(finish_body(vault, call, &writer, &body));
     TRY(vault_request_send(vault, call, &unwrap_act, &body, &result));
-    CK_RV rv = json_base64_take(&result.body, "data.plaintext", 1, PLAINTEXT_LEN_MAX, ret_data_key);
-    return rv == CKR_DATA_INVALID
-               ? source_http_fail_reply(&vault->http, &result, "it has no key where Vault puts it")
-               : rv;
+    CK_RV rv = json_base64_take(&result.body, "data.plaintext", 1, PLAINTEXT_LEN_MAX, &data_key);
+    if (rv == CKR_OK)
+        rv = json_parse((struct view){result.body.bytes, result.body.len}, &rest);
+    if (rv == CKR_DATA_INVALID)
+        return source_http_fail_reply(&vault->http, &result, "it has no key where Vault puts it");
+    TRY(rv);
+    *ret_data_key = secret_move(&data_key);
+    return CKR_OK;
 }
 
 /* By transit/datakey: the key, and its ciphertext without a context. */
@@ -290,7 +297,7 @@ static CK_RV ask_data_key(const struct vault *vault, const struct source_call *c
     struct source_call without_context = *call;
     without_context.context = (struct view){0};
     json_write_object(&writer, NULL);
-    json_write_number(&writer, "bits", DATA_KEY_LEN * 8);
+    json_write_number(&writer, "bits", DATA_KEY_BITS);
     TRY(finish_body(vault, &without_context, &writer, &body));
     TRY(vault_request_send(vault, call, &make_act, &body, &result));
     CK_RV rv =

@@ -58,6 +58,8 @@ struct store_ops {
      * at its first use, so that C_Initialize does not depend on it. Freed with close. */
     CK_RV (*open)(const char *location, struct store **ret_store);
     void (*close)(struct store *store);
+    /* In the child of a fork, on the parent's store; NULL where there is nothing to let go. */
+    void (*abandon)(struct store *store);
 
     /* STORE_ABSENT when there is no such record. */
     CK_RV (*read_record)(struct store *store, const char *name, struct blob *ret_bytes,
@@ -89,5 +91,10 @@ struct store {
  * scheme is INDEXKEY_CAUSE_CONFIG, with the known ones in the log line. */
 CK_RV store_open(const char *location, struct store **ret_store);
 void store_close(struct store **store);
+/* In the child of a fork, in place of store_close: no lock or file of the parent's is touched. */
+void store_abandon(struct store *store);
+/* In the child, when it cannot be told which stores the parent had: none of its kind that shares state
+ * within a process will open in this one. */
+void store_abandon_unknown(void);
 /* True when some store knows the scheme of `location`: the configuration reader's check. */
 bool store_scheme_is_known(const char *location);

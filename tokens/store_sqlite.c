@@ -7,7 +7,7 @@
  * a file that was replaced or removed underneath is noticed at the next call.
  *
  * The mutex is held while read_objects hands rows over: a callback must not call its own store. A
- * child of a fork must not use the parent's store, nor close it (tokens/sqlite_file.h).
+ * child of a fork must not use the parent's store; it abandons it (sqlite_abandon).
  */
 #include "tokens/sqlite_file.h"
 
@@ -70,6 +70,14 @@ struct store_sqlite {
     uint64_t changes;
     sqlite3_int64 data_version;
 };
+
+/* In this process, the child of a fork, SQLite's record of who locks what is not to be trusted. */
+static bool refused;
+
+void store_sqlite_refuse(void)
+{
+    refused = true;
+}
 
 static void close_locked(struct store_sqlite *store)
 {
@@ -146,6 +154,11 @@ static CK_RV open_locked(struct store_sqlite *store, bool create)
 {
     if (store->file.db != NULL && sqlite_file_is_current(&store->file, store->path))
         return CKR_OK;
+    if (refused)
+        return FAIL_CAUSE(INDEXKEY_CAUSE_STORE,
+                          "store sqlite:%s: this process was forked while another thread of its "
+                          "parent was using the store; start it by exec instead, or fork earlier",
+                          store->path);
     if (store->file.db != NULL)
         close_locked(store);
     TRY(sqlite_file_open(store->path, create, &store->file));
@@ -185,6 +198,25 @@ static void sqlite_close(struct store *base)
     (void) pthread_mutex_destroy(&store->mutex);
     mem_free(store->path);
     mem_free(store);
+}
+
+/* SQLite notes once a process, by file, which locks are held. The parent's connection would make
+ * the child's next one believe that it holds locks which only the parent has, and the parent's
+ * close would delete the log under it ("How to corrupt", 2.6). An idle connection can be closed: what the
+ * child unlocks is its own, which is nothing, and without a checkpoint the files are left alone.
+ * One that the fork caught at work cannot; then this process does without SQLite stores. */
+static void sqlite_abandon(struct store *base)
+{
+    struct store_sqlite *store = (struct store_sqlite *) base;
+
+    if (pthread_mutex_trylock(&store->mutex) != 0) {
+        refused = true;
+        return;
+    }
+    if (store->file.db != NULL)
+        (void) sqlite3_db_config(store->file.db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+    close_locked(store);
+    (void) pthread_mutex_unlock(&store->mutex);
 }
 
 /* The file's own words are not believed: type and size first. */
@@ -432,6 +464,7 @@ const struct store_ops store_sqlite_ops = {
     .scheme = "sqlite",
     .open = sqlite_open,
     .close = sqlite_close,
+    .abandon = sqlite_abandon,
     .read_record = sqlite_read_record,
     .read_objects = sqlite_read_objects,
     .read_object = sqlite_read_object,

@@ -44,6 +44,17 @@ void store_close(struct store **store)
     }
 }
 
+void store_abandon(struct store *store)
+{
+    if (store != NULL && store->ops->abandon != NULL)
+        store->ops->abandon(store);
+}
+
+void store_abandon_unknown(void)
+{
+    store_sqlite_refuse();
+}
+
 bool store_scheme_is_known(const char *location)
 {
     const char *rest;

@@ -10,6 +10,9 @@
 extern const struct store_ops store_memory_ops;
 extern const struct store_ops store_sqlite_ops;
 
+/* For store_abandon_unknown. */
+void store_sqlite_refuse(void);
+
 /* True for 1 to STORE_NAME_MAX bytes. */
 bool store_name_is_valid(const char *name);
 

@@ -14,6 +14,7 @@ enum {
     STATUS_OK = 200,
     STATUS_NO_CONTENT = 204,
     STATUS_BAD_REQUEST = 400,
+    STATUS_UNAUTHORIZED = 401,
     STATUS_FORBIDDEN = 403,
     STATUS_NOT_FOUND = 404,
     STATUS_BAD_METHOD = 405,
@@ -57,6 +58,11 @@ static const struct refusal refusals[] = {
     {STATUS_BAD_REQUEST, "", INDEXKEY_CAUSE_INTERNAL,
      "it refuses the request for a reason that this module does not know",
      "look for it in Vault's audit log, and report it"},
+    /* Vault itself never says 401, and a 403 of its own has come elsewhere (fail). */
+    {STATUS_UNAUTHORIZED, "", INDEXKEY_CAUSE_SERVER, "something that is not Vault refuses",
+     "check vault_addr, and the proxy or gateway before Vault"},
+    {STATUS_FORBIDDEN, "", INDEXKEY_CAUSE_SERVER, "something that is not Vault refuses",
+     "check vault_addr, and the proxy or gateway before Vault"},
     {STATUS_NOT_FOUND, "no handler for route", INDEXKEY_CAUSE_CONFIG, "nothing is mounted there",
      "correct transit_mount or vault_namespace, or mount it with vault secrets enable transit"},
     {STATUS_NOT_FOUND, "namespace not found", INDEXKEY_CAUSE_CONFIG, "the namespace does not exist",
@@ -92,13 +98,10 @@ static bool says(const struct json *errors, const char *text)
 }
 
 /* NULL when no row fits. */
-static const struct refusal *refusal_of(const struct http_result *result)
+static const struct refusal *refusal_of(long status, const struct json *errors)
 {
-    _cleanup_(json_free) struct json *errors = NULL;
-    /* A refusal that is no JSON (a load balancer's) has no text to look for. */
-    (void) json_parse((struct view){result->body.bytes, result->body.len}, &errors);
     for (size_t i = 0; i < REFUSAL_COUNT; i++) {
-        if (refusals[i].status == result->status && says(errors, refusals[i].text))
+        if (refusals[i].status == status && says(errors, refusals[i].text))
             return &refusals[i];
     }
     return NULL;
@@ -179,9 +182,14 @@ static CK_RV fail(const struct vault *vault, const struct source_call *call,
 {
     char buffer[WHERE_MAX];
     const char *where = where_of(vault, result, buffer);
-    if (result->status == STATUS_FORBIDDEN)
+    _cleanup_(json_free) struct json *errors = NULL;
+    /* An answer that is no JSON (a load balancer's) has no text to look for. */
+    (void) json_parse((struct view){result->body.bytes, result->body.len}, &errors);
+    /* Only Vault's own 403 is a denial. */
+    bool is_vaults = errors != NULL && json_count(errors, "errors") > 0;
+    if (result->status == STATUS_FORBIDDEN && is_vaults)
         return fail_forbidden(vault, call, token, act, where);
-    const struct refusal *refusal = refusal_of(result);
+    const struct refusal *refusal = refusal_of(result->status, errors);
     if (refusal == NULL)
         return source_http_fail_status(&vault->http, result, act->what);
     return FAIL_CAUSE(refusal->cause, "token '%s': cannot %s by %s: %s; %s", vault->http.token,

@@ -69,7 +69,9 @@ static void add(const char **arguments, const char *name, const char *value)
 static void become_service(const struct fake_service_options *options, const int *to,
                            const int *from)
 {
-    const char *arguments[ARGUMENT_COUNT_MAX] = {"python3", FAKE_SERVICE_FOLDER "/fake_service.py"};
+    /* -W: that TLS 1.1 is obsolete is known. */
+    const char *arguments[ARGUMENT_COUNT_MAX] = {"python3", "-W", "ignore",
+                                                 FAKE_SERVICE_FOLDER "/fake_service.py"};
     if (options->handler != NULL)
         add(arguments, "--handler", options->handler);
     if (options->options != NULL)

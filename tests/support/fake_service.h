@@ -2,8 +2,8 @@
  * Starts tests/servers/fake_service.py, scripts its faults, counts what reached it, stops it.
  *
  * FAKE_SERVICE_FOLDER is tests/servers, a macro from the build. Every failure ends the test
- * (ck_abort). A service serves one test process; in the child of a fork it goes on, as long as one of
- * the two commands it. Not for several threads.
+ * (ck_abort). A service serves one test process; in the child of a fork it goes on, as long as one
+ * of the two commands it. Not for several threads.
  */
 #pragma once
 

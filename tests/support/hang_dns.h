@@ -1,5 +1,6 @@
 /*
- * A resolver that a test can make hang: getaddrinfo, before the C library's in the order of symbols.
+ * A resolver that a test can make hang: getaddrinfo, before the C library's in the order of
+ * symbols.
  *
  * Linked into a test program (with export_dynamic where the module comes by dlopen), or built as a
  * library for LD_PRELOAD. Names that end in ".hang" never have an answer; in ".absent", none; in

@@ -83,15 +83,14 @@ END_TEST
 START_TEST(refuses_a_nul_and_a_long_text)
 {
     struct json *json = NULL;
-    ck_assert_uint_eq(json_parse((struct view) {(const unsigned char *) "[1]\0", 4}, &json),
+    ck_assert_uint_eq(json_parse((struct view){(const unsigned char *) "[1]\0", 4}, &json),
                       CKR_DATA_INVALID);
     unsigned char *blanks = calloc(1, JSON_LEN_MAX + 1);
     ck_assert_ptr_nonnull(blanks);
     memset(blanks, ' ', JSON_LEN_MAX + 1);
     memcpy(blanks, "[]", 2);
-    ck_assert_uint_eq(json_parse((struct view) {blanks, JSON_LEN_MAX + 1}, &json),
-                      CKR_DATA_INVALID);
-    ck_assert_uint_eq(json_parse((struct view) {blanks, JSON_LEN_MAX}, &json), CKR_OK);
+    ck_assert_uint_eq(json_parse((struct view){blanks, JSON_LEN_MAX + 1}, &json), CKR_DATA_INVALID);
+    ck_assert_uint_eq(json_parse((struct view){blanks, JSON_LEN_MAX}, &json), CKR_OK);
     json_free(&json);
     ck_assert_ptr_null(json);
     free(blanks);
@@ -116,9 +115,18 @@ START_TEST(getters_are_typed)
     ck_assert_str_eq(json_text(json, "data.name"), "n");
     ck_assert_str_eq(json_text(json, "errors.0"), "first");
     ck_assert_str_eq(json_text(json, ""), "empty");
-    static const char *const no_text[] = {"data",      "data.version", "data.none", "data.absent",
-                                          "errors",    "errors.2",     "errors.x",  "errors.-1",
-                                          "errors.0x", "errors.",      "data.name.x", "data.",
+    static const char *const no_text[] = {"data",
+                                          "data.version",
+                                          "data.none",
+                                          "data.absent",
+                                          "errors",
+                                          "errors.2",
+                                          "errors.x",
+                                          "errors.-1",
+                                          "errors.0x",
+                                          "errors.",
+                                          "data.name.x",
+                                          "data.",
                                           "errors.18446744073709551616"};
     for (size_t i = 0; i < COUNT_OF(no_text); i++)
         ck_assert_msg(json_text(json, no_text[i]) == NULL, "%s", no_text[i]);
@@ -208,7 +216,7 @@ START_TEST(takes_a_secret_out)
     if (takes[_i].after != NULL)
         ck_assert_mem_eq(body.bytes, takes[_i].after, body.len);
     struct json *json = NULL;
-    ck_assert_uint_eq(json_parse((struct view) {body.bytes, body.len}, &json), CKR_OK);
+    ck_assert_uint_eq(json_parse((struct view){body.bytes, body.len}, &json), CKR_OK);
     ck_assert_str_eq(json_text(json, takes[_i].path), "");
     json_free(&json);
     secret_clear(&text);
@@ -225,7 +233,7 @@ START_TEST(a_second_secret_of_the_name_is_refused)
     struct json *json = NULL;
     ck_assert_uint_eq(secret_from(text, strlen(text), &body), CKR_OK);
     ck_assert_uint_eq(json_secret_take(&body, "p", &taken), CKR_OK);
-    ck_assert_uint_eq(json_parse((struct view) {body.bytes, body.len}, &json), CKR_DATA_INVALID);
+    ck_assert_uint_eq(json_parse((struct view){body.bytes, body.len}, &json), CKR_DATA_INVALID);
     secret_clear(&taken);
     secret_clear(&body);
 }
@@ -236,10 +244,10 @@ static const struct {
     size_t min_len, max_len;
     size_t len; /* SIZE_MAX: refused */
 } base64s[] = {
-    {"Zm9v", 3, 3, 3},          {"Zm9vYg==", 1, 9, 4},    {"Zm9vYmE=", 5, 5, 5},
-    {"Zm9v", 4, 9, SIZE_MAX},   {"Zm9vYg==", 1, 3, SIZE_MAX}, {"Zm9", 1, 9, SIZE_MAX},
-    {"====", 0, 9, SIZE_MAX},   {"Zg==Zg==", 0, 9, SIZE_MAX}, {"Zm9v\\n", 0, 9, SIZE_MAX},
-    {"    ", 0, 9, SIZE_MAX},   {"Zm-_", 0, 9, SIZE_MAX}, {"Z\\u006d9v", 3, 3, 3},
+    {"Zm9v", 3, 3, 3},        {"Zm9vYg==", 1, 9, 4},        {"Zm9vYmE=", 5, 5, 5},
+    {"Zm9v", 4, 9, SIZE_MAX}, {"Zm9vYg==", 1, 3, SIZE_MAX}, {"Zm9", 1, 9, SIZE_MAX},
+    {"====", 0, 9, SIZE_MAX}, {"Zg==Zg==", 0, 9, SIZE_MAX}, {"Zm9v\\n", 0, 9, SIZE_MAX},
+    {"    ", 0, 9, SIZE_MAX}, {"Zm-_", 0, 9, SIZE_MAX},     {"Z\\u006d9v", 3, 3, 3},
 };
 
 START_TEST(base64_is_bounded)
@@ -275,7 +283,8 @@ START_TEST(writes_what_it_reads)
     json_write_end_array(&writer);
     json_write_object(&writer, "none");
     json_write_end_object(&writer);
-    json_write_base64(&writer, "bytes", (struct view) {(const unsigned char *) "\xfb\xff\xbf\x01", 4});
+    json_write_base64(&writer, "bytes",
+                      (struct view){(const unsigned char *) "\xfb\xff\xbf\x01", 4});
     json_write_end_object(&writer);
     ck_assert_uint_eq(json_write_finish(&writer, &text), CKR_OK);
     static const char expected[] =
@@ -285,7 +294,7 @@ START_TEST(writes_what_it_reads)
     ck_assert_uint_eq(text.len, strlen(expected));
     ck_assert_mem_eq(text.bytes, expected, text.len);
     struct json *json = NULL;
-    ck_assert_uint_eq(json_parse((struct view) {text.bytes, text.len}, &json), CKR_OK);
+    ck_assert_uint_eq(json_parse((struct view){text.bytes, text.len}, &json), CKR_OK);
     ck_assert_str_eq(json_text(json, "KeyId"), "a\"b\\c\n\x01\x7f\xc3\xa9\xf0\x9f\x98\x80");
     json_free(&json);
     secret_clear(&text);
@@ -293,8 +302,17 @@ START_TEST(writes_what_it_reads)
 END_TEST
 
 static const char *const not_utf8[] = {
-    "\xff", "\xc0\x80", "\xc3", "\xc3(", "\xe0\x80\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80",
-    "\xf0\x80\x80\x80", "\xe2\x82", "\x80", "\xf5\x80\x80\x80",
+    "\xff",
+    "\xc0\x80",
+    "\xc3",
+    "\xc3(",
+    "\xe0\x80\x80",
+    "\xed\xa0\x80",
+    "\xf4\x90\x80\x80",
+    "\xf0\x80\x80\x80",
+    "\xe2\x82",
+    "\x80",
+    "\xf5\x80\x80\x80",
 };
 
 START_TEST(writes_only_utf8)
@@ -317,7 +335,7 @@ START_TEST(base64_of_every_length)
         struct secret text;
         ck_assert_uint_eq(crypto_random(bytes, sizeof bytes), CKR_OK);
         int coded_len = EVP_EncodeBlock(coded, bytes, (int) len);
-        json_write_base64(&writer, NULL, (struct view) {bytes, len});
+        json_write_base64(&writer, NULL, (struct view){bytes, len});
         ck_assert_uint_eq(json_write_finish(&writer, &text), CKR_OK);
         ck_assert_uint_eq(text.len, (size_t) coded_len + 2);
         ck_assert_mem_eq(text.bytes + 1, coded, (size_t) coded_len);
@@ -358,7 +376,8 @@ static size_t below(size_t bound)
 /* Cuts, doubles and overwrites with what means something in JSON. */
 static size_t mutate(unsigned char *bytes, size_t len, size_t room)
 {
-    static const char telling[] = "\"\\{}[]:,u0 \t\n\x7f\x80\xff" "a1-";
+    static const char telling[] = "\"\\{}[]:,u0 \t\n\x7f\x80\xff"
+                                  "a1-";
     for (size_t i = below(4) + 1; i > 0 && len > 0; i--) {
         size_t at = below(len);
         size_t count = below(len - at) + 1;
@@ -391,7 +410,8 @@ static size_t mutate(unsigned char *bytes, size_t len, size_t room)
 START_TEST(mutated_replies_break_nothing)
 {
     static const char seed[] =
-        "{\"request_id\":\"b1c2\",\"data\":{\"ciphertext\":\"vault:v1:8SDd3WHDOjf7mq69CyCqYjBXAiQQ\","
+        "{\"request_id\":\"b1c2\",\"data\":{\"ciphertext\":\"vault:v1:"
+        "8SDd3WHDOjf7mq69CyCqYjBXAiQQ\","
         "\"key_version\":1,\"nested\":[[{\"plaintext\":\"a\\\"b\"}],{}],\"plaintext\":"
         "\"c2VjcmV0IGRhdGEga2V5\\/w==\"},\"warnings\":null}";
     size_t agreed = 0;
@@ -406,9 +426,9 @@ START_TEST(mutated_replies_break_nothing)
         struct secret taken = {NULL, 0};
         struct json *whole = NULL;
         struct json *rest = NULL;
-        bool accepted = json_parse((struct view) {exact, len}, &whole) == CKR_OK;
+        bool accepted = json_parse((struct view){exact, len}, &whole) == CKR_OK;
         bool took = json_secret_take(&body, "data.plaintext", &taken) == CKR_OK;
-        bool accepts_rest = json_parse((struct view) {exact, len}, &rest) == CKR_OK;
+        bool accepts_rest = json_parse((struct view){exact, len}, &rest) == CKR_OK;
         if (accepted && took) {
             const char *value = json_text(whole, "data.plaintext");
             ck_assert_ptr_nonnull(value);

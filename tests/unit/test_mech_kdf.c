@@ -133,6 +133,66 @@ START_TEST(counter_equals_kbkdf)
 }
 END_TEST
 
+static CK_RV keep_first(void *context, struct view prf_input)
+{
+    struct blob *first = context;
+
+    if (first->bytes == NULL)
+        ck_assert_uint_eq(blob_from(prf_input.bytes, prf_input.len, first), CKR_OK);
+    return CKR_OK;
+}
+
+/* What the derivation asks leave for before its first PRF call. */
+static struct blob first_input(CK_MECHANISM *mechanism, struct object *key, size_t len)
+{
+    struct blob first = {0};
+    struct secret value = {0};
+    struct derive_call call = {
+        .mechanism = mechanism,
+        .base = key,
+        .base_value = &key->value,
+        .len = len,
+        .allow = keep_first,
+        .allow_context = &first,
+    };
+
+    ck_assert_uint_eq(mechanism_find(CKM_SP800_108_COUNTER_KDF)->derive->derive(&call, &value),
+                      CKR_OK);
+    secret_clear(&value);
+    return first;
+}
+
+static CK_RV refuse_second(void *context, struct view prf_input)
+{
+    (void) prf_input;
+    return ++*(int *) context == 2 ? CKR_MECHANISM_PARAM_INVALID : CKR_OK;
+}
+
+/* Each block's input is asked for, not the first alone: a counter may complete a forbidden label. */
+START_TEST(every_block_needs_leave)
+{
+    struct object *key = test_key_new(CKK_GENERIC_SECRET, bytes_of("key", 3));
+    struct indexkey_kdf kdf;
+    struct secret value = {0};
+    int asked = 0;
+    struct derive_call call = {
+        .base = key,
+        .base_value = &key->value,
+        .len = 64,
+        .allow = refuse_second,
+        .allow_context = &asked,
+    };
+
+    ck_assert_uint_eq(indexkey_kdf_make(INDEXKEY_PURPOSE_TOKEN, &kdf), CKR_OK);
+    call.mechanism = &kdf.mechanism;
+    ck_assert_uint_eq(mechanism_find(CKM_SP800_108_COUNTER_KDF)->derive->derive(&call, &value),
+                      CKR_MECHANISM_PARAM_INVALID);
+    ck_assert_ptr_null(value.bytes);
+    ck_assert_int_eq(asked, 2);
+    test_key_free(key);
+}
+END_TEST
+
 /* design: HMAC-SHA-256(key, 00000001 | label | 00 | 00000100). */
 START_TEST(index_key_subkeys_are_one_hmac_block)
 {
@@ -156,10 +216,7 @@ START_TEST(index_key_subkeys_are_one_hmac_block)
         ck_assert_uint_eq(crypto_hmac_sha256(&key->value, whole, expected), CKR_OK);
         ck_assert(view_equal(bytes_of(value.bytes, value.len), bytes_of(expected, 32)));
 
-        struct derive_call call = {
-            .mechanism = &kdf.mechanism, .base = key, .base_value = &key->value, .len = 32};
-        ck_assert_uint_eq(
-            mechanism_find(CKM_SP800_108_COUNTER_KDF)->derive->prf_input(&call, &input), CKR_OK);
+        input = first_input(&kdf.mechanism, key, 32);
         ck_assert(view_equal(blob_view(&input), whole));
         blob_clear(&input);
         secret_clear(&value);
@@ -196,10 +253,7 @@ START_TEST(counter_serialises_every_format)
         set.length.ulWidthInBits = rows[i].length_bits;
         set.length.bLittleEndian = rows[i].little_endian;
         set.length.dkmLengthMethod = rows[i].method;
-        struct derive_call call = {
-            .mechanism = &set.mechanism, .base = key, .base_value = &key->value, .len = 20};
-        ck_assert_uint_eq(
-            mechanism_find(CKM_SP800_108_COUNTER_KDF)->derive->prf_input(&call, &input), CKR_OK);
+        input = first_input(&set.mechanism, key, 20);
         ck_assert_msg(view_equal(blob_view(&input), hex(rows[i].input)), "row %zu", i);
         /* And its PRF is what the derivation gives. */
         struct secret value = {0};
@@ -284,19 +338,8 @@ static void assert_invalid(struct kdf_set *set)
 {
     struct object *key = test_key_new(CKK_GENERIC_SECRET, bytes_of("key", 3));
     struct secret value = {0};
-    struct blob input = {0};
-    struct derive_call call = {
-        .mechanism = &set->mechanism,
-        .base = key,
-        .base_value = &key->value,
-        .len = 32,
-    };
-
     ck_assert_uint_eq(test_derive(&set->mechanism, key, 32, &value), CKR_MECHANISM_PARAM_INVALID);
-    ck_assert_uint_eq(mechanism_find(CKM_SP800_108_COUNTER_KDF)->derive->prf_input(&call, &input),
-                      CKR_MECHANISM_PARAM_INVALID);
     ck_assert_ptr_null(value.bytes);
-    ck_assert_ptr_null(input.bytes);
     test_key_free(key);
 }
 
@@ -348,6 +391,7 @@ TCase *mechanism_sp800_108_tests(void)
     TCase *tests = tcase_create("SP 800-108");
 
     tcase_add_checked_fixture(tests, mechanism_setup, mechanism_teardown);
+    tcase_add_test(tests, every_block_needs_leave);
     tcase_add_test(tests, counter_equals_kbkdf);
     tcase_add_test(tests, index_key_subkeys_are_one_hmac_block);
     tcase_add_test(tests, counter_serialises_every_format);

@@ -1,0 +1,295 @@
+/*
+ * `source = aws` against moto and ministack, each for what it does right (tests/servers/README.md).
+ *
+ *   test_source_aws_emulators moto|ministack
+ *
+ * INDEXKEY_AWS_FOLDER is a folder that `aws.sh start` has filled; see aws_emulators.sh.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/contract/aws_fixture.h"
+
+#define VALUE_MAX 2048
+#define COMMAND_MAX 8192
+
+static const char *folder;
+static bool is_moto;
+static const struct aws_settings plain;
+
+static bool copy_value(const char *line, const char *name, char value[VALUE_MAX])
+{
+    size_t len = strlen(name);
+    if (strncmp(line, name, len) != 0 || line[len] != '=')
+        return false;
+    (void) snprintf(value, VALUE_MAX, "%s", line + len + 1);
+    value[strcspn(value, "\n")] = '\0';
+    /* printf %q leaves the values that come here as they are, or in single quotes. */
+    if (value[0] == '\'') {
+        memmove(value, value + 1, strlen(value));
+        value[strcspn(value, "'")] = '\0';
+    }
+    return true;
+}
+
+/* A variable of the emulator's environment file. Valid until the sixteenth call from now. */
+static const char *variable(const char *name)
+{
+    static char values[16][VALUE_MAX];
+    static size_t next;
+    char *value = values[next++ % COUNT_OF(values)];
+    char path[512];
+    char line[VALUE_MAX];
+    (void) snprintf(path, sizeof(path), "%s/env", folder);
+    FILE *file = fopen(path, "r");
+    ck_assert_ptr_nonnull(file);
+    bool found = false;
+    while (!found && fgets(line, sizeof(line), file) != NULL)
+        found = copy_value(line, name, value);
+    (void) fclose(file);
+    ck_assert_msg(found, "no %s in %s", name, path);
+    return value;
+}
+
+/* `aws.sh COMMAND FOLDER ARGUMENTS`; the first line of its output that is of NAME, or alone. */
+static void run(const char *command, const char *arguments, const char *name,
+                char value[VALUE_MAX])
+{
+    char text[COMMAND_MAX];
+    char line[VALUE_MAX];
+    (void) snprintf(text, sizeof(text), "'%s/aws.sh' %s '%s' %s", FAKE_SERVICE_FOLDER, command,
+                    folder, arguments);
+    FILE *output = popen(text, "r");
+    ck_assert_ptr_nonnull(output);
+    while (fgets(line, sizeof(line), output) != NULL) {
+        if (name == NULL && value != NULL)
+            (void) snprintf(value, VALUE_MAX, "%s", line);
+        else if (name != NULL)
+            (void) copy_value(line, name, value);
+    }
+    ck_assert_msg(pclose(output) == 0, "%s", text);
+}
+
+static void administer(const char *command)
+{
+    run("admin", command, NULL, NULL);
+}
+
+static int count(const char *target)
+{
+    char value[VALUE_MAX] = "";
+    run("count", target, NULL, value);
+    return (int) strtol(value, NULL, 10);
+}
+
+static struct aws_settings settings_of(const char *more)
+{
+    return (struct aws_settings){
+        .endpoint = variable("AWS_ENDPOINT"),
+        .ca = variable("AWS_CA_BUNDLE"),
+        .key = variable("KEY_ID"),
+        .region = variable("AWS_REGION"),
+        .access = variable("ACCESS_KEY_ID"),
+        .secret = variable("SECRET_ACCESS_KEY"),
+        .more = more,
+    };
+}
+
+static CK_RV make(struct source *source, struct view context, struct blob *ret_wrapped)
+{
+    struct secret data_key = {0};
+    struct source_call call = aws_call(&plain, context);
+    CK_RV rv = source_make_data_key(source, &call, &data_key, ret_wrapped);
+    secret_clear(&data_key);
+    return rv;
+}
+
+static void assert_unwraps(struct source *source, struct view context, const struct blob *wrapped,
+                           enum indexkey_cause cause)
+{
+    struct secret data_key = {0};
+    struct source_call call = aws_call(&plain, context);
+    cause_clear();
+    fixture_forget_log();
+    CK_RV rv = source_unwrap(source, &call, blob_view(wrapped), &data_key);
+    ck_assert_msg(cause_last() == cause, "%s, wanted %s: %s", cause_name(cause_last()),
+                  cause_name(cause), fixture_log());
+    ck_assert_uint_eq(rv, cause_rv(cause));
+    ck_assert_uint_eq(fixture_log_count(), cause == INDEXKEY_CAUSE_NONE ? 0 : 1);
+    ck_assert_ptr_null(strstr(fixture_log(), variable("SECRET_ACCESS_KEY")));
+    printf("%s: %s %s\n", variable("EMULATOR"), cause_name(cause), fixture_log());
+    secret_clear(&data_key);
+}
+
+START_TEST(every_name_of_the_key_works)
+{
+    static const char *const names[] = {"KEY_ID", "KEY_ARN", "KEY_ALIAS"};
+    struct aws_settings settings = settings_of("");
+    struct blob wrapped = {0};
+    settings.key = variable(names[_i]);
+    struct source *source = aws_open(NULL, &settings);
+    CK_RV rv = make(source, aws_context, &wrapped);
+    ck_assert_msg(rv == CKR_OK, "%s", fixture_log());
+    assert_unwraps(source, aws_context, &wrapped, INDEXKEY_CAUSE_NONE);
+    blob_clear(&wrapped);
+    source_close(&source);
+}
+END_TEST
+
+START_TEST(a_key_of_ours_is_wrapped)
+{
+    struct aws_settings settings = settings_of("");
+    struct source *source = aws_open(NULL, &settings);
+    struct secret data_key = {0};
+    struct blob wrapped = {0};
+    struct source_call call = aws_call(&plain, aws_context);
+    ck_assert_uint_eq(secret_from("0123456789abcdef0123456789abcdef", DATA_KEY_LEN, &data_key),
+                      CKR_OK);
+    CK_RV rv = source->ops->wrap(source, &call, &data_key, &wrapped);
+    ck_assert_msg(rv == CKR_OK, "%s", fixture_log());
+    assert_unwraps(source, aws_context, &wrapped, INDEXKEY_CAUSE_NONE);
+    secret_clear(&data_key);
+    blob_clear(&wrapped);
+    source_close(&source);
+}
+END_TEST
+
+START_TEST(context_and_ciphertext_are_bound)
+{
+    struct aws_settings settings = settings_of("");
+    struct source *source = aws_open(NULL, &settings);
+    struct blob wrapped = {0};
+    ck_assert_uint_eq(make(source, aws_context, &wrapped), CKR_OK);
+    assert_unwraps(source, aws_context_other, &wrapped, INDEXKEY_CAUSE_TAMPERED);
+    assert_unwraps(source, aws_context_none, &wrapped, INDEXKEY_CAUSE_TAMPERED);
+    /* ministack answers 200 with an altered key: the record's MAC finds it. */
+    if (is_moto) {
+        wrapped.bytes[wrapped.len - 1] ^= 1;
+        assert_unwraps(source, aws_context, &wrapped, INDEXKEY_CAUSE_TAMPERED);
+    }
+    blob_clear(&wrapped);
+    source_close(&source);
+}
+END_TEST
+
+START_TEST(wrong_credentials_are_told)
+{
+    struct aws_settings settings = settings_of("");
+    struct blob wrapped = {0};
+    struct source *source = aws_open(NULL, &settings);
+    ck_assert_uint_eq(make(source, aws_context, &wrapped), CKR_OK);
+    ck_assert_int_eq(setenv("AWS_SECRET_ACCESS_KEY", "wrong/secret+", 1), 0);
+    assert_unwraps(source, aws_context, &wrapped, INDEXKEY_CAUSE_CREDENTIAL);
+    ck_assert_int_eq(setenv("AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7EXAMPLE", 1), 0);
+    assert_unwraps(source, aws_context, &wrapped, INDEXKEY_CAUSE_CREDENTIAL);
+    blob_clear(&wrapped);
+    source_close(&source);
+}
+END_TEST
+
+START_TEST(a_session_token_is_taken_and_checked)
+{
+    char id[VALUE_MAX] = "";
+    char secret[VALUE_MAX] = "";
+    char token[VALUE_MAX] = "";
+    char text[COMMAND_MAX];
+    char output[VALUE_MAX];
+    struct aws_settings settings = settings_of("");
+    struct blob wrapped = {0};
+    (void) snprintf(output, sizeof(output), "%s", fixture_path("session"));
+    (void) snprintf(text, sizeof(text), "'%s/aws.sh' admin '%s' session >'%s'",
+                    FAKE_SERVICE_FOLDER, folder, output);
+    ck_assert_int_eq(system(text), 0);
+    FILE *file = fopen(output, "r");
+    ck_assert_ptr_nonnull(file);
+    while (fgets(text, sizeof(text), file) != NULL) {
+        (void) copy_value(text, "ACCESS_KEY_ID", id);
+        (void) copy_value(text, "SECRET_ACCESS_KEY", secret);
+        (void) copy_value(text, "SESSION_TOKEN", token);
+    }
+    (void) fclose(file);
+    settings.access = id;
+    settings.secret = secret;
+    settings.session_token = token;
+    struct source *source = aws_open(NULL, &settings);
+    CK_RV rv = make(source, aws_context, &wrapped);
+    ck_assert_msg(rv == CKR_OK, "%s", fixture_log());
+    assert_unwraps(source, aws_context, &wrapped, INDEXKEY_CAUSE_NONE);
+    ck_assert_int_eq(setenv("AWS_SESSION_TOKEN", "wrong", 1), 0);
+    assert_unwraps(source, aws_context, &wrapped, INDEXKEY_CAUSE_CREDENTIAL);
+    blob_clear(&wrapped);
+    source_close(&source);
+}
+END_TEST
+
+START_TEST(a_policy_denies)
+{
+    struct aws_settings settings = settings_of("");
+    struct source *source = aws_open(NULL, &settings);
+    struct blob wrapped = {0};
+    ck_assert_uint_eq(make(source, aws_context, &wrapped), CKR_OK);
+    administer("deny kms:Decrypt");
+    assert_unwraps(source, aws_context, &wrapped, INDEXKEY_CAUSE_DENIED);
+    administer("allow");
+    assert_unwraps(source, aws_context, &wrapped, INDEXKEY_CAUSE_NONE);
+    blob_clear(&wrapped);
+    source_close(&source);
+}
+END_TEST
+
+/* moto uses a key in any state. */
+START_TEST(the_state_of_the_key_counts)
+{
+    struct aws_settings settings = settings_of("");
+    struct source *source = aws_open(NULL, &settings);
+    struct blob wrapped = {0};
+    ck_assert_uint_eq(make(source, aws_context, &wrapped), CKR_OK);
+    administer("disable-key");
+    assert_unwraps(source, aws_context, &wrapped, INDEXKEY_CAUSE_DISABLED);
+    administer("enable-key");
+    assert_unwraps(source, aws_context, &wrapped, INDEXKEY_CAUSE_NONE);
+    administer("schedule-deletion");
+    assert_unwraps(source, aws_context, &wrapped, INDEXKEY_CAUSE_DELETED);
+    administer("cancel-deletion");
+    administer("enable-key");
+    assert_unwraps(source, aws_context, &wrapped, INDEXKEY_CAUSE_NONE);
+    blob_clear(&wrapped);
+    source_close(&source);
+}
+END_TEST
+
+START_TEST(a_login_is_one_decrypt)
+{
+    enum indexkey_cause cause;
+    struct aws_settings settings = settings_of("context.tenant = acme");
+    aws_configure(NULL, &settings);
+    vault_init_token();
+    int before = count("Decrypt");
+    ck_assert_msg(vault_login(FIXTURE_PIN, &cause) == CKR_OK, "%s", fixture_log());
+    ck_assert_int_eq(count("Decrypt"), before + 1);
+    settings.more = "context.tenant = other";
+    aws_configure(NULL, &settings);
+    ck_assert_uint_eq(vault_login(FIXTURE_PIN, &cause), CKR_FUNCTION_FAILED);
+    ck_assert_int_eq(cause, INDEXKEY_CAUSE_CONTEXT);
+}
+END_TEST
+
+int main(int argc, char **argv)
+{
+    folder = getenv("INDEXKEY_AWS_FOLDER");
+    if (argc != 2 || folder == NULL)
+        return EXIT_FAILURE;
+    is_moto = strcmp(argv[1], "moto") == 0;
+    TCase *cases = tcase_create(argv[1]);
+    tcase_set_timeout(cases, 60);
+    tcase_add_loop_test(cases, every_name_of_the_key_works, 0, 3);
+    tcase_add_test(cases, a_key_of_ours_is_wrapped);
+    tcase_add_test(cases, context_and_ciphertext_are_bound);
+    tcase_add_test(cases, wrong_credentials_are_told);
+    tcase_add_test(cases, a_session_token_is_taken_and_checked);
+    tcase_add_test(cases, a_policy_denies);
+    if (!is_moto)
+        tcase_add_test(cases, the_state_of_the_key_counts);
+    tcase_add_test(cases, a_login_is_one_decrypt);
+    return fixture_run("source aws: emulators", cases);
+}

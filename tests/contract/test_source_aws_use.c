@@ -1,0 +1,394 @@
+/* `source = aws` as it is meant to be used: configuration, credentials, what goes over the wire. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "tests/contract/aws_fixture.h"
+
+#define HOUR 3600
+#define MAGIC "IKAW\1"
+
+static struct fake_service fake;
+static const struct aws_settings plain;
+
+static void start_fake(void)
+{
+    aws_start(&fake);
+}
+
+static void stop_fake(void)
+{
+    aws_stop(&fake);
+}
+
+static void reset_fake(void)
+{
+    aws_reset(&fake);
+}
+
+static CK_RV make(struct source *source, struct view context, struct blob *ret_wrapped)
+{
+    struct secret data_key = {0};
+    struct source_call call = aws_call(&plain, context);
+    fixture_forget_log();
+    cause_clear();
+    CK_RV rv = source_make_data_key(source, &call, &data_key, ret_wrapped);
+    ck_assert_uint_eq(data_key.len, rv == CKR_OK ? DATA_KEY_LEN : 0);
+    secret_clear(&data_key);
+    return rv;
+}
+
+static CK_RV unwrap(struct source *source, struct view context, struct view wrapped)
+{
+    struct secret data_key = {0};
+    struct source_call call = aws_call(&plain, context);
+    fixture_forget_log();
+    cause_clear();
+    CK_RV rv = source_unwrap(source, &call, wrapped, &data_key);
+    secret_clear(&data_key);
+    return rv;
+}
+
+static void assert_ok(CK_RV rv)
+{
+    ck_assert_msg(rv == CKR_OK, "%lx: %s", rv, fixture_log());
+}
+
+static void assert_failed(CK_RV rv, enum indexkey_cause cause, const char *says)
+{
+    ck_assert_msg(cause_last() == cause, "%s, wanted %s: %s", cause_name(cause_last()),
+                  cause_name(cause), fixture_log());
+    ck_assert_uint_eq(rv, cause_rv(cause));
+    ck_assert_uint_eq(fixture_log_count(), 1);
+    ck_assert_msg(strstr(fixture_log(), says) != NULL, "no '%s' in: %s", says, fixture_log());
+}
+
+/* The JSON that came last, without blanks between. */
+static void assert_sent(const char *part, bool sent)
+{
+    fake_service_command(&fake, "%s", HANDLER("\"last\""));
+    ck_assert_msg((strstr(fake.answer, part) != NULL) == sent, "%s in %s", part, fake.answer);
+}
+
+static int requests(void)
+{
+    return fake_service_count(&fake, "requests");
+}
+
+/* ---- configuration ---- */
+
+static const struct {
+    const char *lines;
+    const char *says;
+} bad_lines[] = {
+    {"aws_region = eu-central-1", "key_id"},
+    {"key_id = a b", "key_id must be"},
+    {"key_id = alias/", "key_id must be"},
+    {"key_id = arn:aws:s3:eu-central-1:1:key/a", "key_id must be"},
+    {"key_id = k\naws_region = eu_central", "aws_region must be"},
+    {"key_id = " AWS_KEY_ARN_GOOD "\naws_region = us-east-1", "remove aws_region"},
+    {"key_id = k\naws_profile = a]b", "aws_profile must be"},
+    {"key_id = k\nendpoint = http://kms.example", "endpoint must be"},
+    {"key_id = k\nendpoint = https://user:secret@kms.example", "endpoint must be"},
+    {"key_id = k\nca_file = ca.pem", "ca_file"},
+    {"key_id = k\nclient_key = /k.pem", "without client_cert"},
+    {"key_id = k\nrole_arn = arn:aws:iam::1:role/r", "role_arn"},
+    {"key_id = k\naws_regon = eu-central-1", "aws_region"},
+};
+
+START_TEST(a_bad_configuration_is_refused)
+{
+    struct source *source = NULL;
+    char text[1024];
+    (void) snprintf(text, sizeof(text), "[token vectors]\nsource = aws\nstore = memory:\n%s\n",
+                    bad_lines[_i].lines);
+    fixture_write("indexkey.conf", text, 0600);
+    ck_assert_uint_eq(vault_try_open(&source), CKR_FUNCTION_FAILED);
+    ck_assert_ptr_null(source);
+    ck_assert_msg(strstr(fixture_log(), bad_lines[_i].says) != NULL, "%s", fixture_log());
+    ck_assert_uint_eq(fixture_log_count(), 1);
+    ck_assert_ptr_null(strstr(fixture_log(), "secret@"));
+}
+END_TEST
+
+/* Nothing answers there; the log line has the address. */
+static void assert_asks(const char *lines, const char *address)
+{
+    struct source *source = NULL;
+    struct blob wrapped = {0};
+    char text[1024];
+    aws_configure(&fake, &plain);
+    (void) snprintf(text, sizeof(text),
+                    "[token vectors]\nsource = aws\nstore = memory:\n%s\nca_file = /nonexistent\n",
+                    lines);
+    fixture_write("indexkey.conf", text, 0600);
+    ck_assert_uint_eq(vault_try_open(&source), CKR_OK);
+    struct source_call call = aws_call(&plain, aws_context);
+    atomic_bool cancelled = true;
+    call.cancelled = &cancelled;
+    struct secret data_key = {0};
+    fixture_forget_log();
+    ck_assert_uint_ne(source_make_data_key(source, &call, &data_key, &wrapped), CKR_OK);
+    ck_assert_msg(strstr(fixture_log(), address) != NULL, "%s", fixture_log());
+    source_close(&source);
+}
+
+START_TEST(the_endpoint_is_the_regions)
+{
+    assert_asks("key_id = k\naws_region = eu-west-3", "at kms.eu-west-3.amazonaws.com ");
+    assert_asks("key_id = " AWS_KEY_ARN_GOOD, "at kms.eu-central-1.amazonaws.com ");
+    assert_asks("key_id = k\naws_region = cn-north-1", "at kms.cn-north-1.amazonaws.com.cn ");
+    assert_asks("key_id = k\naws_region = us-gov-west-1", "at kms.us-gov-west-1.amazonaws.com ");
+    assert_asks("key_id = k\naws_region = eusc-de-east-1", "at kms.eusc-de-east-1.amazonaws.eu ");
+    assert_asks("key_id = k\naws_region = us-east-1\nendpoint = https://vpce-1.example/",
+                "at vpce-1.example ");
+}
+END_TEST
+
+/* ---- the wire ---- */
+
+START_TEST(the_context_is_a_map)
+{
+    static const unsigned char bytes[] = "\1\0\0\0\7vectors\0\0\0\6tenant\0\0\0\4ac\"\\\0\0\0\1z\0\0\0\0";
+    struct view context = {bytes, sizeof(bytes) - 1};
+    struct source *source = aws_open(&fake, &plain);
+    struct blob wrapped = {0};
+    assert_ok(make(source, context, &wrapped));
+    assert_sent("\"KeySpec\": \"AES_256\"", true);
+    assert_sent("\"EncryptionContext\": {\"indexkey:token\": \"vectors\", \"tenant\": "
+                "\"ac\\\"\\\\\", \"z\": \"\"}",
+                true);
+    assert_ok(unwrap(source, context, blob_view(&wrapped)));
+    assert_sent("\"EncryptionContext\": {\"indexkey:token\": \"vectors\"", true);
+    assert_failed(unwrap(source, aws_context, blob_view(&wrapped)), INDEXKEY_CAUSE_TAMPERED,
+                  "another context");
+    blob_clear(&wrapped);
+    source_close(&source);
+}
+END_TEST
+
+static const struct {
+    const char *bytes;
+    size_t len;
+    enum indexkey_cause cause;
+} bad_contexts[] = {
+    {"\1\0\0\0\1v\0\0\0\16indexkey:token\0\0\0\1x", 6 + 18 + 5, INDEXKEY_CAUSE_CONFIG},
+    {"\1\0\0\0\1v\0\0\0\1a\0\0\0\1\xff", 6 + 5 + 5, INDEXKEY_CAUSE_CONFIG},
+    {"\2\0\0\0\1v", 6, INDEXKEY_CAUSE_INTERNAL},
+    {"\1\0\0\0\2v", 6, INDEXKEY_CAUSE_INTERNAL},
+    {"\1\0\0\0\1v\0\0\0\1a", 11, INDEXKEY_CAUSE_INTERNAL},
+};
+
+START_TEST(a_bad_context_is_not_sent)
+{
+    struct view context = {(const unsigned char *) bad_contexts[_i].bytes, bad_contexts[_i].len};
+    struct source *source = aws_open(&fake, &plain);
+    struct blob wrapped = {0};
+    assert_failed(make(source, context, &wrapped), bad_contexts[_i].cause, "token 'vectors'");
+    ck_assert_int_eq(requests(), 0);
+    source_close(&source);
+}
+END_TEST
+
+START_TEST(a_key_of_ours_is_wrapped)
+{
+    struct source *source = aws_open(&fake, &plain);
+    struct secret data_key = {0};
+    struct secret again = {0};
+    struct blob wrapped = {0};
+    struct source_call call = aws_call(&plain, aws_context);
+    ck_assert_uint_eq(secret_from("0123456789abcdef0123456789abcdef", DATA_KEY_LEN, &data_key),
+                      CKR_OK);
+    assert_ok(source->ops->wrap(source, &call, &data_key, &wrapped));
+    assert_ok(source_unwrap(source, &call, blob_view(&wrapped), &again));
+    ck_assert(secret_equal(&data_key, &again));
+    ck_assert_int_eq(memcmp(wrapped.bytes, MAGIC, strlen(MAGIC)), 0);
+    secret_clear(&data_key);
+    secret_clear(&again);
+    blob_clear(&wrapped);
+    source_close(&source);
+}
+END_TEST
+
+/* As the aws command makes it: AWS's ciphertext alone, without a context. */
+START_TEST(a_bare_ciphertext_is_unwrapped)
+{
+    struct source *source = aws_open(&fake, &plain);
+    struct blob wrapped = {0};
+    size_t head = strlen(MAGIC) + 4 + strlen(AWS_KEY_ARN_GOOD);
+    assert_ok(make(source, aws_context_none, &wrapped));
+    assert_sent("EncryptionContext", false);
+    ck_assert_uint_gt(wrapped.len, head);
+    struct view bare = {wrapped.bytes + head, wrapped.len - head};
+    ck_assert_int_eq(bare.bytes[0], 1);
+    assert_ok(unwrap(source, aws_context_none, bare));
+    assert_sent("EncryptionContext", false);
+    assert_failed(unwrap(source, aws_context, bare), INDEXKEY_CAUSE_TAMPERED, "another context");
+    blob_clear(&wrapped);
+    source_close(&source);
+}
+END_TEST
+
+START_TEST(what_is_no_wrapped_key_is_not_sent)
+{
+    static const char *const texts[] = {"", "IKAW", "IKAW\1", "IKAW\1\0\0\0\1x", "IKAW\2"};
+    static unsigned char large[6145];
+    struct source *source = aws_open(&fake, &plain);
+    for (size_t i = 0; i < COUNT_OF(texts); i++)
+        assert_failed(unwrap(source, aws_context, view_text(texts[i])), INDEXKEY_CAUSE_TAMPERED,
+                      "no ciphertext of AWS");
+    assert_failed(unwrap(source, aws_context, (struct view){large, sizeof(large)}),
+                  INDEXKEY_CAUSE_TAMPERED, "no ciphertext of AWS");
+    ck_assert_int_eq(requests(), 0);
+    source_close(&source);
+}
+END_TEST
+
+START_TEST(every_name_of_the_key_works)
+{
+    static const char *const names[] = {AWS_KEY_ID_GOOD, AWS_KEY_ARN_GOOD, AWS_ALIAS_GOOD,
+                                        AWS_ACCOUNT_ARN AWS_ALIAS_GOOD};
+    struct aws_settings settings = {.key = names[_i]};
+    struct source *source = aws_open(&fake, &settings);
+    struct blob wrapped = {0};
+    assert_ok(make(source, aws_context, &wrapped));
+    assert_ok(unwrap(source, aws_context, blob_view(&wrapped)));
+    blob_clear(&wrapped);
+    source_close(&source);
+}
+END_TEST
+
+/* The wrapped key names the key that the alias stood for. */
+START_TEST(an_alias_may_move_on)
+{
+    static const struct aws_settings by_alias = {.key = AWS_ALIAS_GOOD};
+    struct source *source = aws_open(&fake, &by_alias);
+    struct blob before = {0};
+    struct blob after = {0};
+    assert_ok(make(source, aws_context, &before));
+    fake_service_command(&fake, "%s", HANDLER("\"move_alias\""));
+    assert_ok(unwrap(source, aws_context, blob_view(&before)));
+    assert_sent("\"KeyId\": \"" AWS_KEY_ARN_GOOD "\"", true);
+    assert_ok(make(source, aws_context, &after));
+    assert_ok(unwrap(source, aws_context, blob_view(&after)));
+    assert_sent("\"KeyId\": \"" AWS_ACCOUNT_ARN "key/9876fedc", true);
+    blob_clear(&before);
+    blob_clear(&after);
+    source_close(&source);
+}
+END_TEST
+
+/* ---- the clock ---- */
+
+START_TEST(a_corrected_clock_is_kept)
+{
+    struct source *source = aws_open(&fake, &plain);
+    struct blob wrapped = {0};
+    aws_set_clock(&fake, HOUR);
+    assert_ok(make(source, aws_context, &wrapped));
+    ck_assert_int_eq(requests(), 2);
+    ck_assert_uint_eq(fixture_log_count(), 1);
+    assert_ok(unwrap(source, aws_context, blob_view(&wrapped)));
+    ck_assert_int_eq(requests(), 3);
+    ck_assert_uint_eq(fixture_log_count(), 0);
+    /* Somebody sets our clock, or the service's. */
+    aws_set_clock(&fake, 0);
+    assert_ok(unwrap(source, aws_context, blob_view(&wrapped)));
+    ck_assert_int_eq(requests(), 5);
+    assert_ok(unwrap(source, aws_context, blob_view(&wrapped)));
+    ck_assert_int_eq(requests(), 6);
+    blob_clear(&wrapped);
+    source_close(&source);
+}
+END_TEST
+
+/* ---- logins ---- */
+
+START_TEST(the_credential_is_the_pin)
+{
+    enum indexkey_cause cause;
+    struct aws_settings settings = {.more = "login = credential"};
+    aws_configure(&fake, &settings);
+    vault_init_token();
+    settings.access = settings.secret = "";
+    aws_configure(&fake, &settings);
+    ck_assert_uint_eq(vault_login("AKIDGOOD:good/secret+", &cause), CKR_OK);
+    ck_assert_uint_eq(vault_login("ASIAGOOD:other/secret+:good-session-token", &cause), CKR_OK);
+    ck_assert_uint_eq(vault_login("AKIDGOOD:wrong/secret+", &cause), CKR_PIN_INCORRECT);
+    ck_assert_int_eq(cause, INDEXKEY_CAUSE_CREDENTIAL);
+    ck_assert_ptr_null(strstr(fixture_log(), "wrong/secret+"));
+    ck_assert_uint_eq(vault_login("no credential", &cause), CKR_PIN_INCORRECT);
+    ck_assert_int_eq(cause, INDEXKEY_CAUSE_CREDENTIAL);
+    fake_service_command(&fake, "%s", HANDLER("\"deny\", \"act\": \"Decrypt\""));
+    ck_assert_uint_eq(vault_login("AKIDGOOD:good/secret+", &cause), CKR_FUNCTION_FAILED);
+    ck_assert_int_eq(cause, INDEXKEY_CAUSE_DENIED);
+}
+END_TEST
+
+START_TEST(the_environment_logs_in)
+{
+    enum indexkey_cause cause;
+    struct aws_settings settings = {.more = "login = ambient\ncontext.tenant = acme"};
+    aws_configure(&fake, &settings);
+    vault_init_token();
+    ck_assert_uint_eq(vault_login(NULL, &cause), CKR_OK);
+    assert_sent("\"EncryptionContext\": {\"indexkey:token\": \"vectors\", \"tenant\": \"acme\"}",
+                true);
+    settings.secret = "wrong/secret+";
+    aws_configure(&fake, &settings);
+    ck_assert_uint_eq(vault_login(NULL, &cause), CKR_PIN_INCORRECT);
+    ck_assert_int_eq(cause, INDEXKEY_CAUSE_CREDENTIAL);
+}
+END_TEST
+
+START_TEST(no_lack_of_memory_leaks_or_crashes)
+{
+    struct source *source = aws_open(&fake, &plain);
+    struct blob wrapped = {0};
+    assert_ok(make(source, aws_context, &wrapped));
+    for (unsigned long nth = 1;; nth++) {
+        struct secret data_key = {0};
+        struct source_call call = aws_call(&plain, aws_context);
+        long before = mem_live();
+        mem_fail_at(nth, false);
+        CK_RV rv = source_unwrap(source, &call, blob_view(&wrapped), &data_key);
+        bool reached = mem_count() >= nth;
+        mem_fail_at(0, false);
+        secret_clear(&data_key);
+        ck_assert_uint_eq(secrets_in_use(), 0);
+        /* base/secret.h keeps an empty slab of each size. */
+        ck_assert_int_le(mem_live() - before, 1);
+        if (!reached) {
+            assert_ok(rv);
+            ck_assert_uint_gt(nth, 5);
+            break;
+        }
+        ck_assert_msg(rv == CKR_HOST_MEMORY, "allocation %lu: %lx: %s", nth, rv, fixture_log());
+    }
+    blob_clear(&wrapped);
+    source_close(&source);
+}
+END_TEST
+
+int main(void)
+{
+    TCase *cases = tcase_create("use");
+    tcase_set_timeout(cases, 120);
+    tcase_add_unchecked_fixture(cases, start_fake, stop_fake);
+    tcase_add_checked_fixture(cases, NULL, reset_fake);
+    tcase_add_loop_test(cases, a_bad_configuration_is_refused, 0, (int) COUNT_OF(bad_lines));
+    tcase_add_test(cases, the_endpoint_is_the_regions);
+    tcase_add_test(cases, the_context_is_a_map);
+    tcase_add_loop_test(cases, a_bad_context_is_not_sent, 0, (int) COUNT_OF(bad_contexts));
+    tcase_add_test(cases, a_key_of_ours_is_wrapped);
+    tcase_add_test(cases, a_bare_ciphertext_is_unwrapped);
+    tcase_add_test(cases, what_is_no_wrapped_key_is_not_sent);
+    tcase_add_loop_test(cases, every_name_of_the_key_works, 0, 4);
+    tcase_add_test(cases, an_alias_may_move_on);
+    tcase_add_test(cases, a_corrected_clock_is_kept);
+    tcase_add_test(cases, the_credential_is_the_pin);
+    tcase_add_test(cases, the_environment_logs_in);
+    tcase_add_test(cases, no_lack_of_memory_leaks_or_crashes);
+    return fixture_run("source aws: use", cases);
+}

@@ -1,0 +1,513 @@
+/*
+ * `source = vault` on a real Vault (or OpenBao) over TLS, which tests/servers/vault.sh starts.
+ * Skipped where there is none. It prints a table.
+ */
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "tests/contract/vault_fixture.h"
+
+#define SKIPPED 77
+#define SCRIPT FAKE_SERVICE_FOLDER "/vault.sh"
+#define CONTEXT "context"
+#define OUTPUT_MAX 16384
+#define TOKEN_MAX 256
+
+static char folder[64];
+static char addr[128];
+static char ca[128];
+static char client_token[TOKEN_MAX];
+static char root_token[TOKEN_MAX];
+static char made[32]; /* a fault's own key */
+
+static int run(const char *command, char *output, size_t size)
+{
+    FILE *pipe = popen(command, "r");
+    ck_assert_ptr_nonnull(pipe);
+    size_t len = fread(output, 1, size - 1, pipe);
+    output[len] = '\0';
+    while (len > 0 && output[len - 1] == '\n')
+        output[--len] = '\0';
+    int status = pclose(pipe);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+/* "SCRIPT <verb> FOLDER <arguments>"; answers its output, until the next. */
+static const char *script(const char *verb, const char *arguments)
+{
+    static char output[OUTPUT_MAX];
+    char command[4096];
+    (void) snprintf(command, sizeof(command), "%s %s %s %s", SCRIPT, verb, folder, arguments);
+    int status = run(command, output, sizeof(output));
+    ck_assert_msg(status == 0, "%s: %d %s", command, status, output);
+    return output;
+}
+
+/* METHOD PATH [JSON] with the root token. */
+static const char *api(const char *format, ...) __attribute__((format(printf, 1, 2)));
+static const char *api(const char *format, ...)
+{
+    char arguments[2048];
+    va_list args;
+    va_start(args, format);
+    (void) vsnprintf(arguments, sizeof(arguments), format, args);
+    va_end(args);
+    return script("api", arguments);
+}
+
+/* A variable of FOLDER/env. */
+static void read_variable(const char *name, char *text, size_t size)
+{
+    char command[256];
+    (void) snprintf(command, sizeof(command), ". %s/env && printf %%s \"$%s\"", folder, name);
+    ck_assert_int_eq(run(command, text, size), 0);
+    ck_assert_str_ne(text, "");
+}
+
+static void start(void)
+{
+    strcpy(folder, "/tmp/indexkey-vault-XXXXXX");
+    ck_assert_ptr_nonnull(mkdtemp(folder));
+    /* Another CA than the server's. Here, so that stop finds them. */
+    (void) fake_service_certificates();
+    (void) script("start", "");
+    read_variable("VAULT_ADDR", addr, sizeof(addr));
+    read_variable("CLIENT_TOKEN", client_token, sizeof(client_token));
+    read_variable("ROOT_TOKEN", root_token, sizeof(root_token));
+    read_variable("VAULT_CACERT", ca, sizeof(ca));
+}
+
+static void stop(void)
+{
+    char output[16];
+    char command[128];
+    (void) script("stop", "");
+    (void) snprintf(command, sizeof(command), "rm -rf %s", folder);
+    (void) run(command, output, sizeof(output));
+    fake_service_clean();
+}
+
+/* A token with that policy; until the next call. */
+static const char *token_with(const char *policy, const char *ttl)
+{
+    static char token[TOKEN_MAX];
+    const char *reply =
+        api("POST auth/token/create '{\"policies\": [\"%s\"], \"ttl\": \"%s\"}'", policy, ttl);
+    const char *found = strstr(reply, "\"client_token\":\"");
+    ck_assert_ptr_nonnull(found);
+    found += strlen("\"client_token\":\"");
+    (void) snprintf(token, sizeof(token), "%.*s", (int) strcspn(found, "\""), found);
+    return token;
+}
+
+static void make_key(const char *name, const char *options)
+{
+    (void) api("POST transit/keys/%s '{%s}'", name, options);
+}
+
+/* ---- the faults: each is made at the server, answers the token to come with ---- */
+
+static const char *nothing(void)
+{
+    return NULL;
+}
+
+static const char *wrong_token(void)
+{
+    return "s.wrong";
+}
+
+static const char *revoked_token(void)
+{
+    const char *token = token_with("index-keys", "1h");
+    char copy[TOKEN_MAX];
+    (void) snprintf(copy, sizeof(copy), "%s", token);
+    (void) api("POST auth/token/revoke '{\"token\": \"%s\"}'", copy);
+    return token;
+}
+
+static const char *expired_token(void)
+{
+    const char *token = token_with("index-keys", "1s");
+    (void) sleep(2);
+    return token;
+}
+
+static const char *denied_token(void)
+{
+    (void) api(
+        "PUT sys/policies/acl/encrypt-only "
+        "'{\"policy\": \"path \\\"transit/encrypt/*\\\" { capabilities = [\\\"update\\\"] }\"}'");
+    return token_with("encrypt-only", "1h");
+}
+
+static const char *as_root(void)
+{
+    return root_token;
+}
+
+static const char *delete_key(void)
+{
+    (void) api("POST transit/keys/%s/config '{\"deletion_allowed\": true}'", made);
+    (void) api("DELETE transit/keys/%s", made);
+    return root_token;
+}
+
+static const char *delete_and_make_key(void)
+{
+    (void) delete_key();
+    make_key(made, "");
+    return root_token;
+}
+
+static const char *raise_min_version(void)
+{
+    (void) api("POST transit/keys/%s/rotate", made);
+    (void) api("POST transit/keys/%s/config '{\"min_decryption_version\": 2}'", made);
+    return root_token;
+}
+
+static const char *trim_version(void)
+{
+    (void) raise_min_version();
+    (void) api("POST transit/keys/%s/config '{\"min_encryption_version\": 2}'", made);
+    (void) api("POST transit/keys/%s/trim '{\"min_available_version\": 2}'", made);
+    return root_token;
+}
+
+static const char *only_rotate(void)
+{
+    (void) api("POST transit/keys/%s/rotate", made);
+    return root_token;
+}
+
+static const char *seal(void)
+{
+    (void) api("PUT sys/seal");
+    return root_token;
+}
+
+static const char *limit_rate(void)
+{
+    (void) api("POST sys/quotas/rate-limit/tests '{\"rate\": 1, \"interval\": \"1m\", \"path\": "
+               "\"transit\"}'");
+    /* Uses up the first one. */
+    char output[OUTPUT_MAX];
+    char command[256];
+    (void) snprintf(command, sizeof(command), "%s api %s GET transit/keys/%s", SCRIPT, folder,
+                    made);
+    (void) run(command, output, sizeof(output));
+    return root_token;
+}
+
+static const char *mount_kv(void)
+{
+    (void) api("POST sys/mounts/kv1 '{\"type\": \"kv\", \"options\": {\"version\": \"1\"}}'");
+    return root_token;
+}
+
+static const char *mount_kv2(void)
+{
+    (void) api("POST sys/mounts/kv2 '{\"type\": \"kv\", \"options\": {\"version\": \"2\"}}'");
+    return root_token;
+}
+
+static const char *make_signing_key(void)
+{
+    make_key("signing", "\"type\": \"ed25519\"");
+    return root_token;
+}
+
+static const char *make_derived_key(void)
+{
+    make_key("derived", "\"derived\": true");
+    return root_token;
+}
+
+static const char *make_rsa_key(void)
+{
+    make_key("rsa", "\"type\": \"rsa-2048\"");
+    return root_token;
+}
+
+enum { MAKES = 1, SEALS = 2, LIMITS = 4, OTHER_CA = 8 };
+
+struct fault {
+    const char *name;
+    const char *(*cause_it)(void); /* NULL: the client's token */
+    enum indexkey_cause cause;
+    const char *says;
+    struct vault_settings with;
+    const char *context;
+    int changed;        /* this letter of the ciphertext, from its end */
+    unsigned int flags; /* MAKES: a data key is asked for, instead of one unwrapped */
+};
+
+static const struct fault faults[] = {
+    {"no fault, as root", as_root, INDEXKEY_CAUSE_NONE, ""},
+    {"no fault, by the least policy",
+     nothing,
+     INDEXKEY_CAUSE_NONE,
+     "",
+     {.key = "index-keys"},
+     .flags = MAKES},
+    {"key rotated", only_rotate, INDEXKEY_CAUSE_NONE, ""},
+    {"wrong token", wrong_token, INDEXKEY_CAUSE_CREDENTIAL, "wrong, expired or revoked"},
+    {"revoked token", revoked_token, INDEXKEY_CAUSE_CREDENTIAL, "wrong, expired or revoked"},
+    {"expired token", expired_token, INDEXKEY_CAUSE_CREDENTIAL, "wrong, expired or revoked"},
+    {"policy denied", denied_token, INDEXKEY_CAUSE_DENIED, "path \"transit/decrypt/made-"},
+    {"key deleted", delete_key, INDEXKEY_CAUSE_DELETED, "no key of this name"},
+    {"key deleted and made again", delete_and_make_key, INDEXKEY_CAUSE_TAMPERED, "another key"},
+    {"below min_decryption_version", raise_min_version, INDEXKEY_CAUSE_DISABLED,
+     "min_decryption_version"},
+    {"key version trimmed", trim_version, INDEXKEY_CAUSE_DISABLED, "min_decryption_version"},
+    {"tampered ciphertext", as_root, INDEXKEY_CAUSE_TAMPERED, "was changed", .changed = 8},
+    {"wrong context", as_root, INDEXKEY_CAUSE_TAMPERED, "another context", .context = "other"},
+    {"missing context", as_root, INDEXKEY_CAUSE_TAMPERED, "another context", .context = ""},
+    {"wrong CA", as_root, INDEXKEY_CAUSE_TLS, "ca_file", .flags = OTHER_CA},
+    {"transit not mounted",
+     as_root,
+     INDEXKEY_CAUSE_CONFIG,
+     "nothing is mounted",
+     {.more = "transit_mount = other"}},
+    {"a kv engine, version 1",
+     mount_kv,
+     INDEXKEY_CAUSE_CONFIG,
+     "no transit engine",
+     {.more = "transit_mount = kv1"},
+     .flags = MAKES},
+    {"a kv engine, version 2",
+     mount_kv2,
+     INDEXKEY_CAUSE_CONFIG,
+     "no transit engine",
+     {.more = "transit_mount = kv2"},
+     .flags = MAKES},
+    {"key that does not exist",
+     as_root,
+     INDEXKEY_CAUSE_DELETED,
+     "no key of this name",
+     {.key = "absent"},
+     .flags = MAKES},
+    {"key of a signing type",
+     make_signing_key,
+     INDEXKEY_CAUSE_CONFIG,
+     "encrypts nothing",
+     {.key = "signing"},
+     .flags = MAKES},
+    {"key without associated data",
+     make_rsa_key,
+     INDEXKEY_CAUSE_CONFIG,
+     "binds no context",
+     {.key = "rsa"},
+     .flags = MAKES},
+    {"derived key",
+     make_derived_key,
+     INDEXKEY_CAUSE_CONFIG,
+     "derived=true",
+     {.key = "derived"},
+     .flags = MAKES},
+    {"rate quota",
+     limit_rate,
+     INDEXKEY_CAUSE_THROTTLED,
+     "throttled",
+     {.deadline_ms = 1500},
+     .flags = LIMITS},
+    {"sealed",
+     seal,
+     INDEXKEY_CAUSE_SERVER,
+     "operator unseal",
+     {.deadline_ms = 1500},
+     .flags = SEALS},
+};
+
+static struct vault_settings with_defaults(const struct vault_settings *settings)
+{
+    struct vault_settings full = *settings;
+    full.addr = addr;
+    if (full.ca == NULL)
+        full.ca = ca;
+    if (full.key == NULL)
+        full.key = made;
+    if (full.token == NULL)
+        full.token = client_token;
+    return full;
+}
+
+static CK_RV make_with(const struct vault_settings *settings, const char *context,
+                       struct blob *ret_wrapped)
+{
+    struct secret data_key = {0};
+    struct vault_settings full = with_defaults(settings);
+    struct source *source = vault_open(NULL, &full);
+    struct source_call call = vault_call(&full, context);
+    fixture_forget_log();
+    cause_clear();
+    CK_RV rv = source_make_data_key(source, &call, &data_key, ret_wrapped);
+    secret_clear(&data_key);
+    source_close(&source);
+    return rv;
+}
+
+static CK_RV unwrap_with(const struct vault_settings *settings, const char *context,
+                         const struct blob *wrapped)
+{
+    struct secret data_key = {0};
+    struct vault_settings full = with_defaults(settings);
+    struct source *source = vault_open(NULL, &full);
+    struct source_call call = vault_call(&full, context);
+    fixture_forget_log();
+    cause_clear();
+    CK_RV rv = source_unwrap(source, &call, blob_view(wrapped), &data_key);
+    ck_assert_uint_eq(data_key.len, rv == CKR_OK ? DATA_KEY_LEN : 0);
+    secret_clear(&data_key);
+    source_close(&source);
+    return rv;
+}
+
+static void repair(const struct fault *fault)
+{
+    if ((fault->flags & SEALS) != 0)
+        (void) script("unseal", "");
+    if ((fault->flags & LIMITS) != 0)
+        (void) api("DELETE sys/quotas/rate-limit/tests");
+}
+
+static CK_RV try_fault(const struct fault *fault)
+{
+    struct vault_settings settings = {.token = root_token};
+    struct blob wrapped = {0};
+    make_key(made, "");
+    CK_RV rv = make_with(&settings, CONTEXT, &wrapped);
+    ck_assert_msg(rv == CKR_OK, "%s", fixture_log());
+    if (fault->changed > 0) {
+        unsigned char *letter = &wrapped.bytes[wrapped.len - (size_t) fault->changed];
+        *letter = *letter == 'A' ? 'B' : 'A';
+    }
+    settings = fault->with;
+    settings.token = fault->cause_it();
+    if ((fault->flags & OTHER_CA) != 0)
+        settings.ca = "ca.pem";
+    const char *context = fault->context == NULL ? CONTEXT : fault->context;
+    if ((fault->flags & MAKES) != 0) {
+        blob_clear(&wrapped);
+        rv = make_with(&settings, context, &wrapped);
+    } else {
+        rv = unwrap_with(&settings, context, &wrapped);
+    }
+    blob_clear(&wrapped);
+    return rv;
+}
+
+START_TEST(a_fault)
+{
+    const struct fault *fault = &faults[_i];
+    (void) snprintf(made, sizeof(made), "made-%d", _i);
+    CK_RV rv = try_fault(fault);
+    enum indexkey_cause cause = cause_last();
+    size_t lines = fault->cause == INDEXKEY_CAUSE_NONE ? 0 : 1;
+    bool log_ok = fixture_log_count() == lines && strstr(fixture_log(), fault->says) != NULL;
+    printf("Vault  | %-38s | 0x%02lx | %-11s | %s\n", fault->name, rv, cause_name(cause),
+           log_ok ? "log ok" : "LOG WRONG");
+    (void) fflush(stdout);
+    repair(fault);
+    ck_assert_msg(cause == fault->cause && rv == cause_rv(fault->cause) && log_ok, "wanted %s: %s",
+                  cause_name(fault->cause), fixture_log());
+}
+END_TEST
+
+START_TEST(no_failed_attempt_has_made_a_key)
+{
+    struct vault_settings settings = {.token = root_token, .key = "absent"};
+    struct blob wrapped = {0};
+    ck_assert_uint_eq(make_with(&settings, CONTEXT, &wrapped), CKR_FUNCTION_FAILED);
+    ck_assert_ptr_null(strstr(api("LIST transit/keys"), "absent"));
+}
+END_TEST
+
+/* A direct key: what Vault's own clients made binds no context. */
+START_TEST(what_datakey_made_unwraps_without_a_context)
+{
+    struct vault_settings settings = {.key = "index-keys"};
+    const char *reply = api("POST transit/datakey/wrapped/index-keys");
+    const char *text = strstr(reply, "vault:v1:");
+    struct blob wrapped = {0};
+    ck_assert_ptr_nonnull(text);
+    ck_assert_uint_eq(blob_from(text, strcspn(text, "\""), &wrapped), CKR_OK);
+    CK_RV rv = unwrap_with(&settings, "", &wrapped);
+    ck_assert_msg(rv == CKR_OK, "%s", fixture_log());
+    blob_clear(&wrapped);
+}
+END_TEST
+
+START_TEST(a_token_is_initialised_and_logs_in_with_one_call)
+{
+    static const struct vault_settings none;
+    struct vault_settings settings = with_defaults(&none);
+    enum indexkey_cause cause;
+    settings.key = "index-keys";
+    vault_configure(NULL, &settings);
+    vault_init_token();
+    int before = atoi(script("count", ""));
+    for (int i = 0; i < 20; i++)
+        ck_assert_uint_eq(vault_login(FIXTURE_PIN, &cause), CKR_OK);
+    ck_assert_int_eq(atoi(script("count", "")) - before, 20);
+    ck_assert_uint_eq(vault_login("another-pin", &cause), CKR_PIN_INCORRECT);
+    settings.token = "s.wrong";
+    vault_configure(NULL, &settings);
+    ck_assert_uint_eq(vault_login(FIXTURE_PIN, &cause), CKR_FUNCTION_FAILED);
+    ck_assert_int_eq((int) cause, INDEXKEY_CAUSE_CREDENTIAL);
+}
+END_TEST
+
+START_TEST(a_vault_token_is_the_pin)
+{
+    static const struct vault_settings none;
+    struct vault_settings settings = with_defaults(&none);
+    enum indexkey_cause cause;
+    settings.key = "index-keys";
+    settings.more = "login = credential";
+    vault_configure(NULL, &settings);
+    vault_init_token();
+    settings.token = "";
+    vault_configure(NULL, &settings);
+    ck_assert_uint_eq(vault_login(client_token, &cause), CKR_OK);
+    ck_assert_uint_eq(vault_login("s.wrong", &cause), CKR_PIN_INCORRECT);
+    ck_assert_int_eq((int) cause, INDEXKEY_CAUSE_CREDENTIAL);
+}
+END_TEST
+
+/* One on PATH, or one that vault.sh has built; not to build it here, which takes minutes. */
+static bool has_vault(void)
+{
+    static const char search[] =
+        "command -v vault || command -v bao || "
+        "ls \"${INDEXKEY_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/indexkey}\"/vault-server/*/vault";
+    char output[OUTPUT_MAX];
+    char command[sizeof(search) + sizeof("{ ; } 2>/dev/null")];
+    (void) snprintf(command, sizeof(command), "{ %s; } 2>/dev/null", search);
+    FILE *pipe = popen(command, "r");
+    size_t len = pipe == NULL ? 0 : fread(output, 1, sizeof(output), pipe);
+    (void) (pipe == NULL ? 0 : pclose(pipe));
+    return len > 0;
+}
+
+int main(void)
+{
+    if (!has_vault()) {
+        printf("skipped: no Vault server: run tests/servers/vault.sh build, once\n");
+        return SKIPPED;
+    }
+    TCase *cases = tcase_create("real");
+    tcase_set_timeout(cases, 60);
+    tcase_add_unchecked_fixture(cases, start, stop);
+    tcase_add_checked_fixture(cases, vault_first_call, NULL);
+    tcase_add_loop_test(cases, a_fault, 0, (int) COUNT_OF(faults));
+    tcase_add_test(cases, no_failed_attempt_has_made_a_key);
+    tcase_add_test(cases, what_datakey_made_unwraps_without_a_context);
+    tcase_add_test(cases, a_token_is_initialised_and_logs_in_with_one_call);
+    tcase_add_test(cases, a_vault_token_is_the_pin);
+    return fixture_run("source vault: a real Vault", cases);
+}

@@ -1,0 +1,30 @@
+/*
+ * Names of AWS KMS keys: a key's id or ARN, an alias or its ARN. No I/O.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#include "base/bytes.h"
+
+/* As AWS bounds the KeyId of a request. */
+#define AWS_KEY_LEN_MAX 2048
+#define AWS_REGION_LEN_MAX 32
+
+/* For the `check` of configuration keys: NULL, or how it must be. */
+const char *aws_key_fault(const char *key);
+const char *aws_region_fault(const char *region);
+
+bool aws_region_is_valid(struct view region);
+
+/* Of an ARN; empty for other names. */
+struct view aws_key_region(const char *key);
+bool aws_key_is_alias(const char *key);
+
+/* arn:PARTITION:kms:REGION:ACCOUNT:key/ID */
+bool aws_key_is_key_arn(struct view text);
+
+/* Whether this key ARN is what was configured: it is that ARN, has that id, or is the same
+ * multi-Region key elsewhere. An alias says only where its key is: an alias ARN names partition,
+ * Region and account, a bare alias nothing. */
+bool aws_key_matches(const char *configured, struct view arn);

@@ -1,0 +1,352 @@
+#include "tokens/source_aws.h"
+
+#include <string.h>
+
+#include "base/alloc.h"
+#include "tokens/aws_exchange.h"
+#include "tokens/json.h"
+
+/* As AWS bounds them for Decrypt. */
+#define CIPHERTEXT_LEN_MAX 6144
+#define PLAINTEXT_LEN_MAX 4096
+#define PROFILE_LEN_MAX 128
+#define CONTEXT_FORMAT 1
+#define CONTEXT_FIELD_MAX 65536
+/* Stands for the token's name in the EncryptionContext. Names with "aws:" are AWS's own. */
+#define CONTEXT_TOKEN "indexkey:token"
+/* A wrapped data key: these four bytes, the format, the ARN of the KMS key, AWS's ciphertext. A
+ * bare ciphertext, as the aws command makes it, begins with 1. */
+#define WRAPPED_MAGIC 0x494b4157u /* "IKAW" */
+#define WRAPPED_MAGIC_LEN 4
+#define WRAPPED_FORMAT 1
+
+static const struct aws_act make_act = {"GenerateDataKey", "make a data key"};
+static const struct aws_act wrap_act = {"Encrypt", "wrap the data key"};
+static const struct aws_act unwrap_act = {"Decrypt", "unwrap the data key"};
+
+/* ---- configuration ---- */
+
+static const char *check_profile(const char *value)
+{
+    size_t len = strlen(value);
+    return len > 0 && len <= PROFILE_LEN_MAX && strchr(value, ']') == NULL
+               ? NULL
+               : "the name of a profile in ~/.aws/credentials or ~/.aws/config";
+}
+
+static const struct conf_key aws_keys[] = {
+    {.name = "key_id",
+     .type = CONF_STRING,
+     .required = true,
+     .help = "the KMS key: its ARN, its id, alias/NAME, or the alias's ARN",
+     .check = aws_key_fault},
+    {.name = "aws_region",
+     .type = CONF_STRING,
+     .help = "the key's Region; by default the ARN's, else AWS_REGION's, else the profile's",
+     .check = aws_region_fault},
+    {.name = "aws_profile",
+     .type = CONF_STRING,
+     .help = "the profile whose credentials are used, whatever the environment has",
+     .check = check_profile},
+    {.name = "endpoint",
+     .type = CONF_STRING,
+     .help = "where KMS is, if not at https://kms.REGION.amazonaws.com: a VPC endpoint",
+     .check = source_http_check_url},
+    SOURCE_HTTP_KEYS,
+    {.name = NULL},
+};
+
+static void aws_close(struct source *source)
+{
+    struct aws *aws = (struct aws *) source;
+    source_http_close(&aws->http);
+    mem_free(aws->key);
+    mem_free(aws->profile);
+    mem_free(aws);
+}
+
+/* That of the section, or of the key's ARN; KMS knows an ARN only in its own Region. */
+static CK_RV configure_region(struct aws *aws, const struct conf_section *section)
+{
+    const char *configured = conf_string(section, "aws_region", NULL);
+    struct view region = aws_key_region(aws->key);
+    if (configured != NULL && region.len > 0 && !view_equal(region, view_text(configured)))
+        return FAIL_CAUSE(INDEXKEY_CAUSE_CONFIG,
+                          "[token %s] in line %zu: aws_region is %s, and key_id is the ARN of a "
+                          "key in %.*s; remove aws_region",
+                          section->name, conf_section_line(section), configured, (int) region.len,
+                          (const char *) region.bytes);
+    if (configured != NULL)
+        region = view_text(configured);
+    if (region.len > 0)
+        memcpy(aws->region, region.bytes, region.len);
+    return CKR_OK;
+}
+
+static CK_RV configure(struct aws *aws, const struct conf_section *section)
+{
+    /* The default gives way to the Region's own address at each call. */
+    static const struct source_http_options options = {
+        .service = "AWS KMS",
+        .endpoint_key = "endpoint",
+        .endpoint_default = "https://kms.amazonaws.com",
+    };
+    const char *key = conf_string(section, "key_id", NULL);
+    const char *profile = conf_string(section, "aws_profile", NULL);
+    if (key == NULL)
+        return FAIL_CAUSE(INDEXKEY_CAUSE_CONFIG,
+                          "[token %s] in line %zu: source = aws needs key_id", section->name,
+                          conf_section_line(section));
+    aws->key = mem_strdup(key);
+    aws->profile = profile == NULL ? NULL : mem_strdup(profile);
+    if (aws->key == NULL || (profile != NULL && aws->profile == NULL))
+        return FAIL(CKR_HOST_MEMORY, "token '%s': no memory for its source", section->name);
+    aws->has_endpoint = conf_string(section, "endpoint", NULL) != NULL;
+    TRY(configure_region(aws, section));
+    return source_http_open(&options, section, &aws->http);
+}
+
+static CK_RV aws_open(const struct conf_section *section, struct source **ret_source)
+{
+    struct aws *aws = mem_calloc(1, sizeof(*aws));
+    if (aws == NULL)
+        return FAIL(CKR_HOST_MEMORY, "token '%s': no memory for its source", section->name);
+    aws->base.ops = &source_aws_ops;
+    CK_RV rv = configure(aws, section);
+    if (rv != CKR_OK) {
+        aws_close(&aws->base);
+        return rv;
+    }
+    *ret_source = &aws->base;
+    return CKR_OK;
+}
+
+/* ---- requests ---- */
+
+static CK_RV write_pair(const struct aws *aws, struct view name, struct view value,
+                        struct json_writer *writer)
+{
+    if (view_equal(name, view_text(CONTEXT_TOKEN)))
+        return FAIL_CAUSE(INDEXKEY_CAUSE_CONFIG,
+                          "token '%s': context." CONTEXT_TOKEN " stands for the token's own name; "
+                          "give this key another name",
+                          aws->http.token);
+    _cleanup_(mem_free_pointer) char *text =
+        mem_format("%.*s", (int) name.len, (const char *) name.bytes);
+    if (text == NULL)
+        return FAIL(CKR_HOST_MEMORY, "token '%s': no memory for a request", aws->http.token);
+    json_write_view(writer, text, value);
+    return CKR_OK;
+}
+
+/* The canonical context as a map; no map for an empty one, since `aws kms generate-data-key` makes
+ * direct keys without. */
+static CK_RV write_context(const struct aws *aws, struct view context, struct json_writer *writer)
+{
+    if (context.len == 0)
+        return CKR_OK;
+    struct reader reader = reader_of(context);
+    uint8_t format = read_u8(&reader);
+    struct view token = read_string(&reader, CONTEXT_FIELD_MAX);
+    json_write_object(writer, "EncryptionContext");
+    json_write_view(writer, CONTEXT_TOKEN, token);
+    while (!reader.failed && !reader_done(&reader)) {
+        struct view name = read_string(&reader, CONTEXT_FIELD_MAX);
+        struct view value = read_string(&reader, CONTEXT_FIELD_MAX);
+        if (!reader.failed)
+            TRY(write_pair(aws, name, value, writer));
+    }
+    json_write_end_object(writer);
+    if (reader.failed || format != CONTEXT_FORMAT)
+        return FAIL_CAUSE(INDEXKEY_CAUSE_INTERNAL, "token '%s': its context is malformed",
+                          aws->http.token);
+    return CKR_OK;
+}
+
+static CK_RV finish_body(const struct aws *aws, const struct source_call *call,
+                         struct json_writer *writer, struct secret *ret_body)
+{
+    TRY(write_context(aws, call->context, writer));
+    json_write_end_object(writer);
+    CK_RV rv = json_write_finish(writer, ret_body);
+    if (rv == CKR_DATA_INVALID)
+        return FAIL_CAUSE(INDEXKEY_CAUSE_CONFIG,
+                          "token '%s': its context.* is no UTF-8; AWS takes nothing else",
+                          aws->http.token);
+    if (rv != CKR_OK)
+        return FAIL(rv, "token '%s': no memory for a request to AWS KMS", aws->http.token);
+    return CKR_OK;
+}
+
+/* ---- replies ---- */
+
+/* The rest of a reply, once the key was taken out. It must be of the KMS key `arn`; NULL is any that
+ * fits key_id. */
+static CK_RV read_rest(const struct aws_exchange *exchange, const struct http_result *result,
+                       const struct view *arn, struct json **ret_reply)
+{
+    _cleanup_(json_free) struct json *reply = NULL;
+    CK_RV rv = json_parse((struct view){result->body.bytes, result->body.len}, &reply);
+    if (rv == CKR_DATA_INVALID)
+        return source_http_fail_reply(&exchange->http, result, "it is not the JSON of AWS KMS");
+    TRY(rv);
+    const char *key = json_text(reply, "KeyId");
+    if (key == NULL || !aws_key_is_key_arn(view_text(key)))
+        return source_http_fail_reply(&exchange->http, result, "it names no KMS key by its ARN");
+    bool fits = arn == NULL ? aws_key_matches(exchange->aws->key, view_text(key))
+                            : view_equal(*arn, view_text(key));
+    if (!fits)
+        return source_http_fail_reply(&exchange->http, result,
+                                      "it is of another KMS key than was asked for");
+    *ret_reply = TAKE(reply);
+    return CKR_OK;
+}
+
+static CK_RV take_plaintext(const struct aws_exchange *exchange, struct http_result *result,
+                            size_t len_min, size_t len_max, struct secret *ret_key)
+{
+    CK_RV rv = json_base64_take(&result->body, "Plaintext", len_min, len_max, ret_key);
+    if (rv == CKR_DATA_INVALID)
+        return source_http_fail_reply(&exchange->http, result,
+                                      len_min == len_max ? "it has no key of 256 bits"
+                                                         : "it has no key where KMS puts it");
+    return rv;
+}
+
+/* ARN and ciphertext of a reply as the wrapped data key. */
+static CK_RV take_ciphertext(const struct aws_exchange *exchange, const struct http_result *result,
+                             struct blob *ret_wrapped)
+{
+    _cleanup_(json_free) struct json *reply = NULL;
+    _cleanup_(secret_clear) struct secret ciphertext = {0};
+    TRY(read_rest(exchange, result, NULL, &reply));
+    const char *text = json_text(reply, "CiphertextBlob");
+    CK_RV rv = text == NULL
+                   ? CKR_DATA_INVALID
+                   : json_base64_decode(view_text(text), 1, CIPHERTEXT_LEN_MAX, &ciphertext);
+    if (rv == CKR_DATA_INVALID)
+        return source_http_fail_reply(&exchange->http, result,
+                                      "it has no ciphertext where KMS puts it");
+    TRY(rv);
+    struct writer writer = {0};
+    write_u32(&writer, WRAPPED_MAGIC);
+    write_u8(&writer, WRAPPED_FORMAT);
+    write_string(&writer, view_text(json_text(reply, "KeyId")));
+    write_raw(&writer, (struct view){ciphertext.bytes, ciphertext.len});
+    return writer_finish(&writer, ret_wrapped);
+}
+
+/* ---- wrapped data keys ---- */
+
+struct wrapped {
+    struct view arn; /* empty: a bare ciphertext */
+    struct view ciphertext;
+};
+
+static CK_RV fail_tampered(const struct aws *aws)
+{
+    return FAIL_CAUSE(INDEXKEY_CAUSE_TAMPERED,
+                      "token '%s': its wrapped key is no ciphertext of AWS KMS; restore the store "
+                      "from a backup",
+                      aws->http.token);
+}
+
+static CK_RV read_wrapped(const struct aws *aws, struct view bytes, struct wrapped *ret_wrapped)
+{
+    struct reader reader = reader_of(bytes);
+    struct wrapped wrapped = {.ciphertext = bytes};
+    if (bytes.len >= WRAPPED_MAGIC_LEN && read_u32(&reader) == WRAPPED_MAGIC) {
+        uint8_t format = read_u8(&reader);
+        wrapped.arn = read_string(&reader, AWS_KEY_LEN_MAX);
+        wrapped.ciphertext = read_raw(&reader, (size_t) (reader.end - reader.at));
+        if (reader.failed || format != WRAPPED_FORMAT || !aws_key_is_key_arn(wrapped.arn))
+            return fail_tampered(aws);
+    }
+    if (wrapped.ciphertext.len == 0 || wrapped.ciphertext.len > CIPHERTEXT_LEN_MAX)
+        return fail_tampered(aws);
+    if (wrapped.arn.len > 0 && !aws_key_matches(aws->key, wrapped.arn))
+        return FAIL_CAUSE(INDEXKEY_CAUSE_CONTEXT,
+                          "token '%s': its data key was wrapped under the KMS key %.*s, and key_id "
+                          "is %s; set the former key_id",
+                          aws->http.token, (int) wrapped.arn.len, (const char *) wrapped.arn.bytes,
+                          aws->key);
+    *ret_wrapped = wrapped;
+    return CKR_OK;
+}
+
+/* ---- calls ---- */
+
+static CK_RV aws_make_data_key(struct source *source, const struct source_call *call,
+                               struct secret *ret_data_key, struct blob *ret_wrapped)
+{
+    struct aws *aws = (struct aws *) source;
+    _cleanup_(aws_exchange_clear) struct aws_exchange exchange = {.aws = aws};
+    _cleanup_(json_writer_clear) struct json_writer writer = {0};
+    _cleanup_(secret_clear) struct secret body = {0};
+    _cleanup_(secret_clear) struct secret data_key = {0};
+    _cleanup_(http_result_clear) struct http_result result = {0};
+    json_write_object(&writer, NULL);
+    json_write_text(&writer, "KeyId", aws->key);
+    json_write_text(&writer, "KeySpec", "AES_256");
+    TRY(finish_body(aws, call, &writer, &body));
+    TRY(aws_exchange_begin(aws, call, &exchange));
+    TRY(aws_exchange_send(&exchange, &make_act, &body, &result));
+    TRY(take_plaintext(&exchange, &result, DATA_KEY_LEN, DATA_KEY_LEN, &data_key));
+    TRY(take_ciphertext(&exchange, &result, ret_wrapped));
+    *ret_data_key = secret_move(&data_key);
+    return CKR_OK;
+}
+
+static CK_RV aws_wrap(struct source *source, const struct source_call *call,
+                      const struct secret *data_key, struct blob *ret_wrapped)
+{
+    struct aws *aws = (struct aws *) source;
+    _cleanup_(aws_exchange_clear) struct aws_exchange exchange = {.aws = aws};
+    _cleanup_(json_writer_clear) struct json_writer writer = {0};
+    _cleanup_(secret_clear) struct secret body = {0};
+    _cleanup_(http_result_clear) struct http_result result = {0};
+    json_write_object(&writer, NULL);
+    json_write_text(&writer, "KeyId", aws->key);
+    json_write_base64(&writer, "Plaintext", (struct view){data_key->bytes, data_key->len});
+    TRY(finish_body(aws, call, &writer, &body));
+    TRY(aws_exchange_begin(aws, call, &exchange));
+    TRY(aws_exchange_send(&exchange, &wrap_act, &body, &result));
+    return take_ciphertext(&exchange, &result, ret_wrapped);
+}
+
+static CK_RV aws_unwrap(struct source *source, const struct source_call *call, struct view bytes,
+                        struct secret *ret_data_key)
+{
+    struct aws *aws = (struct aws *) source;
+    _cleanup_(aws_exchange_clear) struct aws_exchange exchange = {.aws = aws};
+    _cleanup_(json_writer_clear) struct json_writer writer = {0};
+    _cleanup_(secret_clear) struct secret body = {0};
+    _cleanup_(secret_clear) struct secret data_key = {0};
+    _cleanup_(http_result_clear) struct http_result result = {0};
+    _cleanup_(json_free) struct json *reply = NULL;
+    struct wrapped wrapped = {.arn = {NULL, 0}};
+    TRY(read_wrapped(aws, bytes, &wrapped));
+    /* An alias may have moved on to another key since. */
+    bool pinned = wrapped.arn.len > 0 && aws_key_is_alias(aws->key);
+    json_write_object(&writer, NULL);
+    json_write_view(&writer, "KeyId", pinned ? wrapped.arn : view_text(aws->key));
+    json_write_base64(&writer, "CiphertextBlob", wrapped.ciphertext);
+    TRY(finish_body(aws, call, &writer, &body));
+    TRY(aws_exchange_begin(aws, call, &exchange));
+    TRY(aws_exchange_send(&exchange, &unwrap_act, &body, &result));
+    TRY(take_plaintext(&exchange, &result, 1, PLAINTEXT_LEN_MAX, &data_key));
+    TRY(read_rest(&exchange, &result, pinned ? &wrapped.arn : NULL, &reply));
+    *ret_data_key = secret_move(&data_key);
+    return CKR_OK;
+}
+
+const struct source_ops source_aws_ops = {
+    .name = "aws",
+    .keys = aws_keys,
+    .takes_credential = true,
+    .open = aws_open,
+    .close = aws_close,
+    .wrap = aws_wrap,
+    .unwrap = aws_unwrap,
+    .make_data_key = aws_make_data_key,
+};
