@@ -176,9 +176,8 @@ END_TEST
 static void clear_environment(void)
 {
     static const char *const names[] = {
-        "AWS_ACCESS_KEY_ID",  "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN",
-        "AWS_PROFILE",        "AWS_REGION",            "AWS_DEFAULT_REGION",
-        "AWS_CONFIG_FILE",    "HOME"};
+        "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE",
+        "AWS_REGION",        "AWS_DEFAULT_REGION",    "AWS_CONFIG_FILE",   "HOME"};
     for (size_t i = 0; i < COUNT_OF(names); i++)
         ck_assert_int_eq(unsetenv(names[i]), 0);
     ck_assert_int_eq(setenv("AWS_SHARED_CREDENTIALS_FILE", fixture_path("credentials"), 1), 0);
@@ -230,11 +229,15 @@ START_TEST(the_environment_comes_first_then_the_files)
 {
     struct aws_identity identity = identity_of(NULL, "");
     clear_environment();
-    fixture_write("credentials", "[default]\naws_access_key_id=FILE\naws_secret_access_key=s\n"
-                                 "aws_session_token=t\n[p]\naws_access_key_id=P\n"
-                                 "aws_secret_access_key=q\nregion=of-p\n", 0600);
-    fixture_write("config", "[default]\naws_access_key_id=CONFIG\naws_secret_access_key=c\n"
-                            "region=of-config\n", 0600);
+    fixture_write("credentials",
+                  "[default]\naws_access_key_id=FILE\naws_secret_access_key=s\n"
+                  "aws_session_token=t\n[p]\naws_access_key_id=P\n"
+                  "aws_secret_access_key=q\nregion=of-p\n",
+                  0600);
+    fixture_write("config",
+                  "[default]\naws_access_key_id=CONFIG\naws_secret_access_key=c\n"
+                  "region=of-config\n",
+                  0600);
     assert_found(&identity, "", "FILE:s", "t", "of-config");
     ck_assert_int_eq(setenv("AWS_PROFILE", "p", 1), 0);
     assert_found(&identity, "", "P:q", "", "of-p");
@@ -315,8 +318,8 @@ START_TEST(a_pin_stands_alone)
 }
 END_TEST
 
-static const char *const bad_pins[] = {"A",           ":",     "A:",     ":B",  "::t", " A:B",
-                                       ("A:" CANARY " "), "A:B\n", "A:B: t"};
+static const char *const bad_pins[] = {
+    "A", ":", "A:", ":B", "::t", " A:B", ("A:" CANARY " "), "A:B\n", "A:B: t"};
 
 START_TEST(a_bad_pin_is_a_wrong_credential)
 {
@@ -401,10 +404,15 @@ static void make_half(void)
     fixture_write("config", SECTION, 0600);
 }
 
-static void (*const bad_files[])(void) = {
-    make_readable_by_others, make_writable_by_group, make_config_readable, make_config_writable,
-    make_link,               make_fifo,              make_long,            make_foreign,
-    make_half};
+static void (*const bad_files[])(void) = {make_readable_by_others,
+                                          make_writable_by_group,
+                                          make_config_readable,
+                                          make_config_writable,
+                                          make_link,
+                                          make_fifo,
+                                          make_long,
+                                          make_foreign,
+                                          make_half};
 
 START_TEST(an_unsafe_or_partial_file_is_refused)
 {
@@ -429,8 +437,10 @@ START_TEST(no_lack_of_memory_leaks_or_crashes)
 {
     struct aws_identity identity = identity_of(NULL, "");
     clear_environment();
-    fixture_write("credentials", "[default]\naws_access_key_id=A\naws_secret_access_key=B\n"
-                                 "aws_session_token=t\nregion=r\n", 0600);
+    fixture_write("credentials",
+                  "[default]\naws_access_key_id=A\naws_secret_access_key=B\n"
+                  "aws_session_token=t\nregion=r\n",
+                  0600);
     /* base/secret.h keeps an empty slab of each size. */
     assert_found(&identity, "", "A:B", "t", "r");
     for (unsigned long nth = 1;; nth++) {
@@ -458,8 +468,7 @@ int main(void)
     TCase *cases = tcase_create("aws credentials");
     tcase_add_loop_test(cases, names_of_keys_are_taken, 0, (int) COUNT_OF(good_keys));
     tcase_add_loop_test(cases, other_names_are_refused, 0, (int) COUNT_OF(bad_keys));
-    tcase_add_loop_test(cases, a_key_arn_is_what_was_configured_or_not, 0,
-                        (int) COUNT_OF(matches));
+    tcase_add_loop_test(cases, a_key_arn_is_what_was_configured_or_not, 0, (int) COUNT_OF(matches));
     tcase_add_test(cases, only_an_arn_has_a_region);
     tcase_add_loop_test(cases, a_profile_is_found_in_a_text, 0, (int) COUNT_OF(texts));
     tcase_add_loop_test(cases, no_prefix_of_a_text_is_left, 0, (int) COUNT_OF(texts));
