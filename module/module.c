@@ -90,9 +90,21 @@ CK_RV module_check(void)
     return CKR_CRYPTOKI_NOT_INITIALIZED;
 }
 
+/* The caller's thread is in a call already, and may hold what this one would wait for. */
+static CK_RV refuse_reentry(void)
+{
+    if (!custody_is_inside())
+        return CKR_OK;
+    return FAIL(CKR_FUNCTION_FAILED,
+                "a call from inside libcurl, which this module itself had called: this process's "
+                "OpenSSL uses this module as a provider; leave it out of the OpenSSL configuration "
+                "that libcurl uses");
+}
+
 CK_RV module_enter(void)
 {
     TRY(module_check());
+    TRY(refuse_reentry());
     pthread_mutex_lock(&gate);
     CK_RV rv = module_check(); /* C_Finalize closes the gate under this lock */
     if (rv == CKR_OK)
@@ -112,6 +124,7 @@ void module_leave(void)
 CK_RV module_wait_for_finalize(void)
 {
     TRY(module_check());
+    TRY(refuse_reentry());
     pthread_mutex_lock(&gate);
     unsigned long seen = shut_count;
     while (module_check() == CKR_OK && shut_count == seen)
@@ -203,6 +216,7 @@ CK_RV module_initialize(const CK_C_INITIALIZE_ARGS *args)
         TRY(check_locking(args));
         reserved = args->pReserved;
     }
+    TRY(refuse_reentry());
     TRY(fork_word(&word));
     atomic_store_explicit(&state_word, word, memory_order_release);
     if (atomic_load(word) <= WORD_CLAIMING)
@@ -231,6 +245,7 @@ static void shut_gate(_Atomic unsigned int *word)
 CK_RV module_finalize(void)
 {
     TRY(module_check());
+    TRY(refuse_reentry());
     pthread_mutex_lock(&lifecycle);
     CK_RV rv = module_check();
     if (rv == CKR_OK) {

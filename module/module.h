@@ -5,6 +5,10 @@
  * go on, in the child of a fork too. Calls on a session are held off from C_Finalize by the session's
  * lock; calls without one, and those that wait for the network, count themselves in with module_enter.
  *
+ * A source's HTTP client runs the host's TLS, which may load a PKCS#11 provider over this very
+ * module: a call from in there would wait for its own thread, so module_enter, C_Initialize and
+ * C_Finalize refuse it with CKR_FUNCTION_FAILED.
+ *
  * Lock order: lifecycle → slot → session → key. The object table's lock is a leaf.
  */
 #pragma once
@@ -19,7 +23,8 @@ struct slot;
 /* CKR_CRYPTOKI_NOT_INITIALIZED before C_Initialize, after C_Finalize, and in the child of a fork. */
 CK_RV module_check(void);
 
-/* As module_check, and C_Finalize waits until module_leave. Not for the data path. */
+/* As module_check, and C_Finalize waits until module_leave. Not for the data path.
+ * CKR_FUNCTION_FAILED, logged, from inside a source's library. */
 CK_RV module_enter(void);
 void module_leave(void);
 

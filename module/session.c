@@ -79,16 +79,16 @@ static void give_cell(struct session *session)
 
 /* The session's lock is let go meanwhile; the gate, passed under it, keeps the slot from
  * C_Finalize. */
-static void tick_unlocked(struct session *session)
+static CK_RV tick_unlocked(struct session *session)
 {
     struct slot *slot = session->slot;
 
-    if (module_enter() != CKR_OK)
-        return;
+    TRY(module_enter());
     pthread_mutex_unlock(&session->lock);
     slot_tick(slot);
     module_leave();
     pthread_mutex_lock(&session->lock);
+    return CKR_OK;
 }
 
 CK_RV session_enter(CK_SESSION_HANDLE handle, struct session **ret_session)
@@ -98,13 +98,16 @@ CK_RV session_enter(CK_SESSION_HANDLE handle, struct session **ret_session)
     if (session == NULL)
         return CKR_SESSION_HANDLE_INVALID;
     pthread_mutex_lock(&session->lock);
+    CK_RV rv = CKR_OK;
     if (session->handle == handle && slot_is_due(session->slot))
-        tick_unlocked(session);
-    if (session->handle != handle || handle == 0) {
+        rv = tick_unlocked(session);
+    if (rv == CKR_OK && (session->handle != handle || handle == 0))
+        rv = CKR_SESSION_HANDLE_INVALID;
+    if (rv != CKR_OK) {
         pthread_mutex_unlock(&session->lock);
         /* C_Finalize closes sessions after it has said that the library is gone. */
         TRY(module_check());
-        return CKR_SESSION_HANDLE_INVALID;
+        return rv;
     }
     *ret_session = session;
     return CKR_OK;

@@ -31,7 +31,8 @@ struct session {
 };
 
 /* The data path: checks the library and the handle, lets lease and view fall due, and takes the session's
- * lock. CKR_CRYPTOKI_NOT_INITIALIZED, CKR_SESSION_HANDLE_INVALID. */
+ * lock. CKR_CRYPTOKI_NOT_INITIALIZED, CKR_SESSION_HANDLE_INVALID; CKR_FUNCTION_FAILED from inside a
+ * source's library while a lease is due (module.h). */
 CK_RV session_enter(CK_SESSION_HANDLE handle, struct session **ret_session);
 /* Releases it. A failure leaves its cause in the session's device_error. Returns `rv`. */
 CK_RV session_leave(struct session *session, CK_RV rv);

@@ -40,14 +40,27 @@ static CK_RV enter_role(struct slot *slot, enum slot_role role)
     return rv;
 }
 
+/* Under `changes`: a login that follows at once finds nothing of the former one, and loses nothing
+ * of its own. */
+static void drop_role_locked(struct slot *slot)
+{
+    atomic_store_explicit(&slot->role, ROLE_PUBLIC, memory_order_release);
+    slot_objects_drop_private(slot);
+    slot_forget_key(slot, NULL);
+}
+
 static void close_role(struct slot *slot)
 {
     pthread_rwlock_wrlock(&slot->changes);
-    atomic_store_explicit(&slot->role, ROLE_PUBLIC, memory_order_release);
+    drop_role_locked(slot);
     custody_logout(slot->custody);
-    slot_objects_drop_private(slot);
     pthread_rwlock_unlock(&slot->changes);
-    slot_forget_key(slot, NULL);
+}
+
+/* Something is due only while the custody is open. */
+static bool is_denied(const struct slot *slot)
+{
+    return atomic_load(slot->due) == INT64_MAX;
 }
 
 /* In one piece: a refresh between the two would find nobody logged in and drop its news. */
@@ -60,6 +73,9 @@ static CK_RV load_and_enter(struct slot *slot, enum slot_role role)
         rv = slot_objects_load_locked(slot);
     if (rv == CKR_OK && role == ROLE_USER)
         direct_objects_load_locked(slot);
+    /* Whoever learned of it found nobody logged in. The log has the cause. */
+    if (rv == CKR_OK && is_denied(slot))
+        rv = CKR_FUNCTION_FAILED;
     if (rv == CKR_OK)
         rv = enter_role(slot, role);
     pthread_rwlock_unlock(&slot->changes);
@@ -142,14 +158,15 @@ CK_RV slot_set_pin(struct slot *slot, struct view old_pin, struct view new_pin)
     return rv;
 }
 
-/* A denial acts as C_Logout, so that a later C_Login heals without C_Finalize. Something is due
- * only while the custody is open: a login that succeeded since the denial is left alone. */
+/* A denial acts as C_Logout, so that a later C_Login heals without C_Finalize. A login that succeeded
+ * since the denial is left alone. Not an administrative act: one that waits for the source would
+ * hold up the wipe, while other sessions go on with keys that are open already. */
 static void close_denied(struct slot *slot)
 {
-    slot_begin_admin(slot);
-    if (slot_role(slot) != ROLE_PUBLIC && atomic_load(slot->due) == INT64_MAX)
-        close_role(slot);
-    slot_end_admin(slot);
+    pthread_rwlock_wrlock(&slot->changes);
+    if (slot_role(slot) != ROLE_PUBLIC && is_denied(slot))
+        drop_role_locked(slot);
+    pthread_rwlock_unlock(&slot->changes);
 }
 
 void slot_tick(struct slot *slot)

@@ -1,120 +1,57 @@
 #!/bin/bash
-# The main job, end to end, for a reader at a terminal: demo.sh BUILD-FOLDER [--keep]
+# The main job, end to end, for a reader at a terminal:
 #
-# Each step prints the command that it runs, and its result is checked: the exit code is 0 only when
-# every step did what its text says.
+#   demo.sh BUILD-FOLDER [vault|aws] [--keep]
+#
+# The word says which server holds the root key, on this machine and as long as the demo; without
+# one it is a file. Each step prints the command that it runs, and its result is checked: the exit
+# code is 0 only when every step did what its text says.
 set -Eeuo pipefail
 
 usage() {
-    echo "usage: ./dev demo [--keep]     --keep leaves the demo's folder where it is" >&2
+    echo "usage: ./dev demo [vault|aws] [--keep]     --keep leaves the demo's folder where it is" >&2
     exit 2
 }
 
-(($# == 1)) || { (($# == 2)) && [[ $2 == --keep ]]; } || usage
+(($# >= 1)) || usage
 module=$(realpath "$1/module/indexkey-pkcs11.so")
 vector_index=$(realpath "$1/examples/vector-index/vector-index")
 data=$(realpath examples/vector-index/data)
-keep=${2:-}
+scripts=$(realpath scripts)
+servers=$(realpath tests/servers)
+shift
+root=file keep=''
+if [[ ${1-} == @(vault|aws) ]]; then
+    root=$1
+    shift
+fi
+if [[ ${1-} == --keep ]]; then
+    keep=1
+    shift
+fi
+(($# == 0)) || usage
 
 folder=$(mktemp -d)
+search=''
 clean_up() {
+    trap '' HUP INT TERM
+    [[ -z $search ]] || kill "$search" 2>/dev/null || true
+    root_stop || echo "demo.sh: the server of $folder could not be stopped" >&2
     if [[ $keep ]]; then
         echo "The demo's files are in $folder"
     else
         rm -rf "$folder"
     fi
 }
+. "$scripts/demo-tell.sh"
+. "$scripts/demo-$root.sh"
 trap clean_up EXIT
 trap 'exit 1' HUP INT TERM
 cd "$folder"
 # Short names, for commands that fit a line.
 ln -s "$module" "$vector_index" "$data" .
 
-# ---- telling and checking ----
-
-number=0
-step() {
-    number=$((number + 1))
-    printf '\n%d. %s\n' "$number" "$1"
-    shift
-    (($# == 0)) || printf '   %s\n' "$@"
-}
-
-fail() {
-    trap - ERR
-    printf '\nThe demo failed at step %d: %s\n' "$number" "$1" >&2
-    exit 1
-}
-
-trap 'fail "line $LINENO of the script ended with an error"' ERR
-
-# A progress bar that nobody watches is one line: how it ended.
-last_states() {
-    sed 's/.*\r//'
-}
-
-show_command() {
-    sed '1s/^/   $ /; 1!s/^/     /' <<<"$1"
-}
-
-# COMMAND: shows it and its output, kept in $output; its exit code is $code. On a terminal, stderr
-# (warnings, the progress bar) is shown as it comes.
-output='' code=0
-run() {
-    show_command "$1"
-    code=0
-    eval "$1" >stdout.txt 2>stderr.txt || code=$?
-    output=$(last_states <stderr.txt && cat stdout.txt)
-    [[ -z $output ]] || sed 's/^/     /' <<<"$output"
-}
-
-run_with_progress() {
-    if [[ ! -t 2 ]]; then
-        run "$1"
-        return
-    fi
-    show_command "$1"
-    code=0
-    eval "$1" >stdout.txt || code=$?
-    output=$(cat stdout.txt)
-    sed 's/^/     /' stdout.txt
-}
-
-must_work() {
-    ((code == 0)) || fail "the command ended with code $code"
-}
-
-must_fail() {
-    ((code != 0)) || fail "the command should have been refused"
-}
-
-must_show() {
-    grep -qF -- "$1" <<<"$output" || fail "the output should show: $1"
-}
-
-note() {
-    printf '   -> %s\n' "$*"
-}
-
 # ---- the steps ----
-
-root_key() {
-    step "A root key. It wraps the token's keys. Here it is a file, which only its owner may read."
-    run 'umask 077; openssl rand -base64 32 > root.key'
-    must_work
-    [[ $(stat -c %a root.key) == 600 ]] || fail "root.key should have mode 600"
-
-    step "The configuration: one token, its root key, its store."
-    cat >indexkey.conf <<CONF
-[token vectors]
-source = file
-key_file = $folder/root.key
-store = sqlite:$folder/token.db
-CONF
-    run 'cat indexkey.conf'
-    must_work
-    export INDEXKEY_CONF=$folder/indexkey.conf
-}
 
 token_and_key() {
     step "The token, made with pkcs11-tool as in any PKCS#11 module (PINs by the environment)."
@@ -241,6 +178,18 @@ flipped_byte() {
     must_work
 }
 
+# LINES: the configuration, with these lines to say where the root key is.
+configure() {
+    cat >indexkey.conf <<CONF
+[token vectors]
+$1
+store = sqlite:$folder/token.db
+CONF
+    run 'cat indexkey.conf'
+    must_work
+    export INDEXKEY_CONF=$folder/indexkey.conf
+}
+
 SO_PIN=$(openssl rand -hex 8)
 USER_PIN=$(openssl rand -hex 8)
 KEYS="--module ./indexkey-pkcs11.so --token vectors --index packages"
@@ -253,11 +202,13 @@ In the demo's folder are links to the module ($module),
 to the example application (vector-index) and to its data. In the commands below, \$KEYS is
 "$KEYS".
 TEXT
-root_key
+root_start
+root_configure
 token_and_key
 encrypted_index
 questions
 no_plaintext
 refused_export
 flipped_byte
+root_refuses
 printf '\nThe demo ended well: all %d steps did what they say (%d s).\n' "$number" "$SECONDS"

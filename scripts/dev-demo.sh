@@ -3,8 +3,11 @@
 set -euo pipefail
 . scripts/lib.sh
 
-packages_need "${packages_demo[@]}"
+packages=("${packages_demo[@]}")
+[[ ${1-} != @(vault|aws) ]] || packages+=("${packages_servers[@]}")
+packages_need "${packages[@]}"
+[[ ${1-} != @(vault|aws) ]] || server_prepare "$1" || die "there is no server for the demo: see above"
 build=$(build_folder)
 say "Building in $build"
 build_quietly "$build" || die "the build failed: see above"
-bash scripts/demo.sh "$build" "$@"
+exec bash scripts/demo.sh "$build" "$@"

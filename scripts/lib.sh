@@ -15,8 +15,9 @@ die() {
 packages_build=(gcc libc6-dev meson ninja-build pkgconf libssl-dev libsqlite3-dev
     libcurl4-openssl-dev libjansson-dev)
 packages_demo=("${packages_build[@]}" opensc openssl python3)
-packages_test=("${packages_demo[@]}" binutils check curl gdb gnutls-bin libp11-kit-dev
-    p11-kit python3-venv softhsm2 sqlite3 util-linux)
+packages_servers=(ca-certificates curl openssl python3 python3-venv util-linux)
+packages_test=("${packages_demo[@]}" "${packages_servers[@]}" binutils check gdb gnutls-bin
+    libp11-kit-dev p11-kit softhsm2 sqlite3)
 packages_check=("${packages_build[@]}" binutils clang-format cppcheck python3)
 
 packages_missing() {
@@ -105,4 +106,14 @@ suite_run() {
     meson test -C "$folder" --no-rebuild --print-errorlogs "$@" </dev/null || result=$?
     # One log, whose name tells the wrapper, if any.
     python3 scripts/count-tests.py "$(echo "$folder"/meson-logs/testlog*.json)" "$result"
+}
+
+# ---- servers for demo and tests ----
+
+# vault|aws: builds or installs it, once, into the cache outside the tree, telling how far it is.
+server_prepare() {
+    case $1 in
+    vault) tests/servers/vault.sh build >/dev/null ;;
+    aws) tests/servers/aws.sh setup >/dev/null ;;
+    esac
 }

@@ -50,14 +50,13 @@ static const char *variable(const char *name)
 static struct view view_variable(const char *name)
 {
     const char *text = variable(name);
-    return text == NULL ? (struct view){0} : view_text(text);
+    struct view none = {0};
+    return text == NULL ? none : view_text(text);
 }
 
 /* Printable, without blanks: it goes into headers (RFC 9110, 5.5). */
 static bool is_graph(struct view text, size_t len_max)
 {
-    if (text.bytes == NULL)
-        return false;
     for (size_t i = 0; i < text.len; i++) {
         if (text.bytes[i] <= ' ' || text.bytes[i] > '~')
             return false;
@@ -67,9 +66,12 @@ static bool is_graph(struct view text, size_t len_max)
 
 static bool is_complete(const struct found *found)
 {
+    if (found->id.bytes == NULL || found->secret.bytes == NULL)
+        return false;
     /* libcurl takes the secret from behind the first colon. */
-    return is_graph(found->id, ID_LEN_MAX) && memchr(found->id.bytes, ':', found->id.len) == NULL &&
-           is_graph(found->secret, SECRET_LEN_MAX) &&
+    if (memchr(found->id.bytes, ':', found->id.len) != NULL)
+        return false;
+    return is_graph(found->id, ID_LEN_MAX) && is_graph(found->secret, SECRET_LEN_MAX) &&
            (found->session_token.len == 0 ||
             is_graph(found->session_token, AWS_SESSION_TOKEN_LEN_MAX));
 }
@@ -156,12 +158,13 @@ static const char *place_of(const struct search *search, enum aws_profile_file k
     return search->paths[kind] != NULL ? search->paths[kind] : "(HOME is not set)";
 }
 
+/* Nobody has refused anything: as with a missing Vault token, this ends no lease before its grace. */
 static CK_RV fail_nowhere(const struct search *search)
 {
     const char *environment = search->identity->profile != NULL
                                   ? "aws_profile is set, so that the environment does not count"
                                   : "AWS_ACCESS_KEY_ID is not set";
-    return FAIL_CAUSE(INDEXKEY_CAUSE_CREDENTIAL,
+    return FAIL_CAUSE(INDEXKEY_CAUSE_CONFIG,
                       "token '%s': no AWS credentials: %s, and the profile '%s' has no "
                       "aws_access_key_id in %s and in %s; put them into one of these places",
                       search->identity->token, environment, search->profile,
@@ -191,10 +194,8 @@ static CK_RV from_profiles(const struct search *search, struct aws_credentials *
 static CK_RV find_region(const struct search *search, struct aws_credentials *credentials)
 {
     struct view places[] = {
-        view_text(search->identity->region),
-        view_variable("AWS_REGION"),
-        view_variable("AWS_DEFAULT_REGION"),
-        search->profiles[AWS_CREDENTIALS_FILE].region,
+        view_text(search->identity->region),      view_variable("AWS_REGION"),
+        view_variable("AWS_DEFAULT_REGION"),      search->profiles[AWS_CREDENTIALS_FILE].region,
         search->profiles[AWS_CONFIG_FILE].region,
     };
     size_t count = sizeof(places) / sizeof(places[0]);

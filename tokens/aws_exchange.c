@@ -25,11 +25,8 @@ static const char *domain_of(const char *region)
         const char *prefix;
         const char *domain;
     } rows[] = {
-        {"cn-", "amazonaws.com.cn"},
-        {"eusc-", "amazonaws.eu"},
-        {"us-isob-", "sc2s.sgov.gov"},
-        {"us-iso-", "c2s.ic.gov"},
-        {"", "amazonaws.com"},
+        {"cn-", "amazonaws.com.cn"}, {"eusc-", "amazonaws.eu"}, {"us-isob-", "sc2s.sgov.gov"},
+        {"us-iso-", "c2s.ic.gov"},   {"", "amazonaws.com"},
     };
     size_t i = 0;
     while (strncmp(region, rows[i].prefix, strlen(rows[i].prefix)) != 0)

@@ -20,9 +20,9 @@
 struct aws {
     struct source base;
     struct source_http http;
-    bool has_endpoint; /* configured; else the Region's own */
-    char *key;         /* as configured */
-    char *profile;     /* NULL: not configured */
+    bool has_endpoint;                   /* configured; else the Region's own */
+    char *key;                           /* as configured */
+    char *profile;                       /* NULL: not configured */
     char region[AWS_REGION_LEN_MAX + 1]; /* configured, or of the key's ARN; "": to be found */
     /* Seconds to add to our clock for a date that the service takes. */
     _Atomic int64_t clock_ahead_s;

@@ -74,8 +74,7 @@ static bool opens_profile(enum aws_profile_file kind, struct view line, const ch
 
 static bool is_key(struct view text, const char *name)
 {
-    return text.len == strlen(name) &&
-           strncasecmp((const char *) text.bytes, name, text.len) == 0;
+    return text.len == strlen(name) && strncasecmp((const char *) text.bytes, name, text.len) == 0;
 }
 
 static void read_setting(struct view line, struct aws_profile *profile)

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "tokens/context.h"
 #include "tokens/custody_internal.h"
+#include "tokens/http.h"
 
 #define MINUTE_MS (UINT64_C(60) * 1000)
 #define HOUR_MS (60 * MINUTE_MS)
@@ -175,6 +176,11 @@ void custody_cancel(struct custody *custody)
     atomic_store(&custody->cancelled, true);
     lease_wake(&custody->lease);
     direct_keys_wake(custody->direct_keys);
+}
+
+bool custody_is_inside(void)
+{
+    return http_is_inside();
 }
 
 CK_RV custody_read_token(struct custody *custody, struct token_record *ret_record)

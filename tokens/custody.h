@@ -135,6 +135,9 @@ void custody_direct_key_lost(struct custody *custody, size_t index);
 /* C_Finalize: whatever waits in a source returns within half a second. */
 void custody_cancel(struct custody *custody);
 
+/* This thread has called a source and is inside its library, which has called back. */
+bool custody_is_inside(void);
+
 /* In the child of a fork: wipes what the parent's keyring keeps on the heap (OpenSSL's contexts); its secrets
  * are not mapped here and its locks may be held for ever. NULL is nothing. */
 void custody_abandon(struct custody *custody);

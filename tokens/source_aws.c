@@ -149,7 +149,9 @@ static CK_RV write_context(const struct aws *aws, struct view context, struct js
     uint8_t format = read_u8(&reader);
     struct view token = read_string(&reader, CONTEXT_FIELD_MAX);
     json_write_object(writer, "EncryptionContext");
-    json_write_view(writer, CONTEXT_TOKEN, token);
+    /* A direct key's context has no token. */
+    if (token.len > 0)
+        json_write_view(writer, CONTEXT_TOKEN, token);
     while (!reader.failed && !reader_done(&reader)) {
         struct view name = read_string(&reader, CONTEXT_FIELD_MAX);
         struct view value = read_string(&reader, CONTEXT_FIELD_MAX);
@@ -180,8 +182,8 @@ static CK_RV finish_body(const struct aws *aws, const struct source_call *call,
 
 /* ---- replies ---- */
 
-/* The rest of a reply, once the key was taken out. It must be of the KMS key `arn`; NULL is any that
- * fits key_id. */
+/* The rest of a reply, once the key was taken out. It must be of the KMS key `arn`; NULL is any
+ * that fits key_id. */
 static CK_RV read_rest(const struct aws_exchange *exchange, const struct http_result *result,
                        const struct view *arn, struct json **ret_reply)
 {

@@ -3,8 +3,8 @@
  * botocore's signatures: POST to /, by the source `aws` and by the HTTP client alone.
  *
  * One JSON line a request goes to the file that INDEXKEY_SIGV4_CASES names:
- * {"region", "access", "secret", "token", "url", "time": ours, "ahead": seconds that the service is,
- * "answer": what it kept}.
+ * {"region", "access", "secret", "token", "url", "time": ours, "ahead": seconds that the service
+ * is, "answer": what it kept}.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -22,12 +22,12 @@
 #define BODY_LEN_MAX 2500
 #define OPERATIONS 3
 
-static const char *const regions[] = {"eu-central-1", "us-east-1",     "ap-southeast-2",
-                                      "cn-north-1",   "us-gov-west-1", "me-central-1",
+static const char *const regions[] = {"eu-central-1",  "us-east-1",     "ap-southeast-2",
+                                      "cn-north-1",    "us-gov-west-1", "me-central-1",
                                       "eu-isoe-west-1"};
-static const char *const secrets[] = {
-    "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", "////++++////++++////++++////++++========",
-    "abc:def%2Fghi", "a", "!#$&'()*,-.;<=>?@[]^_`{|}~"};
+static const char *const secrets[] = {"wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+                                      "////++++////++++////++++////++++========", "abc:def%2Fghi",
+                                      "a", "!#$&'()*,-.;<=>?@[]^_`{|}~"};
 static const char *const contexts[] = {
     "",
     " ",

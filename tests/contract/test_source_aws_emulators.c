@@ -52,8 +52,7 @@ static const char *variable(const char *name)
 }
 
 /* `aws.sh COMMAND FOLDER ARGUMENTS`; the first line of its output that is of NAME, or alone. */
-static void run(const char *command, const char *arguments, const char *name,
-                char value[VALUE_MAX])
+static void run(const char *command, const char *arguments, const char *name, char value[VALUE_MAX])
 {
     char text[COMMAND_MAX];
     char line[VALUE_MAX];
@@ -197,8 +196,8 @@ START_TEST(a_session_token_is_taken_and_checked)
     struct aws_settings settings = settings_of("");
     struct blob wrapped = {0};
     (void) snprintf(output, sizeof(output), "%s", fixture_path("session"));
-    (void) snprintf(text, sizeof(text), "'%s/aws.sh' admin '%s' session >'%s'",
-                    FAKE_SERVICE_FOLDER, folder, output);
+    (void) snprintf(text, sizeof(text), "'%s/aws.sh' admin '%s' session >'%s'", FAKE_SERVICE_FOLDER,
+                    folder, output);
     ck_assert_int_eq(system(text), 0);
     FILE *file = fopen(output, "r");
     ck_assert_ptr_nonnull(file);

@@ -150,7 +150,8 @@ END_TEST
 
 START_TEST(the_context_is_a_map)
 {
-    static const unsigned char bytes[] = "\1\0\0\0\7vectors\0\0\0\6tenant\0\0\0\4ac\"\\\0\0\0\1z\0\0\0\0";
+    static const unsigned char bytes[] =
+        "\1\0\0\0\7vectors\0\0\0\6tenant\0\0\0\4ac\"\\\0\0\0\1z\0\0\0\0";
     struct view context = {bytes, sizeof(bytes) - 1};
     struct source *source = aws_open(&fake, &plain);
     struct blob wrapped = {0};

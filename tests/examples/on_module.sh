@@ -1,40 +1,45 @@
-#!/bin/sh
+#!/bin/bash
 # Runs a test of the vector index on a token of the built module (INDEXKEY_MODULE), in a folder that
 # is removed after. The index key is made by pkcs11-tool; its five subkeys are what the test uses.
 #
-#   on_module.sh file|env COMMAND [ARGUMENT…]
+#   on_module.sh file|env|vault|aws COMMAND [ARGUMENT…]
 #
-# The word says where the token's root key lives. Each client call is a process of its own, so the
-# test meets a token that was written by others and read back from its store.
-# Exit code 77 (skipped) where pkcs11-tool or openssl is not installed.
-set -eu
+# The word says where the token's root key lives: vault and aws are servers that live as long as the
+# test. Each client call is a process of its own, so the test meets a token that was written by
+# others and read back from its store.
+# Exit code 77 (skipped) where pkcs11-tool, openssl or the server is not installed.
+set -euo pipefail
+
+. "$(dirname "$(realpath "${BASH_SOURCE[0]}")")/../support/source_server.sh"
 
 for tool in pkcs11-tool openssl; do
-    if ! command -v "$tool" >/dev/null; then
-        echo "skipped: $tool is not installed" >&2
-        exit 77
-    fi
+    command -v "$tool" >/dev/null || source_skip "$tool is not installed"
 done
 
 folder=$(mktemp -d)
-trap 'rm -rf "$folder"' EXIT
+trap 'source_stop; rm -rf "$folder"' EXIT
 trap 'exit 1' HUP INT TERM
 
+# The lines of the token's section that say where its root key is.
 root_key() {
     case $1 in
     file)
         (umask 077 && openssl rand -base64 32 >"$folder/root.key")
-        source_lines="source = file
+        section="source = file
 key_file = $folder/root.key"
         ;;
     env)
         VECTOR_INDEX_ROOT=$(openssl rand -base64 32)
         export VECTOR_INDEX_ROOT
-        source_lines="source = env
+        section="source = env
 key_env = VECTOR_INDEX_ROOT"
         ;;
+    vault | aws)
+        source_start "$1" "$folder/server"
+        section=$(source_section)
+        ;;
     *)
-        echo "usage: on_module.sh file|env COMMAND [ARGUMENT...]" >&2
+        echo "usage: on_module.sh file|env|vault|aws COMMAND [ARGUMENT...]" >&2
         exit 2
         ;;
     esac
@@ -49,10 +54,9 @@ tool() {
 
 root_key "$1"
 shift
-printf '[token vectors]\n%s\nstore = sqlite:%s\n' "$source_lines" "$folder/token.db" \
+printf '[token vectors]\n%s\nstore = sqlite:%s\n' "$section" "$folder/token.db" \
     >"$folder/indexkey.conf"
-INDEXKEY_CONF=$folder/indexkey.conf
-export INDEXKEY_CONF
+export INDEXKEY_CONF=$folder/indexkey.conf
 
 tool --slot 0 --init-token --label vectors --so-pin 87654321
 tool --token-label vectors --login --login-type so --so-pin 87654321 --init-pin --new-pin 123456

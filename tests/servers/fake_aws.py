@@ -5,21 +5,22 @@
 It begins with one key, the alias `alias/index-keys` for it, and two sets of credentials: the
 permanent AKIDGOOD with the secret good/secret+, and the temporary ASIAGOOD with the secret
 other/secret+ and the session token good-session-token. It checks SigV4 fully: signature, Region,
-service, and that the date is within five minutes. Its encryption is not one that anybody should use:
-it only notices each change of ciphertext, context and key.
+service, and that the date is within five minutes. Its encryption is not one that anybody should
+use: it only notices each change of ciphertext, context and key.
 
     {"do": "handler", "what": "save"}              what "restore" goes back to
     {"do": "handler", "what": "restore"}
     {"do": "handler", "what": "clock", "ahead": S} what its signatures are checked against
     {"do": "handler", "what": "xml"}               refuses who calls in XML, as moto does
-    {"do": "handler", "what": "state", "state": S} Enabled, Disabled, PendingDeletion, PendingImport,
-                                                   Unavailable
+    {"do": "handler", "what": "state", "state": S} Enabled, Disabled, PendingDeletion,
+                                                   PendingImport, Unavailable, Odd
     {"do": "handler", "what": "deny", "act": A}    Decrypt, Encrypt, GenerateDataKey
     {"do": "handler", "what": "delete_key"}
     {"do": "handler", "what": "move_alias"}        to a new key; the old one stays
     {"do": "handler", "what": "revoke", "access": A}
     {"do": "handler", "what": "expire", "access": A}
-    {"do": "handler", "what": "alter", "member": M, "value": V}  of all later replies; null drops it
+    {"do": "handler", "what": "alter", "member": M, "value": V}  of all later replies; null
+                                                   drops it
     {"do": "handler", "what": "last"}              {"request": the JSON that came last}
 """
 import base64

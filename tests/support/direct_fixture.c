@@ -53,6 +53,7 @@ static CK_RV unwrap_fake(struct fake_key *key, const struct source_call *call,
     atomic_fetch_add(&key->calls, 1);
     atomic_store(&key->deadline_ms, (int) (call->deadline_ms - clock_boot_ms()));
     atomic_store(&key->context_len, (int) call->context.len);
+    atomic_store(&key->credential_len, (int) call->credential.len);
     enum indexkey_cause cause = (enum indexkey_cause) atomic_load(&key->cause);
     pause_for(atomic_load(&key->delay_ms), call->cancelled);
     if (atomic_load(call->cancelled))

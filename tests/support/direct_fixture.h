@@ -18,6 +18,7 @@ struct fake_key {
     _Atomic int calls;
     _Atomic int deadline_ms; /* what was left to the last call when it came */
     _Atomic int context_len; /* of the last call */
+    _Atomic int credential_len;
 };
 
 extern struct fake_key fake_keys[FAKE_KEYS];

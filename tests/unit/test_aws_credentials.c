@@ -266,7 +266,7 @@ START_TEST(a_rotated_file_is_seen)
     fixture_write("credentials", "[default]\naws_access_key_id=B\naws_secret_access_key=2\n", 0640);
     assert_found(&identity, "", "B:2", "", "r");
     fixture_remove("credentials");
-    assert_refused(&identity, "", INDEXKEY_CAUSE_CREDENTIAL, fixture_path("credentials"));
+    assert_refused(&identity, "", INDEXKEY_CAUSE_CONFIG, fixture_path("credentials"));
 }
 END_TEST
 
@@ -276,11 +276,11 @@ START_TEST(the_files_are_in_the_home)
     clear_environment();
     ck_assert_int_eq(unsetenv("AWS_SHARED_CREDENTIALS_FILE"), 0);
     ck_assert_int_eq(unsetenv("AWS_CONFIG_FILE"), 0);
-    assert_refused(&identity, "", INDEXKEY_CAUSE_CREDENTIAL, "HOME is not set");
+    assert_refused(&identity, "", INDEXKEY_CAUSE_CONFIG, "HOME is not set");
     ck_assert_int_eq(setenv("HOME", fixture_path("home"), 1), 0);
-    assert_refused(&identity, "", INDEXKEY_CAUSE_CREDENTIAL, "home/.aws/credentials");
+    assert_refused(&identity, "", INDEXKEY_CAUSE_CONFIG, "home/.aws/credentials");
     identity = identity_of("p", "r");
-    assert_refused(&identity, "", INDEXKEY_CAUSE_CREDENTIAL, "environment does not count");
+    assert_refused(&identity, "", INDEXKEY_CAUSE_CONFIG, "environment does not count");
 }
 END_TEST
 

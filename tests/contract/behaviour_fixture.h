@@ -1,0 +1,58 @@
+/*
+ * For the tests of how a token behaves while its KMS fails: a fake Vault that can be cut off, calls
+ * through the C_* functions of the static library, real time, and the memory of this process.
+ *
+ * Each test has a token of its own, by the fixtures of vault_fixture.h. The functions that log in
+ * and use keys may be called by any thread, those that command the fake by one.
+ */
+#pragma once
+
+#include "tests/contract/vault_fixture.h"
+
+/* Sanitizers map terabytes of shadow memory and keep freed blocks: no figures of memory there, and
+ * no search through it. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define HAS_PLAIN_MEMORY 0
+#elif defined(__has_feature)
+#define HAS_PLAIN_MEMORY (!__has_feature(address_sanitizer) && !__has_feature(thread_sanitizer))
+#else
+#define HAS_PLAIN_MEMORY 1
+#endif
+
+#define HANDLER(text) "{\"do\": \"handler\", \"what\": " text "}"
+
+extern struct fake_service behaviour_fake;
+
+/* Unchecked fixtures. */
+void behaviour_start(void);
+void behaviour_stop(void);
+
+/* A fresh state of the fake, the configuration, and a token initialised by it. */
+void behaviour_token(const struct vault_settings *settings);
+/* Every request from now on goes wrong so, until behaviour_heal. */
+void behaviour_fault(const char *fault);
+/* Without faults and counts, reachable. */
+void behaviour_heal(void);
+/* Nothing listens there any more: the kernel refuses the connections of this process. */
+void behaviour_cut_off(void);
+/* Is called within each connect(2) of this process, on the thread that connects; NULL: none. */
+void behaviour_on_connect(void (*function)(void));
+
+/* Milliseconds of the machine's clock, which clock_shift leaves alone. */
+int64_t behaviour_now_ms(void);
+void behaviour_sleep_ms(long ms);
+
+CK_SESSION_HANDLE behaviour_session(void);
+CK_RV behaviour_login(CK_SESSION_HANDLE session);
+enum indexkey_cause behaviour_cause(CK_SESSION_HANDLE session);
+bool behaviour_is_logged_in(CK_SESSION_HANDLE session);
+/* The one object with this label. */
+CK_OBJECT_HANDLE behaviour_find(CK_SESSION_HANDLE session, const char *label);
+/* A message by AES-GCM, and a MAC by HMAC-SHA-256: the first result that is not CKR_OK, of the
+ * function that `*ret_call` then names. */
+CK_RV behaviour_encrypt(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE key, const char **ret_call);
+CK_RV behaviour_sign(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE key, const char **ret_call);
+
+/* The index key of the tests, with label "shared", as a token object: by the user who is logged in.
+ */
+CK_OBJECT_HANDLE behaviour_import(CK_SESSION_HANDLE session, CK_BYTE value[32]);
