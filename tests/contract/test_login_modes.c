@@ -186,7 +186,7 @@ static void call_back(void)
 
 START_TEST(a_call_from_inside_libcurl_is_refused)
 {
-    CK_BYTE value[32] = "an index key that all may look at";
+    CK_BYTE value[32] = "an index key that all may see";
     const char *call;
     inner_session = begin("lease = 60s", VAULT_TOKEN_GOOD);
     behaviour_on_connect(call_back);
@@ -205,7 +205,7 @@ END_TEST
  * this very thread is asking for. */
 START_TEST(a_renewal_lets_no_call_back_in)
 {
-    CK_BYTE value[32] = "an index key that all may look at";
+    CK_BYTE value[32] = "an index key that all may see";
     const char *call;
     inner_session = begin("lease = 60s", VAULT_TOKEN_GOOD);
     ck_assert_uint_eq(behaviour_login(inner_session), CKR_OK);
