@@ -31,6 +31,7 @@ struct object_table {
     size_t place_capacity;
     uint32_t first_free;
     size_t object_count;
+    size_t owned_count; /* of them, session objects */
     struct index indexes[INDEX_COUNT];
 };
 
@@ -193,6 +194,7 @@ static CK_RV grow_indexes_locked(struct object_table *table)
 static void put_locked(struct object_table *table, size_t place, struct object *object)
 {
     table->places[place].object = object;
+    table->owned_count += object->owner != 0;
     object->handle = handle_of(place, table->places[place].serial);
     for (int which = 0; which < INDEX_COUNT; which++)
         index_link(&table->indexes[which], (enum object_index) which, object);
@@ -221,6 +223,7 @@ static struct object *take_out_locked(struct object_table *table, size_t place)
     for (int which = 0; which < INDEX_COUNT; which++)
         index_unlink(&table->indexes[which], (enum object_index) which, object);
     table->places[place].object = NULL;
+    table->owned_count -= object->owner != 0;
     retire(object);
     return object;
 }
@@ -326,6 +329,14 @@ void object_table_lookup(struct object_table *table, enum object_index index, st
     pthread_rwlock_unlock(&table->lock);
 }
 
+bool object_table_has_owned(struct object_table *table)
+{
+    pthread_rwlock_rdlock(&table->lock);
+    bool has_owned = table->owned_count > 0;
+    pthread_rwlock_unlock(&table->lock);
+    return has_owned;
+}
+
 void object_table_remove_matching(struct object_table *table, object_visit_fn *match, void *context)
 {
     pthread_rwlock_wrlock(&table->lock);
@@ -337,12 +348,4 @@ void object_table_remove_matching(struct object_table *table, object_visit_fn *m
         object_release(&out);
     }
     pthread_rwlock_unlock(&table->lock);
-}
-
-size_t object_table_count(struct object_table *table)
-{
-    pthread_rwlock_rdlock(&table->lock);
-    size_t count = table->object_count;
-    pthread_rwlock_unlock(&table->lock);
-    return count;
 }

@@ -151,7 +151,8 @@ static bool is_owned(void *context, struct object *object)
 
 void slot_objects_drop_owned(struct slot *slot, CK_SESSION_HANDLE owner)
 {
-    object_table_remove_matching(slot->objects, is_owned, &owner);
+    if (object_table_has_owned(slot->objects))
+        object_table_remove_matching(slot->objects, is_owned, &owner);
 }
 
 /* Into the table, which takes the reference. A session that was closed meanwhile has looked for its

@@ -3,13 +3,15 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/clock.h"
 #include "base/crypto.h"
 #include "tokens/custody_internal.h"
 #include "tokens/seal.h"
 #include "tokens/summary.h"
 
-/* Each lost round means that another process has won one. */
-#define CONFLICTS_MAX 200
+/* How long a change goes on against other writers of the store. Each lost round means that one of
+ * them has won it. */
+#define CHANGE_MAX_MS 30000
 #define PAUSE_MAX_MS 32
 
 #define ID_TEXT_LEN (2 * OBJECT_ID_LEN + 1)
@@ -322,7 +324,8 @@ static CK_RV apply(struct custody *custody, const struct change *change)
 {
     _cleanup_(custody_unlock) pthread_mutex_t *held = &custody->write_lock;
     (void) pthread_mutex_lock(held);
-    for (size_t i = 0; i < CONFLICTS_MAX; i++) {
+    int64_t end_ms = clock_boot_ms() + CHANGE_MAX_MS;
+    for (size_t i = 0; clock_boot_ms() < end_ms; i++) {
         CK_RV rv = apply_once(custody, change);
         if (rv != STORE_CONFLICT)
             return rv;
