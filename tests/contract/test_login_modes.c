@@ -178,9 +178,10 @@ static void call_back(void)
     expect_refusal(C_Logout(inner_session));
     expect_refusal(init_pin(inner_session));
     expect_refusal(set_pin(inner_session, FIXTURE_PIN));
-    expect_refusal(C_FindObjectsInit(inner_session, NULL, 0));
-    /* Neither of these waits for anything: what counts is that they return. */
+    /* None of these waits for anything: what counts is that they return. */
     (void) C_GetSessionInfo(inner_session, &info);
+    (void) C_FindObjectsInit(inner_session, NULL, 0);
+    (void) C_FindObjectsFinal(inner_session);
     inner_use = behaviour_encrypt(inner_session, inner_key, &call);
 }
 
@@ -192,7 +193,7 @@ START_TEST(a_call_from_inside_libcurl_is_refused)
     behaviour_on_connect(call_back);
     ck_assert_uint_eq(behaviour_login(inner_session), CKR_OK);
     behaviour_on_connect(NULL);
-    ck_assert_int_ge(atomic_load(&inner_calls), 14);
+    ck_assert_int_ge(atomic_load(&inner_calls), 13);
     ck_assert_int_eq(atomic_load(&inner_wrong), 0);
     (void) behaviour_import(inner_session, value);
     inner_key = behaviour_find(inner_session, "shared/payload");
@@ -217,7 +218,7 @@ START_TEST(a_renewal_lets_no_call_back_in)
     clock_shift(61000);
     ck_assert_uint_eq(behaviour_encrypt(inner_session, inner_key, &call), CKR_OK);
     behaviour_on_connect(NULL);
-    ck_assert_int_ge(atomic_load(&inner_calls), 14);
+    ck_assert_int_ge(atomic_load(&inner_calls), 13);
     ck_assert_int_eq(atomic_load(&inner_wrong), 0);
     ck_assert_uint_eq(inner_use, CKR_FUNCTION_FAILED);
     ck_assert(behaviour_is_logged_in(inner_session));

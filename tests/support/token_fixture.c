@@ -132,10 +132,13 @@ CK_RV fixture_try_open(const char *store, const char *more, struct custody **ret
     (void) snprintf(text, sizeof(text), "[token vectors]\nstore = %s\n%s%s%s\n", store,
                     has_source ? "" : "source = file\nkey_file = ",
                     has_source ? "" : fixture_path("root.key\n"), more);
-    fixture_write("indexkey.conf", text, 0600);
+    /* A file for each process: tests fork, and their children write theirs at the same time. */
+    char name[32];
+    (void) snprintf(name, sizeof(name), "indexkey-%d.conf", (int) getpid());
+    fixture_write(name, text, 0600);
     struct conf *conf = NULL;
     size_t count;
-    ck_assert_uint_eq(conf_load(fixture_path("indexkey.conf"), &schema, &conf), CKR_OK);
+    ck_assert_uint_eq(conf_load(fixture_path(name), &schema, &conf), CKR_OK);
     const struct conf_section *tokens = conf_tokens(conf, &count);
     ck_assert_uint_eq(count, 1);
     ck_assert_msg(!tokens[0].bad, "%s", fixture_log());
