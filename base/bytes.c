@@ -10,13 +10,13 @@
 void blob_clear(struct blob *blob)
 {
     mem_free(blob->bytes);
-    *blob = (struct blob) {NULL, 0};
+    *blob = (struct blob){NULL, 0};
 }
 
 struct blob blob_move(struct blob *from)
 {
     struct blob moved = *from;
-    *from = (struct blob) {NULL, 0};
+    *from = (struct blob){NULL, 0};
     return moved;
 }
 
@@ -34,7 +34,7 @@ CK_RV blob_from(const void *bytes, size_t len, struct blob *ret_blob)
 
 struct view blob_view(const struct blob *blob)
 {
-    return (struct view) {blob->bytes, blob->len};
+    return (struct view){blob->bytes, blob->len};
 }
 
 bool view_equal(struct view a, struct view b)
@@ -44,20 +44,20 @@ bool view_equal(struct view a, struct view b)
 
 struct view view_text(const char *text)
 {
-    return (struct view) {(const unsigned char *) text, strlen(text)};
+    return (struct view){(const unsigned char *) text, strlen(text)};
 }
 
 struct reader reader_of(struct view input)
 {
     const unsigned char *end = input.len == 0 ? input.bytes : input.bytes + input.len;
-    return (struct reader) {input.bytes, end, false};
+    return (struct reader){input.bytes, end, false};
 }
 
 struct view read_raw(struct reader *reader, size_t len)
 {
     if (reader->failed || len > (size_t) (reader->end - reader->at)) {
         reader->failed = true;
-        return (struct view) {NULL, 0};
+        return (struct view){NULL, 0};
     }
     struct view bytes = {reader->at, len};
     if (len > 0)
@@ -138,7 +138,7 @@ static void write_integer(struct writer *writer, uint64_t value, size_t len)
     unsigned char bytes[8];
     for (size_t i = 0; i < len; i++)
         bytes[i] = (unsigned char) (value >> 8 * (len - 1 - i));
-    write_raw(writer, (struct view) {bytes, len});
+    write_raw(writer, (struct view){bytes, len});
 }
 
 void write_u8(struct writer *writer, uint8_t value)
@@ -169,12 +169,12 @@ void write_string(struct writer *writer, struct view bytes)
 void writer_clear(struct writer *writer)
 {
     mem_free(writer->bytes);
-    *writer = (struct writer) {0};
+    *writer = (struct writer){0};
 }
 
 struct view writer_view(const struct writer *writer)
 {
-    return (struct view) {writer->bytes, writer->len};
+    return (struct view){writer->bytes, writer->len};
 }
 
 CK_RV writer_finish(struct writer *writer, struct blob *ret_blob)
@@ -183,7 +183,7 @@ CK_RV writer_finish(struct writer *writer, struct blob *ret_blob)
         writer_clear(writer);
         return FAIL(CKR_HOST_MEMORY, "no memory for a record");
     }
-    *ret_blob = (struct blob) {writer->bytes, writer->len};
-    *writer = (struct writer) {0};
+    *ret_blob = (struct blob){writer->bytes, writer->len};
+    *writer = (struct writer){0};
     return CKR_OK;
 }

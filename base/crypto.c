@@ -18,26 +18,29 @@ struct algorithm {
 
 /* In the order of strcmp, for the binary search. A digest has a row for each name in use. */
 static struct algorithm ciphers[] = {
-    {"AES-128-CBC", NULL},  {"AES-128-CTR", NULL},      {"AES-128-ECB", NULL},
-    {"AES-128-GCM", NULL},  {"AES-128-WRAP", NULL},     {"AES-128-WRAP-PAD", NULL},
-    {"AES-192-CBC", NULL},  {"AES-192-CTR", NULL},      {"AES-192-ECB", NULL},
-    {"AES-192-GCM", NULL},  {"AES-192-WRAP", NULL},     {"AES-192-WRAP-PAD", NULL},
-    {"AES-256-CBC", NULL},  {"AES-256-CTR", NULL},      {"AES-256-ECB", NULL},
-    {"AES-256-GCM", NULL},  {"AES-256-WRAP", NULL},     {"AES-256-WRAP-PAD", NULL},
+    {"AES-128-CBC", NULL}, {"AES-128-CTR", NULL},  {"AES-128-ECB", NULL},
+    {"AES-128-GCM", NULL}, {"AES-128-WRAP", NULL}, {"AES-128-WRAP-PAD", NULL},
+    {"AES-192-CBC", NULL}, {"AES-192-CTR", NULL},  {"AES-192-ECB", NULL},
+    {"AES-192-GCM", NULL}, {"AES-192-WRAP", NULL}, {"AES-192-WRAP-PAD", NULL},
+    {"AES-256-CBC", NULL}, {"AES-256-CTR", NULL},  {"AES-256-ECB", NULL},
+    {"AES-256-GCM", NULL}, {"AES-256-WRAP", NULL}, {"AES-256-WRAP-PAD", NULL},
 };
 
 static struct algorithm digests[] = {
-    {"SHA1", NULL},        {"SHA2-224", NULL},     {"SHA2-256", NULL},     {"SHA2-384", NULL},
-    {"SHA2-512", NULL},    {"SHA2-512/224", NULL}, {"SHA2-512/256", NULL}, {"SHA224", NULL},
-    {"SHA256", NULL},      {"SHA3-224", NULL},     {"SHA3-256", NULL},     {"SHA3-384", NULL},
-    {"SHA3-512", NULL},    {"SHA384", NULL},       {"SHA512", NULL},       {"SHA512-224", NULL},
-    {"SHA512-256", NULL},  {"SHAKE128", NULL},     {"SHAKE256", NULL},
+    {"SHA1", NULL},       {"SHA2-224", NULL},     {"SHA2-256", NULL},     {"SHA2-384", NULL},
+    {"SHA2-512", NULL},   {"SHA2-512/224", NULL}, {"SHA2-512/256", NULL}, {"SHA224", NULL},
+    {"SHA256", NULL},     {"SHA3-224", NULL},     {"SHA3-256", NULL},     {"SHA3-384", NULL},
+    {"SHA3-512", NULL},   {"SHA384", NULL},       {"SHA512", NULL},       {"SHA512-224", NULL},
+    {"SHA512-256", NULL}, {"SHAKE128", NULL},     {"SHAKE256", NULL},
 };
 
 static struct algorithm macs[] = {{"CMAC", NULL}, {"GMAC", NULL}, {"HMAC", NULL}};
 
 static struct algorithm kdfs[] = {
-    {"HKDF", NULL}, {"KBKDF", NULL}, {"PBKDF2", NULL}, {"SCRYPT", NULL},
+    {"HKDF", NULL},
+    {"KBKDF", NULL},
+    {"PBKDF2", NULL},
+    {"SCRYPT", NULL},
 };
 
 static void *fetch_cipher(OSSL_LIB_CTX *context, const char *name)

@@ -63,7 +63,7 @@ CK_RV crypto_hkdf(const struct secret *ikm, struct view salt, struct view info, 
         return FAIL(CKR_FUNCTION_FAILED, "HKDF of %zu bytes from %zu", len, ikm->len);
     const OSSL_PARAM params[] = {
         sha256(OSSL_KDF_PARAM_DIGEST),
-        octets(OSSL_KDF_PARAM_KEY, (struct view) {ikm->bytes, ikm->len}),
+        octets(OSSL_KDF_PARAM_KEY, (struct view){ikm->bytes, ikm->len}),
         octets(OSSL_KDF_PARAM_SALT, salt),
         octets(OSSL_KDF_PARAM_INFO, info),
         OSSL_PARAM_construct_end(),

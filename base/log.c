@@ -35,8 +35,8 @@ static const struct {
     const char *name;
     int priority;
 } levels[] = {
-    [LOG_LEVEL_ERROR] = {"error", LOG_ERR},       [LOG_LEVEL_WARNING] = {"warning", LOG_WARNING},
-    [LOG_LEVEL_NOTICE] = {"notice", LOG_NOTICE},  [LOG_LEVEL_INFO] = {"info", LOG_INFO},
+    [LOG_LEVEL_ERROR] = {"error", LOG_ERR},      [LOG_LEVEL_WARNING] = {"warning", LOG_WARNING},
+    [LOG_LEVEL_NOTICE] = {"notice", LOG_NOTICE}, [LOG_LEVEL_INFO] = {"info", LOG_INFO},
     [LOG_LEVEL_DEBUG] = {"debug", LOG_DEBUG},
 };
 #define LEVEL_COUNT (sizeof levels / sizeof levels[0])
@@ -173,7 +173,7 @@ static void switch_to(int fd, enum log_level level)
             (void) close(old);
             return;
         }
-        (void) nanosleep(&(struct timespec) {.tv_nsec = CLOSE_WAIT_NS}, NULL);
+        (void) nanosleep(&(struct timespec){.tv_nsec = CLOSE_WAIT_NS}, NULL);
     }
 }
 
@@ -246,7 +246,7 @@ static void write_line(int fd, const char *line, size_t len)
         written = write(fd, line, len);
     } while (written < 0 && errno == EINTR);
     if (written < 0 && errno == EPIPE && sigismember(&pending, SIGPIPE) == 0)
-        (void) sigtimedwait(&pipe_set, NULL, &(struct timespec) {0});
+        (void) sigtimedwait(&pipe_set, NULL, &(struct timespec){0});
     (void) pthread_sigmask(SIG_SETMASK, &old, NULL);
 }
 

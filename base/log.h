@@ -36,8 +36,7 @@ bool log_open(const char *target);
 /* Back to the default, stderr:warning; closes what log_open opened. */
 void log_close(void);
 
-void log_line(enum log_level level, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
+void log_line(enum log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* Until it is called with NULL, an error of this thread goes to `buffer` (the last one stands) and
  * not to the target: for work whose outcome is one line of its own. */

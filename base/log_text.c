@@ -27,11 +27,11 @@ static bool is_printable(uint32_t point)
         uint32_t first;
         uint32_t last;
     } unprintable[] = {
-        {0x0000, 0x001f},     {0x007f, 0x009f},   /* C0, DEL, C1 */
-        {0x200b, 0x200f},     {0x2028, 0x202e},   /* zero width, separators, direction */
-        {0x2060, 0x206f},     {0xd800, 0xdfff},   /* invisible operators and isolates, surrogates */
-        {0xfeff, 0xfeff},     {0xfff9, 0xffff},   /* byte order mark, specials */
-        {0xe0000, 0xe0fff},   {0x110000, UINT32_MAX}, /* tags, beyond Unicode */
+        {0x0000, 0x001f},   {0x007f, 0x009f}, /* C0, DEL, C1 */
+        {0x200b, 0x200f},   {0x2028, 0x202e}, /* zero width, separators, direction */
+        {0x2060, 0x206f},   {0xd800, 0xdfff}, /* invisible operators and isolates, surrogates */
+        {0xfeff, 0xfeff},   {0xfff9, 0xffff}, /* byte order mark, specials */
+        {0xe0000, 0xe0fff}, {0x110000, UINT32_MAX}, /* tags, beyond Unicode */
     };
     for (size_t i = 0; i < sizeof unprintable / sizeof unprintable[0]; i++) {
         if (point >= unprintable[i].first && point <= unprintable[i].last)

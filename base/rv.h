@@ -1,8 +1,8 @@
 /*
  * How every function of this project reports: CK_RV, TRY and FAIL.
  *
- * A failure is logged once, where it arises, by FAIL (or by the cause-carrying forms in base/cause.h);
- * callers pass the value on with TRY and log nothing.
+ * A failure is logged once, where it arises, by FAIL (or by the cause-carrying forms in
+ * base/cause.h); callers pass the value on with TRY and log nothing.
  */
 #pragma once
 

@@ -261,7 +261,7 @@ static CK_RV slot_new_locked(size_t len, unsigned char **ret_bytes)
 CK_RV secret_new(size_t len, struct secret *ret_secret)
 {
     if (len == 0) {
-        *ret_secret = (struct secret) {NULL, 0};
+        *ret_secret = (struct secret){NULL, 0};
         return CKR_OK;
     }
     if (len > SECRET_MAX || must_fail())
@@ -271,7 +271,7 @@ CK_RV secret_new(size_t len, struct secret *ret_secret)
     CK_RV rv = slot_new_locked(len, &bytes);
     (void) pthread_mutex_unlock(&lock);
     TRY(rv);
-    *ret_secret = (struct secret) {bytes, len};
+    *ret_secret = (struct secret){bytes, len};
     return CKR_OK;
 }
 
@@ -295,13 +295,13 @@ void secret_clear(struct secret *secret)
             slot_give_back_locked(slab, secret->bytes);
         (void) pthread_mutex_unlock(&lock);
     }
-    *secret = (struct secret) {NULL, 0};
+    *secret = (struct secret){NULL, 0};
 }
 
 struct secret secret_move(struct secret *from)
 {
     struct secret moved = *from;
-    *from = (struct secret) {NULL, 0};
+    *from = (struct secret){NULL, 0};
     return moved;
 }
 

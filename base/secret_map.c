@@ -43,8 +43,8 @@ static unsigned char *reserve(size_t len, size_t alignment)
 {
     size_t page = secret_map_page();
     size_t total = len + alignment + 2 * page;
-    unsigned char *start = mmap(NULL, total, PROT_NONE,
-                                MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    unsigned char *start =
+        mmap(NULL, total, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (start == MAP_FAILED)
         return NULL;
     size_t lead = alignment - ((uintptr_t) start + page) % alignment;
@@ -73,8 +73,8 @@ static bool map_memfd(unsigned char *bytes, size_t len)
 /* False when the memory itself is missing, or a fork or a core would carry it. */
 static bool map_anonymous(unsigned char *bytes, size_t len, bool *locked)
 {
-    void *at = mmap(bytes, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED,
-                    -1, 0);
+    void *at =
+        mmap(bytes, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
     if (at != bytes || madvise(bytes, len, MADV_WIPEONFORK) != 0 ||
         madvise(bytes, len, MADV_DONTDUMP) != 0)
         return false;

@@ -1,10 +1,11 @@
 /*
- * The module's data path against raw OpenSSL, in one process and in alternating rounds: prints for each
- * work the median of the ratios module : EVP, with the smallest and the largest. Times themselves are not
- * printed, because they say more about the machine than about the code.
+ * The module's data path against raw OpenSSL, in one process and in alternating rounds: prints for
+ * each work the median of the ratios module : EVP, with the smallest and the largest. Times
+ * themselves are not printed, because they say more about the machine than about the code.
  *
- * The EVP side is the best that a careful caller would write: algorithms fetched once, the keyed context kept, only the
- * IV set again. The module runs in its default configuration, loaded with dlopen like any client's.
+ * The EVP side is the best that a careful caller would write: algorithms fetched once, the keyed
+ * context kept, only the IV set again. The module runs in its default configuration, loaded with
+ * dlopen like any client's.
  */
 #include <dlfcn.h>
 #include <openssl/core_names.h>
@@ -20,9 +21,9 @@
 
 #include "include/cryptoki.h"
 
-#define ROUNDS      21
-#define ROUND_NS    8000000.0
-#define TEXT_MAX    16384
+#define ROUNDS 21
+#define ROUND_NS 8000000.0
+#define TEXT_MAX 16384
 #define MUST(thing) must((thing), #thing)
 
 struct bench {
@@ -201,7 +202,8 @@ static void load(struct bench *bench, const char *path)
 
     MUST(mkdtemp(folder) != NULL);
     snprintf(name, sizeof(name), "%s/indexkey.conf", folder);
-    snprintf(conf, sizeof(conf), "[token bench]\nsource = env\nkey_env = BENCH_ROOT\nstore = memory:\n");
+    snprintf(conf, sizeof(conf),
+             "[token bench]\nsource = env\nkey_env = BENCH_ROOT\nstore = memory:\n");
     write_file(name, conf);
     MUST(setenv("INDEXKEY_CONF", name, 1) == 0);
     MUST(setenv("BENCH_ROOT", "AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA=", 1) == 0);

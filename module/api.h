@@ -1,7 +1,7 @@
 /*
- * What the files of the C_* functions share. They follow the standard's chapters, one file a chapter:
- * each function checks its arguments, enters a session or the library, and hands over to the layer
- * below. Included first, because it marks the functions as exported.
+ * What the files of the C_* functions share. They follow the standard's chapters, one file a
+ * chapter: each function checks its arguments, enters a session or the library, and hands over to
+ * the layer below. Included first, because it marks the functions as exported.
  */
 #pragma once
 
@@ -12,8 +12,9 @@
 #include "base/rv.h"
 #include "module/session.h"
 
-/* The convention of PKCS #11 5.2 for outputs of variable length, once `needed` is known. True: the caller
- * is done, with `*ret_rv` as result (size query or CKR_BUFFER_TOO_SMALL; the operation stays alive). */
+/* The convention of PKCS #11 5.2 for outputs of variable length, once `needed` is known. True: the
+ * caller is done, with `*ret_rv` as result (size query or CKR_BUFFER_TOO_SMALL; the operation stays
+ * alive). */
 static inline bool api_only_size(CK_BYTE_PTR out, CK_ULONG_PTR out_len, size_t needed,
                                  CK_RV *ret_rv)
 {

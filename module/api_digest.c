@@ -108,8 +108,7 @@ static CK_RV digest_key(struct session *session, struct operation *operation,
         !object_has(key, FLAG_EXTRACTABLE))
         return CKR_KEY_INDIGESTIBLE;
     TRY(object_value(key, &value));
-    return operation->mechanism->digest->update(operation,
-                                                (struct view){value->bytes, value->len});
+    return operation->mechanism->digest->update(operation, (struct view){value->bytes, value->len});
 }
 
 CK_RV C_DigestKey(CK_SESSION_HANDLE hSession, CK_OBJECT_HANDLE hKey)

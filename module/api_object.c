@@ -7,8 +7,6 @@
 #include "module/policy.h"
 #include "module/slot_objects.h"
 
-
-
 /* An object that this session may see: private ones need the user. */
 static CK_RV visible_object(const struct session_view *view, CK_OBJECT_HANDLE handle,
                             struct object **ret_object)
@@ -83,8 +81,8 @@ CK_RV C_CopyObject(CK_SESSION_HANDLE hSession, CK_OBJECT_HANDLE hObject, CK_ATTR
 
 /* What a call wants to do to an object. */
 struct alteration {
-    CK_RV (*apply)(const struct session_view *view, struct object *object,
-                   const struct alteration *alteration);
+    CK_RV (*apply)
+    (const struct session_view *view, struct object *object, const struct alteration *alteration);
     CK_ATTRIBUTE_PTR template;
     CK_ULONG count;
 };

@@ -9,7 +9,7 @@
 void attributes_clear(struct attributes *attributes)
 {
     blob_clear(&attributes->others);
-    *attributes = (struct attributes) {0};
+    *attributes = (struct attributes){0};
 }
 
 CK_RV attributes_copy(const struct attributes *from, struct attributes *ret_copy)

@@ -2,10 +2,10 @@
  * Attributes by the book: what an object carries apart from its value, and the rules of PKCS #11
  * section 4 about who may give, read and change each.
  *
- * One table (attributes_table.c) has a line for every attribute: its name, kind, the classes that have it,
- * when a template may give it, whether C_SetAttributeValue may change it. A struct attributes is
- * built from a template, then published inside an object and never changed again: a change makes a
- * new object (module/object.h), so readers need no lock.
+ * One table (attributes_table.c) has a line for every attribute: its name, kind, the classes that
+ * have it, when a template may give it, whether C_SetAttributeValue may change it. A struct
+ * attributes is built from a template, then published inside an object and never changed again: a
+ * change makes a new object (module/object.h), so readers need no lock.
  */
 #pragma once
 
@@ -44,12 +44,12 @@ enum attribute_flag {
 #define FLAG_BIT(flag) ((uint64_t) 1 << (flag))
 
 struct attributes {
-    uint64_t flags;               /* by FLAG_BIT */
-    uint32_t object_class;        /* CKO_ */
-    uint32_t key_type;            /* CKK_, secret keys */
-    uint32_t value_len;           /* bytes; secret keys */
-    uint32_t key_gen_mechanism;   /* CKM_, or UINT32_MAX: CK_UNAVAILABLE_INFORMATION */
-    struct blob others;           /* the variable-length ones, canonical (attributes_codec.c) */
+    uint64_t flags;             /* by FLAG_BIT */
+    uint32_t object_class;      /* CKO_ */
+    uint32_t key_type;          /* CKK_, secret keys */
+    uint32_t value_len;         /* bytes; secret keys */
+    uint32_t key_gen_mechanism; /* CKM_, or UINT32_MAX: CK_UNAVAILABLE_INFORMATION */
+    struct blob others;         /* the variable-length ones, canonical (attributes_codec.c) */
 };
 
 void attributes_clear(struct attributes *attributes);
@@ -63,8 +63,8 @@ static inline bool attributes_has(const struct attributes *attributes, enum attr
 void attributes_set_flag(struct attributes *attributes, enum attribute_flag flag, bool value);
 
 /* A variable-length attribute's bytes (CKA_LABEL, CKA_ID, CKA_ALLOWED_MECHANISMS as CK_ULONGs in
- * host order, the three templates as canonical bytes, …). False when the object does not carry it: for
- * CKA_ALLOWED_MECHANISMS unset is not empty. */
+ * host order, the three templates as canonical bytes, …). False when the object does not carry it:
+ * for CKA_ALLOWED_MECHANISMS unset is not empty. */
 bool attributes_bytes(const struct attributes *attributes, CK_ATTRIBUTE_TYPE type,
                       struct view *ret_bytes);
 CK_RV attributes_set_bytes(struct attributes *attributes, CK_ATTRIBUTE_TYPE type,
@@ -88,19 +88,20 @@ enum attribute_origin {
  * booleans it named (policy tells an explicit FALSE from silence). */
 struct template_result {
     struct attributes attributes;
-    struct secret value;  /* CKA_VALUE; empty when none was given */
+    struct secret value; /* CKA_VALUE; empty when none was given */
     bool has_value;
-    uint64_t named;       /* FLAG_BIT of each boolean that the template holds */
+    uint64_t named; /* FLAG_BIT of each boolean that the template holds */
     bool has_value_len;
     bool has_key_type;
     bool has_class;
-    struct view check_value; /* CKA_CHECK_VALUE as given (points into the template), or NULL bytes */
+    struct view
+        check_value; /* CKA_CHECK_VALUE as given (points into the template), or NULL bytes */
 };
 
-/* Checks a template (bounds, sizes, duplicates, applicability, read-only attributes) and builds from it.
- * CKR_ATTRIBUTE_TYPE_INVALID, _VALUE_INVALID, _READ_ONLY, CKR_TEMPLATE_INCOMPLETE, _INCONSISTENT,
- * CKR_ARGUMENTS_BAD. `implied_type` is the key type a mechanism implies (CKK_AES), or CK_UNAVAILABLE_INFORMATION.
- * Freed with template_result_clear. */
+/* Checks a template (bounds, sizes, duplicates, applicability, read-only attributes) and builds
+ * from it. CKR_ATTRIBUTE_TYPE_INVALID, _VALUE_INVALID, _READ_ONLY, CKR_TEMPLATE_INCOMPLETE,
+ * _INCONSISTENT, CKR_ARGUMENTS_BAD. `implied_type` is the key type a mechanism implies (CKK_AES),
+ * or CK_UNAVAILABLE_INFORMATION. Freed with template_result_clear. */
 CK_RV attributes_from_template(enum attribute_origin origin, const CK_ATTRIBUTE *template,
                                CK_ULONG count, CK_KEY_TYPE implied_type,
                                struct template_result *ret_result);
@@ -110,13 +111,14 @@ void template_result_clear(struct template_result *result);
 CK_RV attributes_encode(const struct attributes *attributes, struct blob *ret_bytes);
 CK_RV attributes_decode(struct view bytes, struct attributes *ret_attributes);
 
-/* C_SetAttributeValue: old attributes with the template applied. `as_so` may set CKA_TRUSTED. Sticky ones
- * (SENSITIVE, WRAP_WITH_TRUSTED to true, EXTRACTABLE to false, COPYABLE and DESTROYABLE to false) go one way. */
+/* C_SetAttributeValue: old attributes with the template applied. `as_so` may set CKA_TRUSTED.
+ * Sticky ones (SENSITIVE, WRAP_WITH_TRUSTED to true, EXTRACTABLE to false, COPYABLE and DESTROYABLE
+ * to false) go one way. */
 CK_RV attributes_change(const struct attributes *old, const CK_ATTRIBUTE *template, CK_ULONG count,
                         bool as_so, struct attributes *ret_changed);
 
-/* C_CopyObject: the copy's attributes; what a copy may change (TOKEN, PRIVATE, MODIFIABLE, DESTROYABLE,
- * COPYABLE to false and what C_SetAttributeValue may) and what it inherits. */
+/* C_CopyObject: the copy's attributes; what a copy may change (TOKEN, PRIVATE, MODIFIABLE,
+ * DESTROYABLE, COPYABLE to false and what C_SetAttributeValue may) and what it inherits. */
 CK_RV attributes_for_copy(const struct attributes *source, const CK_ATTRIBUTE *template,
                           CK_ULONG count, bool as_so, struct attributes *ret_copy);
 

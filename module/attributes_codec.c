@@ -107,8 +107,7 @@ CK_RV attributes_decode(struct view bytes, struct attributes *ret_attributes)
         return CKR_DATA_INVALID;
     struct view entries = {reader.at, (size_t) (reader.end - reader.at)};
     enum attribute_class class = attributes_table_class(attributes.object_class);
-    if (!is_header_valid(&attributes, class) ||
-        !measure(entries, class, &attributes.others.len))
+    if (!is_header_valid(&attributes, class) || !measure(entries, class, &attributes.others.len))
         return CKR_DATA_INVALID;
     if (attributes.others.len > 0) {
         attributes.others.bytes = mem_alloc(attributes.others.len);

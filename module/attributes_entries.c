@@ -15,7 +15,7 @@ bool attributes_entries_next(struct reader *reader, struct entry *ret_entry)
     struct view value = read_raw(reader, len);
     if (reader->failed)
         return false;
-    *ret_entry = (struct entry) {tag, value};
+    *ret_entry = (struct entry){tag, value};
     return true;
 }
 

@@ -89,20 +89,11 @@ struct key_type_row {
 };
 
 static const struct key_type_row key_types[] = {
-    {CKK_GENERIC_SECRET, false},
-    {CKK_AES, false},
-    {CKK_HKDF, false},
-    {CKK_SHA_1_HMAC, true},
-    {CKK_SHA224_HMAC, true},
-    {CKK_SHA256_HMAC, true},
-    {CKK_SHA384_HMAC, true},
-    {CKK_SHA512_HMAC, true},
-    {CKK_SHA512_224_HMAC, true},
-    {CKK_SHA512_256_HMAC, true},
-    {CKK_SHA3_224_HMAC, true},
-    {CKK_SHA3_256_HMAC, true},
-    {CKK_SHA3_384_HMAC, true},
-    {CKK_SHA3_512_HMAC, true},
+    {CKK_GENERIC_SECRET, false}, {CKK_AES, false},          {CKK_HKDF, false},
+    {CKK_SHA_1_HMAC, true},      {CKK_SHA224_HMAC, true},   {CKK_SHA256_HMAC, true},
+    {CKK_SHA384_HMAC, true},     {CKK_SHA512_HMAC, true},   {CKK_SHA512_224_HMAC, true},
+    {CKK_SHA512_256_HMAC, true}, {CKK_SHA3_224_HMAC, true}, {CKK_SHA3_256_HMAC, true},
+    {CKK_SHA3_384_HMAC, true},   {CKK_SHA3_512_HMAC, true},
 };
 
 const struct attribute_row *attributes_table_find(CK_ATTRIBUTE_TYPE type)

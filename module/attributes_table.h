@@ -11,10 +11,10 @@
 
 /* How the value looks at the API, and where it lives. */
 enum attribute_kind {
-    KIND_FLAG,        /* CK_BBOOL; a bit of attributes.flags */
-    KIND_NEVER,       /* CK_BBOOL that is always CK_FALSE */
-    KIND_ULONG,       /* CK_ULONG; a field of struct attributes */
-    KIND_TEXT,        /* UTF-8; the kinds from here to KIND_TEMPLATE live in attributes.others */
+    KIND_FLAG,  /* CK_BBOOL; a bit of attributes.flags */
+    KIND_NEVER, /* CK_BBOOL that is always CK_FALSE */
+    KIND_ULONG, /* CK_ULONG; a field of struct attributes */
+    KIND_TEXT,  /* UTF-8; the kinds from here to KIND_TEMPLATE live in attributes.others */
     KIND_BYTES,
     KIND_DATE,        /* CK_DATE or nothing */
     KIND_MECHANISMS,  /* CK_MECHANISM_TYPE list */

@@ -286,5 +286,5 @@ void template_result_clear(struct template_result *result)
 {
     attributes_clear(&result->attributes);
     secret_clear(&result->value);
-    *result = (struct template_result) {0};
+    *result = (struct template_result){0};
 }

@@ -17,5 +17,5 @@ CK_RV attributes_template_bounds(const CK_ATTRIBUTE *template, CK_ULONG count);
 
 static inline struct view attributes_template_view(const CK_ATTRIBUTE *entry)
 {
-    return (struct view) {entry->pValue, entry->ulValueLen};
+    return (struct view){entry->pValue, entry->ulValueLen};
 }

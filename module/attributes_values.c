@@ -99,7 +99,7 @@ static CK_RV encode_numbers(struct view shown, struct attribute_room *room,
         for (int shift = 24; shift >= 0; shift -= 8)
             *at++ = (unsigned char) (number >> shift);
     }
-    *ret_encoded = (struct view) {room->bytes, count * NUMBER_LEN};
+    *ret_encoded = (struct view){room->bytes, count * NUMBER_LEN};
     return CKR_OK;
 }
 
@@ -112,7 +112,7 @@ static struct view show_numbers(struct view encoded, struct attribute_room *room
         CK_ULONG shown = number == UINT32_MAX ? CK_UNAVAILABLE_INFORMATION : number;
         memcpy(room->bytes + i * sizeof(shown), &shown, sizeof(shown));
     }
-    return (struct view) {room->bytes, count * sizeof(CK_ULONG)};
+    return (struct view){room->bytes, count * sizeof(CK_ULONG)};
 }
 
 CK_RV attributes_values_encode(const struct attribute_row *row, struct view shown,

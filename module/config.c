@@ -9,9 +9,10 @@
 
 static const char *check_log(const char *value)
 {
-    return log_target_is_valid(value) ? NULL
-                                      : "stderr, syslog or file:PATH, then a colon and one of error, "
-                                        "warning, notice, info, debug";
+    return log_target_is_valid(value)
+               ? NULL
+               : "stderr, syslog or file:PATH, then a colon and one of error, "
+                 "warning, notice, info, debug";
 }
 
 static const struct conf_key module_keys[] = {

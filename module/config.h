@@ -1,4 +1,5 @@
-/* The keys of the configuration file that the module itself reads, and the schema with all of them. */
+/* The keys of the configuration file that the module itself reads, and the schema with all of them.
+ */
 #pragma once
 
 #include "conf/conf.h"

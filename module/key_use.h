@@ -8,13 +8,13 @@
 #include "module/mechanism.h"
 #include "module/object.h"
 
-/* In this order: visible to the logged-in role (CKR_KEY_HANDLE_INVALID), a secret key of a type that
- * the mechanism takes (CKR_KEY_TYPE_INCONSISTENT), `usage` true and the mechanism among CKA_ALLOWED_MECHANISMS
- * and of the key's family (CKR_KEY_FUNCTION_NOT_PERMITTED, CKR_MECHANISM_INVALID). The caller releases
- * `ret_key` with object_release. */
+/* In this order: visible to the logged-in role (CKR_KEY_HANDLE_INVALID), a secret key of a type
+ * that the mechanism takes (CKR_KEY_TYPE_INCONSISTENT), `usage` true and the mechanism among
+ * CKA_ALLOWED_MECHANISMS and of the key's family (CKR_KEY_FUNCTION_NOT_PERMITTED,
+ * CKR_MECHANISM_INVALID). The caller releases `ret_key` with object_release. */
 CK_RV key_use_get(struct slot *slot, CK_OBJECT_HANDLE handle, enum attribute_flag usage,
                   const struct mechanism *mechanism, struct object **ret_key);
 
-/* Its value, valid while `key` is held. CKR_KEY_HANDLE_INVALID when another process has destroyed it
- * since the last look at the store. */
+/* Its value, valid while `key` is held. CKR_KEY_HANDLE_INVALID when another process has destroyed
+ * it since the last look at the store. */
 CK_RV key_use_value(struct object *key, const struct secret **ret_value);

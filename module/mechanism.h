@@ -1,13 +1,14 @@
 /*
- * The mechanism table: one line a mechanism, which answers C_GetMechanismList and C_GetMechanismInfo
- * and dispatches every C_* function that takes a CK_MECHANISM. A new mechanism is one file mech_*.c
- * with its operations and one line in mechanisms.c. A test asserts that the advertised flags equal the
- * operations present.
+ * The mechanism table: one line a mechanism, which answers C_GetMechanismList and
+ * C_GetMechanismInfo and dispatches every C_* function that takes a CK_MECHANISM. A new mechanism
+ * is one file mech_*.c with its operations and one line in mechanisms.c. A test asserts that the
+ * advertised flags equal the operations present.
  *
- * The caller (module/api_*.c) has checked session, key handle, key type, usage flag, CKA_ALLOWED_MECHANISMS
- * and policy before it calls here, handles size queries and CKR_BUFFER_TOO_SMALL by output_len, and
- * ends the operation after any error. A mechanism checks its parameters (every pointer and length of
- * a CK_MECHANISM is hostile), copies what it needs from them, and does the work.
+ * The caller (module/api_*.c) has checked session, key handle, key type, usage flag,
+ * CKA_ALLOWED_MECHANISMS and policy before it calls here, handles size queries and
+ * CKR_BUFFER_TOO_SMALL by output_len, and ends the operation after any error. A mechanism checks
+ * its parameters (every pointer and length of a CK_MECHANISM is hostile), copies what it needs from
+ * them, and does the work.
  */
 #pragma once
 
@@ -27,16 +28,18 @@ struct cipher_ops {
     /* Begins a message. operation->state is NULL, or what an earlier start with this mechanism and
      * this key has left: then only IV and the like change. */
     CK_RV (*start)(struct operation *operation, const CK_MECHANISM *mechanism);
-    /* Bytes that the next call would write: exact where it can be known, else the most it can be. `last` is
-     * true for C_Encrypt and C_EncryptFinal (in_len 0 in the latter), false for C_EncryptUpdate. */
+    /* Bytes that the next call would write: exact where it can be known, else the most it can be.
+     * `last` is true for C_Encrypt and C_EncryptFinal (in_len 0 in the latter), false for
+     * C_EncryptUpdate. */
     CK_RV (*output_len)(struct operation *operation, size_t in_len, bool last, size_t *ret_len);
     /* `out` has room for output_len bytes. In-place is allowed: out may equal in. */
-    CK_RV (*one_shot)(struct operation *operation, struct view in, unsigned char *out,
-                      size_t *ret_len);
-    CK_RV (*update)(struct operation *operation, struct view in, unsigned char *out,
-                    size_t *ret_len);
+    CK_RV (*one_shot)
+    (struct operation *operation, struct view in, unsigned char *out, size_t *ret_len);
+    CK_RV (*update)
+    (struct operation *operation, struct view in, unsigned char *out, size_t *ret_len);
     CK_RV (*finish)(struct operation *operation, unsigned char *out, size_t *ret_len);
-    /* Forgets the message (buffers, IV), keeps the keyed context. Called at each operation's end. */
+    /* Forgets the message (buffers, IV), keeps the keyed context. Called at each operation's end.
+     */
     void (*end)(void *state);
     /* Wipes and frees it all. */
     void (*free_state)(void *state);
@@ -68,12 +71,12 @@ struct derive_call {
     const CK_MECHANISM *mechanism;
     const struct object *base;
     const struct secret *base_value;
-    CK_KEY_TYPE key_type;             /* of the derived key, as the template says */
-    size_t len;                       /* bytes wanted: CKA_VALUE_LEN or the key type's; 0: not said */
-    uint64_t flags;                   /* of the derived key, as the template says (FLAG_BIT) */
+    CK_KEY_TYPE key_type; /* of the derived key, as the template says */
+    size_t len;           /* bytes wanted: CKA_VALUE_LEN or the key type's; 0: not said */
+    uint64_t flags;       /* of the derived key, as the template says (FLAG_BIT) */
     /* Called with the exact input of each PRF call before it runs, by mechanisms that can produce a
-     * subkey: the purpose rule of index keys (policy.h). Another value than CKR_OK ends the derivation. NULL:
-     * nobody asks. */
+     * subkey: the purpose rule of index keys (policy.h). Another value than CKR_OK ends the
+     * derivation. NULL: nobody asks. */
     CK_RV (*allow)(void *context, struct view prf_input);
     void *allow_context;
 };
@@ -89,16 +92,17 @@ struct derive_ops {
 
 struct mechanism {
     CK_MECHANISM_TYPE type;
-    const char *name;               /* "CKM_AES_GCM" */
-    CK_ULONG min_key, max_key;      /* as C_GetMechanismInfo says them, in the standard's units */
-    CK_KEY_TYPE key_type;           /* of the keys it works with; CK_UNAVAILABLE_INFORMATION: see accepts_key */
+    const char *name;          /* "CKM_AES_GCM" */
+    CK_ULONG min_key, max_key; /* as C_GetMechanismInfo says them, in the standard's units */
+    CK_KEY_TYPE
+        key_type; /* of the keys it works with; CK_UNAVAILABLE_INFORMATION: see accepts_key */
     /* For several key types (HMAC: generic secret and the digest's own). NULL: key_type alone. */
     bool (*accepts_key)(const struct mechanism *mechanism, CK_KEY_TYPE key_type);
-    unsigned int family;            /* FAMILY_*: a key belongs to one (policy.h); 0: none */
-    const char *algorithm;          /* OpenSSL's name: "SHA2-256", "GCM", … */
-    const struct cipher_ops *cipher;     /* encrypt and decrypt */
+    unsigned int family;             /* FAMILY_*: a key belongs to one (policy.h); 0: none */
+    const char *algorithm;           /* OpenSSL's name: "SHA2-256", "GCM", … */
+    const struct cipher_ops *cipher; /* encrypt and decrypt */
     const struct digest_ops *digest;
-    const struct digest_ops *mac;        /* sign and verify */
+    const struct digest_ops *mac; /* sign and verify */
     const struct generate_ops *generate;
     const struct derive_ops *derive;
 };

@@ -34,8 +34,8 @@ static struct {
     bool may_create_threads; /* by C_Initialize's flags */
 } module;
 
-/* What a fork left of the parent: locks that nobody will release, slabs that are not mapped, contexts on
- * the heap. Nothing but this thread runs on it. */
+/* What a fork left of the parent: locks that nobody will release, slabs that are not mapped,
+ * contexts on the heap. Nothing but this thread runs on it. */
 static void abandon_parent(void)
 {
     /* A lock that the fork caught locked guards something half changed, which is left as it is. */
@@ -55,7 +55,8 @@ static void abandon_parent(void)
     if (!slots_are_whole)
         custody_abandon_unknown();
     crypto_abandon();
-    /* The parent's objects stay as unreachable memory: freeing them would take locks of the parent. */
+    /* The parent's objects stay as unreachable memory: freeing them would take locks of the parent.
+     */
     module.conf = NULL;
     module.slots = NULL;
     module.slot_count = 0;

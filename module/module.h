@@ -1,9 +1,10 @@
 /*
  * The library as a whole: C_Initialize, C_Finalize, and what lies between.
  *
- * "Initialised" is a word on a page that a fork wipes (base/fork.h): one load answers whether a call may
- * go on, in the child of a fork too. Calls on a session are held off from C_Finalize by the session's
- * lock; calls without one, and those that wait for the network, count themselves in with module_enter.
+ * "Initialised" is a word on a page that a fork wipes (base/fork.h): one load answers whether a
+ * call may go on, in the child of a fork too. Calls on a session are held off from C_Finalize by
+ * the session's lock; calls without one, and those that wait for the network, count themselves in
+ * with module_enter.
  *
  * A source's HTTP client runs the host's TLS, which may load a PKCS#11 provider over this very
  * module: a call from in there would wait for its own thread, so module_enter, C_Initialize and
@@ -20,7 +21,8 @@
 
 struct slot;
 
-/* CKR_CRYPTOKI_NOT_INITIALIZED before C_Initialize, after C_Finalize, and in the child of a fork. */
+/* CKR_CRYPTOKI_NOT_INITIALIZED before C_Initialize, after C_Finalize, and in the child of a fork.
+ */
 CK_RV module_check(void);
 
 /* As module_check, and C_Finalize waits until module_leave. Not for the data path.

@@ -18,8 +18,8 @@ CK_RV new_object_check_session(const struct session_view *view, const struct att
     return CKR_OK;
 }
 
-/* A zero-length CKA_CHECK_VALUE asks for none. One for a derived key would be a guess: the caller does
- * not know its value. */
+/* A zero-length CKA_CHECK_VALUE asks for none. One for a derived key would be a guess: the caller
+ * does not know its value. */
 static CK_RV compare_check_value(enum attribute_origin origin, const struct template_result *result)
 {
     unsigned char expected[3];

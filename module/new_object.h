@@ -7,7 +7,8 @@
 CK_RV new_object_check_session(const struct session_view *view,
                                const struct attributes *attributes);
 
-/* Policy, session and check value are examined; then the object is published. `result` is used up. */
+/* Policy, session and check value are examined; then the object is published. `result` is used up.
+ */
 CK_RV new_object(const struct session_view *view, enum attribute_origin origin,
                  const struct object *base, struct template_result *result,
                  CK_OBJECT_HANDLE *ret_handle);

@@ -37,8 +37,7 @@ void object_release(struct object **object)
     struct object *last = *object;
 
     *object = NULL;
-    if (last == NULL ||
-        atomic_fetch_sub_explicit(&last->references, 1, memory_order_acq_rel) != 1)
+    if (last == NULL || atomic_fetch_sub_explicit(&last->references, 1, memory_order_acq_rel) != 1)
         return;
     secret_clear(&last->value);
     attributes_clear(&last->attributes);

@@ -1,10 +1,11 @@
 /*
  * Objects: what a handle of a slot stands for.
  *
- * An object is immutable once it is in a slot's table, apart from its reference count, `retired` and
- * its value, which is opened at first use under the object's own lock (the last in the lock order,
- * slot → session → key). C_SetAttributeValue puts a new object under the old handle and retires
- * the old one; destruction retires too. A session that holds a retired object looks the handle up again.
+ * An object is immutable once it is in a slot's table, apart from its reference count, `retired`
+ * and its value, which is opened at first use under the object's own lock (the last in the lock
+ * order, slot → session → key). C_SetAttributeValue puts a new object under the old handle and
+ * retires the old one; destruction retires too. A session that holds a retired object looks the
+ * handle up again.
  */
 #pragma once
 
@@ -29,17 +30,18 @@ struct object {
     CK_OBJECT_HANDLE handle;
     struct slot *slot;
     struct attributes attributes;
-    CK_SESSION_HANDLE owner;  /* a session object's session; 0 for token objects */
-    struct object_id id;      /* the source of CKA_UNIQUE_ID */
-    uint64_t version;         /* of the sealed row; 0 for session objects */
-    struct object *parent;    /* a subkey object's index key (referenced), else NULL */
-    struct object **subkeys;  /* an index key's, made at first use (module/subkeys.h), else NULL */
+    CK_SESSION_HANDLE owner; /* a session object's session; 0 for token objects */
+    struct object_id id;     /* the source of CKA_UNIQUE_ID */
+    uint64_t version;        /* of the sealed row; 0 for session objects */
+    struct object *parent;   /* a subkey object's index key (referenced), else NULL */
+    struct object **subkeys; /* an index key's, made at first use (module/subkeys.h), else NULL */
     unsigned char purpose;
     struct object *next[INDEX_COUNT]; /* the table's chains; guarded by its lock */
-    pthread_mutex_t lock;     /* guards value, value_is_open and subkeys */
+    pthread_mutex_t lock;             /* guards value, value_is_open and subkeys */
     bool value_is_open;
     struct secret value;
-    _Atomic unsigned int family; /* mechanism family of its first use (policy: one key, one family) */
+    _Atomic unsigned int
+        family; /* mechanism family of its first use (policy: one key, one family) */
 };
 
 /* One reference, owned by the caller. Takes over attributes and value (both left empty). */
@@ -49,11 +51,12 @@ struct object *object_reference(struct object *object);
 /* Drops one; the last wipes and frees. For the cleanup attribute on a struct object *. */
 void object_release(struct object **object);
 
-/* The key bytes, opened on first use: from the sealed row, or derived for a subkey. They stay valid while
- * the caller holds its reference and the slot is logged in. */
+/* The key bytes, opened on first use: from the sealed row, or derived for a subkey. They stay valid
+ * while the caller holds its reference and the slot is logged in. */
 CK_RV object_value(struct object *object, const struct secret **ret_value);
 
-/* A 32-byte generic secret token key that derives by CKM_SP800_108_COUNTER_KDF and does nothing else. */
+/* A 32-byte generic secret token key that derives by CKM_SP800_108_COUNTER_KDF and does nothing
+ * else. */
 bool attributes_are_index_key(const struct attributes *attributes);
 
 static inline bool object_has(const struct object *object, enum attribute_flag flag)

@@ -38,7 +38,7 @@ static CK_RV read_value(struct object *object, struct view *ret_shown)
     if (!value_is_readable(object))
         return CKR_ATTRIBUTE_SENSITIVE;
     TRY(object_value(object, &value));
-    *ret_shown = (struct view) {value->bytes, value->len};
+    *ret_shown = (struct view){value->bytes, value->len};
     return CKR_OK;
 }
 
@@ -52,7 +52,7 @@ static CK_RV read_check_value(struct object *object, struct attribute_room *room
     }
     if (!object_check_value(object, room->bytes))
         return CKR_ATTRIBUTE_TYPE_INVALID;
-    *ret_shown = (struct view) {room->bytes, 3};
+    *ret_shown = (struct view){room->bytes, 3};
     return CKR_OK;
 }
 
@@ -68,7 +68,7 @@ static CK_RV read_attribute(struct object *object, const struct attribute_row *r
     case KIND_UNIQUE_ID:
         object_unique_id(object, text);
         memcpy(room->bytes, text, sizeof(text));
-        *ret_shown = (struct view) {room->bytes, strlen(text)};
+        *ret_shown = (struct view){room->bytes, strlen(text)};
         return CKR_OK;
     default:
         return attributes_values_read(&object->attributes, row, room, ret_shown)

@@ -13,7 +13,8 @@ struct visitor {
     const CK_ATTRIBUTE *template;
     CK_ULONG count;
     bool with_private;
-    unsigned char purpose; /* of the subkeys that are looked for; PURPOSE_NONE: the objects themselves */
+    unsigned char
+        purpose; /* of the subkeys that are looked for; PURPOSE_NONE: the objects themselves */
     struct search *found;
     CK_RV rv;
 };

@@ -27,7 +27,7 @@ struct index {
 struct object_table {
     pthread_rwlock_t lock;
     struct place *places;
-    size_t place_count;    /* places ever used */
+    size_t place_count; /* places ever used */
     size_t place_capacity;
     uint32_t first_free;
     size_t object_count;
@@ -64,8 +64,8 @@ static size_t hash_bytes(struct view key)
     return (size_t) (hash ^ (hash >> 32));
 }
 
-/* An object without a label or id is not chained by it, so that many such do not make one long chain;
- * except an index key, whose subkeys are found through it. */
+/* An object without a label or id is not chained by it, so that many such do not make one long
+ * chain; except an index key, whose subkeys are found through it. */
 static bool index_key(const struct object *object, enum object_index index, struct view *ret_key)
 {
     if (index == INDEX_UNIQUE_ID) {

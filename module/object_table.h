@@ -1,5 +1,6 @@
 /*
- * A slot's objects by handle, and the indexes that make a search as fast with 100,000 of them as with 100.
+ * A slot's objects by handle, and the indexes that make a search as fast with 100,000 of them as
+ * with 100.
  *
  * A handle is a place in the table, a serial number of that place, and in its lowest three bits a
  * subkey's purpose; a place that is used again gets a new serial, so a dead handle stays dead. The
@@ -16,10 +17,11 @@ CK_RV object_table_new(struct object_table **ret_table);
 /* Retires and releases everything. */
 void object_table_free(struct object_table **table);
 
-/* Gives the object its handle; the table takes the caller's reference. On failure the caller keeps it. */
+/* Gives the object its handle; the table takes the caller's reference. On failure the caller keeps
+ * it. */
 CK_RV object_table_add(struct object_table *table, struct object *object);
-/* `changed` takes the place and handle of `old` (which is retired), if that is still there; takes the reference
- * on success. CKR_OBJECT_HANDLE_INVALID. */
+/* `changed` takes the place and handle of `old` (which is retired), if that is still there; takes
+ * the reference on success. CKR_OBJECT_HANDLE_INVALID. */
 CK_RV object_table_replace(struct object_table *table, const struct object *old,
                            struct object *changed);
 /* Retires it and drops the table's reference. CKR_OBJECT_HANDLE_INVALID when it is not there. */
@@ -35,14 +37,16 @@ typedef bool object_visit_fn(void *context, struct object *object);
 /* Calls `visit` for each object (subkeys are not in the table) under the read lock until it answers
  * false. */
 void object_table_each(struct object_table *table, object_visit_fn *visit, void *context);
-/* For the objects whose indexed attribute equals `key`. INDEX_UNIQUE_ID takes the 16 bytes of an object_id. */
+/* For the objects whose indexed attribute equals `key`. INDEX_UNIQUE_ID takes the 16 bytes of an
+ * object_id. */
 void object_table_lookup(struct object_table *table, enum object_index index, struct view key,
                          object_visit_fn *visit, void *context);
 /* Removes and retires each object for which `match` is true. */
 void object_table_remove_matching(struct object_table *table, object_visit_fn *match,
                                   void *context);
 
-/* False when there is no session object at all: closing a session then costs no walk of the table. */
+/* False when there is no session object at all: closing a session then costs no walk of the table.
+ */
 bool object_table_has_owned(struct object_table *table);
 
 /* The purpose in a handle's low bits. */

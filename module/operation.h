@@ -1,10 +1,10 @@
 /*
  * An active operation of a session, and what its mechanism left behind for the next one.
  *
- * A session has one struct operation for each kind. It keeps the mechanism's state (a keyed cipher or MAC
- * context) and its reference to the key after the operation ends: a C_EncryptInit with the same key and
- * mechanism only sets the IV. operation_forget wipes both: at logout, lease end, destroy, close,
- * and for keys whose contexts must never be kept.
+ * A session has one struct operation for each kind. It keeps the mechanism's state (a keyed cipher
+ * or MAC context) and its reference to the key after the operation ends: a C_EncryptInit with the
+ * same key and mechanism only sets the IV. operation_forget wipes both: at logout, lease end,
+ * destroy, close, and for keys whose contexts must never be kept.
  *
  * Everything here runs under the session's lock.
  */

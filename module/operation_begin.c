@@ -10,10 +10,9 @@ static const enum attribute_flag usages[OPERATION_KINDS] = {
     [OPERATION_VERIFY] = FLAG_VERIFY,
 };
 
-/* The session's reference makes it safe to look: a kept key cannot have been freed and replaced. Logout
- * and destruction have wiped it from here, a change has retired it. */
-static bool is_kept(const struct operation *operation, CK_MECHANISM_TYPE type,
-                    CK_OBJECT_HANDLE key)
+/* The session's reference makes it safe to look: a kept key cannot have been freed and replaced.
+ * Logout and destruction have wiped it from here, a change has retired it. */
+static bool is_kept(const struct operation *operation, CK_MECHANISM_TYPE type, CK_OBJECT_HANDLE key)
 {
     return operation->key != NULL && operation->key->handle == key &&
            operation->mechanism->type == type &&
@@ -26,8 +25,8 @@ static bool serves(const struct mechanism *mechanism, enum operation_kind kind)
                                                               : mechanism->cipher != NULL;
 }
 
-static CK_RV take_key(struct session *session, struct operation *operation,
-                      CK_MECHANISM_TYPE type, CK_OBJECT_HANDLE handle)
+static CK_RV take_key(struct session *session, struct operation *operation, CK_MECHANISM_TYPE type,
+                      CK_OBJECT_HANDLE handle)
 {
     const struct mechanism *mechanism = mechanism_find(type);
     struct object *key;

@@ -1,14 +1,14 @@
 /*
- * How an operation begins and how its callers find it: what C_EncryptInit, C_DecryptInit, C_SignInit and
- * C_VerifyInit have in common.
+ * How an operation begins and how its callers find it: what C_EncryptInit, C_DecryptInit,
+ * C_SignInit and C_VerifyInit have in common.
  */
 #pragma once
 
 #include "module/session.h"
 
-/* Sets mechanism and key of the operation: kept ones when they are the same, else looked up and checked
- * (key_use.h). `start` then begins the message. CKR_OPERATION_ACTIVE; a NULL mechanism cancels
- * (PKCS #11 5.8.1) and gives CKR_OK with the operation idle. */
+/* Sets mechanism and key of the operation: kept ones when they are the same, else looked up and
+ * checked (key_use.h). `start` then begins the message. CKR_OPERATION_ACTIVE; a NULL mechanism
+ * cancels (PKCS #11 5.8.1) and gives CKR_OK with the operation idle. */
 CK_RV operation_begin(struct session *session, enum operation_kind kind,
                       const CK_MECHANISM *mechanism, CK_OBJECT_HANDLE key);
 

@@ -6,7 +6,7 @@
 #include "module/strengthen.h"
 #include "module/subkeys.h"
 
-#define BITS_2(a, b)       (FLAG_BIT(a) | FLAG_BIT(b))
+#define BITS_2(a, b) (FLAG_BIT(a) | FLAG_BIT(b))
 #define BITS_4(a, b, c, d) (BITS_2(a, b) | BITS_2(c, d))
 
 #define DERIVE_EXCLUDES                                                                            \
@@ -71,11 +71,10 @@ static bool loosens_base(const struct proposal *proposal)
 {
     const struct attributes *base = proposal->base;
 
-    return base != NULL &&
-           ((attributes_has(base, FLAG_SENSITIVE) &&
-             !attributes_has(proposal->attributes, FLAG_SENSITIVE)) ||
-            (!attributes_has(base, FLAG_EXTRACTABLE) &&
-             attributes_has(proposal->attributes, FLAG_EXTRACTABLE)));
+    return base != NULL && ((attributes_has(base, FLAG_SENSITIVE) &&
+                             !attributes_has(proposal->attributes, FLAG_SENSITIVE)) ||
+                            (!attributes_has(base, FLAG_EXTRACTABLE) &&
+                             attributes_has(proposal->attributes, FLAG_EXTRACTABLE)));
 }
 
 static bool gains_role(const struct proposal *proposal)
@@ -245,10 +244,11 @@ CK_RV policy_derivation(struct view prf_input, struct template_result *result)
     }
     if (memmem(prf_input.bytes, prf_input.len, mark, sizeof(mark) - 1) == NULL)
         return CKR_OK;
-    log_line(LOG_LEVEL_WARNING,
-             "refused by policy rule purposes-are-exact: KDF input that contains \"%s\" must be that "
-             "of a purpose (indexkey.h builds it)",
-             mark);
+    log_line(
+        LOG_LEVEL_WARNING,
+        "refused by policy rule purposes-are-exact: KDF input that contains \"%s\" must be that "
+        "of a purpose (indexkey.h builds it)",
+        mark);
     return CKR_MECHANISM_PARAM_INVALID;
 }
 
@@ -263,9 +263,10 @@ CK_RV policy_claim_family(struct object *key, const struct mechanism *mechanism)
     if (atomic_compare_exchange_strong(&key->family, &none, mechanism->family) ||
         none == mechanism->family)
         return CKR_OK;
-    log_line(LOG_LEVEL_WARNING,
-             "token %s: refused by policy rule one-mode-family: the key was used with another family "
-             "of mechanisms than %s; give it CKA_ALLOWED_MECHANISMS or use a key of its own",
-             key->slot->name, mechanism->name);
+    log_line(
+        LOG_LEVEL_WARNING,
+        "token %s: refused by policy rule one-mode-family: the key was used with another family "
+        "of mechanisms than %s; give it CKA_ALLOWED_MECHANISMS or use a key of its own",
+        key->slot->name, mechanism->name);
     return CKR_KEY_FUNCTION_NOT_PERMITTED;
 }

@@ -9,8 +9,8 @@
 #include "module/object.h"
 #include "module/slot.h"
 
-/* A key that is about to exist (create, generate, derive, unwrap): strengthens token keys as `policy =`
- * says, then applies every rule. `base` is the key it is derived from, or NULL.
+/* A key that is about to exist (create, generate, derive, unwrap): strengthens token keys as
+ * `policy =` says, then applies every rule. `base` is the key it is derived from, or NULL.
  * CKR_TEMPLATE_INCONSISTENT where a rule refuses. */
 CK_RV policy_new_object(const struct slot *slot, enum attribute_origin origin,
                         const struct object *base, struct template_result *result);
@@ -19,9 +19,10 @@ CK_RV policy_new_object(const struct slot *slot, enum attribute_origin origin,
 CK_RV policy_changed_object(const struct slot *slot, const struct object *old,
                             struct attributes *changed);
 
-/* The purposes in C_DeriveKey, asked for the input of each PRF call: bytes that equal a purpose's PRF input give only that purpose's type,
- * length and mechanisms (filled in where the template is silent); other bytes that contain "indexkey/" are refused.
- * CKR_TEMPLATE_INCONSISTENT, CKR_MECHANISM_PARAM_INVALID. */
+/* The purposes in C_DeriveKey, asked for the input of each PRF call: bytes that equal a purpose's
+ * PRF input give only that purpose's type, length and mechanisms (filled in where the template is
+ * silent); other bytes that contain "indexkey/" are refused. CKR_TEMPLATE_INCONSISTENT,
+ * CKR_MECHANISM_PARAM_INVALID. */
 CK_RV policy_derivation(struct view prf_input, struct template_result *result);
 
 /* A key without CKA_ALLOWED_MECHANISMS belongs to the family of its first use; another is

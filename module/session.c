@@ -8,9 +8,9 @@
 
 /* Chunks are allocated at need and never freed: a stale handle may look into any of them. */
 #define CHUNK_CELLS 64
-#define CHUNKS_MAX  2048
-#define NO_CELL     UINT32_MAX
-#define PLACE_BITS  20
+#define CHUNKS_MAX 2048
+#define NO_CELL UINT32_MAX
+#define PLACE_BITS 20
 
 static struct session *_Atomic chunks[CHUNKS_MAX];
 
@@ -21,7 +21,8 @@ static uint32_t first_free = NO_CELL;
 
 static struct session *cell_at(uint32_t place)
 {
-    struct session *chunk = atomic_load_explicit(&chunks[place / CHUNK_CELLS], memory_order_acquire);
+    struct session *chunk =
+        atomic_load_explicit(&chunks[place / CHUNK_CELLS], memory_order_acquire);
 
     return chunk == NULL ? NULL : &chunk[place % CHUNK_CELLS];
 }
@@ -177,8 +178,7 @@ bool session_is_open(CK_SESSION_HANDLE handle)
 static void begin_locked(struct session *session, struct slot *slot, CK_FLAGS flags)
 {
     session->serial++;
-    session->handle =
-        ((CK_SESSION_HANDLE) session->serial << PLACE_BITS) | (session->place + 1);
+    session->handle = ((CK_SESSION_HANDLE) session->serial << PLACE_BITS) | (session->place + 1);
     session->slot = slot;
     session->flags = flags;
     session->device_error = INDEXKEY_CAUSE_NONE;

@@ -1,10 +1,11 @@
 /*
- * Sessions: cells of a table that is never freed, so that a handle leads to its cell without a shared
- * lock or count; the cell's own lock then tells whether the handle is alive.
+ * Sessions: cells of a table that is never freed, so that a handle leads to its cell without a
+ * shared lock or count; the cell's own lock then tells whether the handle is alive.
  *
- * A C_* function on the data path runs between session_enter and session_leave, which hold that lock, so two
- * threads on two sessions share nothing that is written. Functions that manage objects, or wait for
- * a source or a store, take a struct session_view instead and hold no session lock.
+ * A C_* function on the data path runs between session_enter and session_leave, which hold that
+ * lock, so two threads on two sessions share nothing that is written. Functions that manage
+ * objects, or wait for a source or a store, take a struct session_view instead and hold no session
+ * lock.
  */
 #pragma once
 
@@ -19,7 +20,7 @@ struct session {
     CK_SESSION_HANDLE handle; /* 0: the cell is free */
     struct slot *slot;
     CK_FLAGS flags;
-    CK_ULONG device_error;    /* the cause of the last failure (indexkey.h) */
+    CK_ULONG device_error; /* the cause of the last failure (indexkey.h) */
     struct operation operations[OPERATION_KINDS];
     bool searching;
     struct search search;
@@ -30,14 +31,15 @@ struct session {
     uint32_t next_free;
 };
 
-/* The data path: checks the library and the handle, lets lease and view fall due, and takes the session's
- * lock. CKR_CRYPTOKI_NOT_INITIALIZED, CKR_SESSION_HANDLE_INVALID; CKR_FUNCTION_FAILED from inside a
- * source's library while a lease is due (module.h). */
+/* The data path: checks the library and the handle, lets lease and view fall due, and takes the
+ * session's lock. CKR_CRYPTOKI_NOT_INITIALIZED, CKR_SESSION_HANDLE_INVALID; CKR_FUNCTION_FAILED
+ * from inside a source's library while a lease is due (module.h). */
 CK_RV session_enter(CK_SESSION_HANDLE handle, struct session **ret_session);
 /* Releases it. A failure leaves its cause in the session's device_error. Returns `rv`. */
 CK_RV session_leave(struct session *session, CK_RV rv);
 
-/* What a function needs to know of a session without holding its lock. C_Finalize waits for the leave. */
+/* What a function needs to know of a session without holding its lock. C_Finalize waits for the
+ * leave. */
 struct session_view {
     CK_SESSION_HANDLE handle;
     struct slot *slot;
@@ -61,5 +63,6 @@ void session_close_all(struct slot *slot);
 /* CKS_ of C_GetSessionInfo. */
 CK_STATE session_state(CK_FLAGS flags, enum slot_role role);
 
-/* In the child of a fork: wipes what the parent's sessions have kept on the heap and empties the table. */
+/* In the child of a fork: wipes what the parent's sessions have kept on the heap and empties the
+ * table. */
 void sessions_abandon(void);

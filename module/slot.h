@@ -1,9 +1,9 @@
 /*
  * A slot: one configured token, who is logged in, its sessions and its objects.
  *
- * slot->lock guards the list of sessions and the counts. What the configuration says is read without it.
- * Work that may wait for a source or a store (login, PINs, initialisation) is admitted one at a time by
- * slot_begin_admin, which waits on a condition and then holds no lock.
+ * slot->lock guards the list of sessions and the counts. What the configuration says is read
+ * without it. Work that may wait for a source or a store (login, PINs, initialisation) is admitted
+ * one at a time by slot_begin_admin, which waits on a condition and then holds no lock.
  */
 #pragma once
 
@@ -21,22 +21,23 @@ enum slot_role { ROLE_PUBLIC, ROLE_USER, ROLE_SO };
 
 struct slot {
     CK_SLOT_ID id;
-    const char *name;          /* of the [token NAME] section */
-    struct custody *custody;   /* NULL: the section is bad, the slot holds no token */
+    const char *name;           /* of the [token NAME] section */
+    struct custody *custody;    /* NULL: the section is bad, the slot holds no token */
     const _Atomic int64_t *due; /* custody_due */
-    unsigned int subkeys;      /* purposes shown, bit p-1 */
+    unsigned int subkeys;       /* purposes shown, bit p-1 */
     enum config_policy policy;
     enum config_aes_default aes_default;
 
-    /* Creating, changing and destroying objects share it; loading, refreshing and logout have it alone,
-     * so that they see each commit together with its table entry. Never taken under a session's lock. */
+    /* Creating, changing and destroying objects share it; loading, refreshing and logout have it
+     * alone, so that they see each commit together with its table entry. Never taken under a
+     * session's lock. */
     pthread_rwlock_t changes;
     pthread_mutex_t lock;
     pthread_cond_t admin_done;
     bool admin_busy;
-    _Atomic int role; /* enum slot_role; changes under lock */
+    _Atomic int role;                     /* enum slot_role; changes under lock */
     _Atomic uint64_t direct_keys_version; /* custody_direct_keys_version as shown */
-    atomic_bool is_stale; /* a refresh failed: the next tick has to repeat it */
+    atomic_bool is_stale;                 /* a refresh failed: the next tick has to repeat it */
     struct session *sessions;
     CK_ULONG session_count;
     CK_ULONG rw_session_count;
@@ -62,7 +63,8 @@ static inline enum slot_role slot_role(const struct slot *slot)
     return (enum slot_role) atomic_load_explicit(&slot->role, memory_order_acquire);
 }
 
-/* C_Login, C_Logout, C_InitToken, C_InitPIN, C_SetPIN below their checks of session and arguments. */
+/* C_Login, C_Logout, C_InitToken, C_InitPIN, C_SetPIN below their checks of session and arguments.
+ */
 CK_RV slot_login(struct slot *slot, CK_USER_TYPE user, struct view pin);
 CK_RV slot_logout(struct slot *slot);
 /* Logs out if no session is left. */
@@ -74,8 +76,10 @@ CK_RV slot_set_pin(struct slot *slot, struct view old_pin, struct view new_pin);
 
 /* True when the next call into the token has to run slot_tick first. */
 bool slot_is_due(const struct slot *slot);
-/* Lease and view: renews, reloads, or logs out. The caller is inside (module_enter) and holds no lock. */
+/* Lease and view: renews, reloads, or logs out. The caller is inside (module_enter) and holds no
+ * lock. */
 void slot_tick(struct slot *slot);
 
-/* Ends the operations of sessions on this key, or on every private key (NULL), and wipes what they kept. */
+/* Ends the operations of sessions on this key, or on every private key (NULL), and wipes what they
+ * kept. */
 void slot_forget_key(struct slot *slot, const struct object *key);

@@ -134,8 +134,8 @@ CK_RV slot_init_token(struct slot *slot, struct view so_pin,
                       const unsigned char label[TOKEN_LABEL_LEN])
 {
     slot_begin_admin(slot);
-    CK_RV rv = is_unused(slot) ? custody_init_token(slot->custody, so_pin, label)
-                               : CKR_SESSION_EXISTS;
+    CK_RV rv =
+        is_unused(slot) ? custody_init_token(slot->custody, so_pin, label) : CKR_SESSION_EXISTS;
     slot_end_admin(slot);
     return rv;
 }
@@ -143,8 +143,8 @@ CK_RV slot_init_token(struct slot *slot, struct view so_pin,
 CK_RV slot_init_pin(struct slot *slot, struct view pin)
 {
     slot_begin_admin(slot);
-    CK_RV rv = slot_role(slot) == ROLE_SO ? custody_init_pin(slot->custody, pin)
-                                          : CKR_USER_NOT_LOGGED_IN;
+    CK_RV rv =
+        slot_role(slot) == ROLE_SO ? custody_init_pin(slot->custody, pin) : CKR_USER_NOT_LOGGED_IN;
     slot_end_admin(slot);
     return rv;
 }
@@ -158,9 +158,9 @@ CK_RV slot_set_pin(struct slot *slot, struct view old_pin, struct view new_pin)
     return rv;
 }
 
-/* A denial acts as C_Logout, so that a later C_Login heals without C_Finalize. A login that succeeded
- * since the denial is left alone. Not an administrative act: one that waits for the source would
- * hold up the wipe, while other sessions go on with keys that are open already. */
+/* A denial acts as C_Logout, so that a later C_Login heals without C_Finalize. A login that
+ * succeeded since the denial is left alone. Not an administrative act: one that waits for the
+ * source would hold up the wipe, while other sessions go on with keys that are open already. */
 static void close_denied(struct slot *slot)
 {
     pthread_rwlock_wrlock(&slot->changes);

@@ -119,9 +119,8 @@ CK_RV slot_objects_refresh(struct slot *slot)
     struct loading loading = {.slot = slot, .seen = &seen};
 
     pthread_rwlock_wrlock(&slot->changes);
-    CK_RV rv = slot_role(slot) == ROLE_USER
-                   ? sealed_objects_load(slot->custody, take_row, &loading)
-                   : CKR_USER_NOT_LOGGED_IN;
+    CK_RV rv = slot_role(slot) == ROLE_USER ? sealed_objects_load(slot->custody, take_row, &loading)
+                                            : CKR_USER_NOT_LOGGED_IN;
     if (rv == CKR_OK) {
         if (seen.count > 0)
             qsort(seen.ids, seen.count, sizeof(*seen.ids), compare_ids);
@@ -211,9 +210,8 @@ static CK_RV check_still_allowed(const struct slot *slot, const struct attribute
     return slot_role(slot) == ROLE_USER ? CKR_OK : CKR_USER_NOT_LOGGED_IN;
 }
 
-CK_RV slot_objects_create(struct slot *slot, CK_SESSION_HANDLE owner,
-                          struct attributes *attributes, struct secret *value,
-                          CK_OBJECT_HANDLE *ret_handle)
+CK_RV slot_objects_create(struct slot *slot, CK_SESSION_HANDLE owner, struct attributes *attributes,
+                          struct secret *value, CK_OBJECT_HANDLE *ret_handle)
 {
     pthread_rwlock_rdlock(&slot->changes);
     CK_RV rv = check_still_allowed(slot, attributes);
@@ -246,8 +244,8 @@ static CK_RV change_shared(struct slot *slot, struct object *object, struct attr
     TRY(attributes_encode(attributes, &encoded));
     TRY(successor(object, attributes, &changed));
     if (object->owner == 0)
-        TRY(sealed_objects_update(slot->custody, &object->id, object->version,
-                                  blob_view(&encoded), &version));
+        TRY(sealed_objects_update(slot->custody, &object->id, object->version, blob_view(&encoded),
+                                  &version));
     changed->id = object->id;
     changed->version = version;
     changed->owner = object->owner;

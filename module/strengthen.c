@@ -29,7 +29,8 @@ static bool named_false(const struct template_result *result, enum attribute_fla
     return (result->named & FLAG_BIT(flag)) != 0 && !attributes_has(&result->attributes, flag);
 }
 
-/* A derived token key stays what its template says: only created and generated ones become index keys. */
+/* A derived token key stays what its template says: only created and generated ones become index
+ * keys. */
 static bool becomes_index_key(enum attribute_origin origin, const struct attributes *attributes)
 {
     struct view allowed;
@@ -112,8 +113,9 @@ CK_RV strengthen_token_key(const struct slot *slot, enum attribute_origin origin
         attributes_set_flag(attributes, FLAG_ALWAYS_SENSITIVE, true);
     if (becomes_index_key(origin, attributes)) {
         if (make_index_key(result) != CKR_OK)
-            return refuse(slot, "a 32-byte generic secret without CKA_SIGN is an index key and needs "
-                                "CKA_DERIVE, which the template denies");
+            return refuse(slot,
+                          "a 32-byte generic secret without CKA_SIGN is an index key and needs "
+                          "CKA_DERIVE, which the template denies");
     } else {
         TRY(set_default_allowed(slot, attributes));
     }

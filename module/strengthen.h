@@ -1,6 +1,6 @@
 /*
- * What `policy = strengthen` makes of the templates of token keys, and `policy = strict` refuses to need
- * (design: pkcs11-tool cannot ask for CKA_DERIVE and sends SENSITIVE and PRIVATE false).
+ * What `policy = strengthen` makes of the templates of token keys, and `policy = strict` refuses to
+ * need (design: pkcs11-tool cannot ask for CKA_DERIVE and sends SENSITIVE and PRIVATE false).
  */
 #pragma once
 

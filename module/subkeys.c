@@ -8,14 +8,13 @@
 #include "module/slot.h"
 
 #define PURPOSE_FIRST INDEXKEY_PURPOSE_TOKEN
-#define PURPOSE_LAST  INDEXKEY_PURPOSE_QUERY
+#define PURPOSE_LAST INDEXKEY_PURPOSE_QUERY
 
 /* What every subkey object is, whatever its purpose. */
 #define SUBKEY_FLAGS (FLAG_BIT(FLAG_TOKEN) | FLAG_BIT(FLAG_PRIVATE) | FLAG_BIT(FLAG_SENSITIVE))
-#define MAC_FLAGS    (FLAG_BIT(FLAG_SIGN) | FLAG_BIT(FLAG_VERIFY))
+#define MAC_FLAGS (FLAG_BIT(FLAG_SIGN) | FLAG_BIT(FLAG_VERIFY))
 #define CIPHER_FLAGS (FLAG_BIT(FLAG_ENCRYPT) | FLAG_BIT(FLAG_DECRYPT))
-#define INHERITED_FLAGS                                                                            \
-    (FLAG_BIT(FLAG_ALWAYS_SENSITIVE) | FLAG_BIT(FLAG_NEVER_EXTRACTABLE))
+#define INHERITED_FLAGS (FLAG_BIT(FLAG_ALWAYS_SENSITIVE) | FLAG_BIT(FLAG_NEVER_EXTRACTABLE))
 
 bool subkeys_shown(const struct object *object, unsigned char purpose)
 {

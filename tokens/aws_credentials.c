@@ -158,7 +158,8 @@ static const char *place_of(const struct search *search, enum aws_profile_file k
     return search->paths[kind] != NULL ? search->paths[kind] : "(HOME is not set)";
 }
 
-/* Nobody has refused anything: as with a missing Vault token, this ends no lease before its grace. */
+/* Nobody has refused anything: as with a missing Vault token, this ends no lease before its grace.
+ */
 static CK_RV fail_nowhere(const struct search *search)
 {
     const char *environment = search->identity->profile != NULL

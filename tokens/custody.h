@@ -1,16 +1,18 @@
 /*
- * The source side of a token: initialisation, roles and PINs, login, the lease. The other header that
- * module/ may include from tokens/ is sealed_objects.h.
+ * The source side of a token: initialisation, roles and PINs, login, the lease. The other header
+ * that module/ may include from tokens/ is sealed_objects.h.
  *
  * How a token key opens (docs/formats.md has every byte): the source unwraps the data key; each
- * role's key is HKDF(data key, scrypt(PIN)); the token key is sealed under it. The data key is wiped after
- * each use. A MAC under the data key covers the role records, the source, the serial and the context.
+ * role's key is HKDF(data key, scrypt(PIN)); the token key is sealed under it. The data key is
+ * wiped after each use. A MAC under the data key covers the role records, the source, the serial
+ * and the context.
  *
  * Locking: the functions here may be called from any thread; those marked [admin] are serialised by
  * the caller for one custody (the slot's busy flag), because they wait for the network while no
  * lock is held. custody_tick may run beside them.
  *
- * Failure: CK_RV as C_Login may return it, cause_last() for ulDeviceError, one log line at the origin.
+ * Failure: CK_RV as C_Login may return it, cause_last() for ulDeviceError, one log line at the
+ * origin.
  */
 #pragma once
 
@@ -52,8 +54,8 @@ struct custody_info {
     struct custody_pin_state user;
 };
 
-/* What the configuration reader must know of this layer: the keys of a token section that it reads, the
- * keys of each source (NULL: no such source), and the sources' names for hints. */
+/* What the configuration reader must know of this layer: the keys of a token section that it reads,
+ * the keys of each source (NULL: no such source), and the sources' names for hints. */
 extern const struct conf_key custody_conf_keys[];
 extern const struct conf_key custody_direct_key_conf_keys[]; /* of a [key] section */
 const struct conf_key *custody_source_keys(const char *source);
@@ -75,8 +77,9 @@ enum custody_login custody_login_mode(const struct custody *custody);
 /* From the store's token record. An unreachable store is CKR_DEVICE_ERROR. */
 CK_RV custody_info(struct custody *custody, struct custody_info *ret_info);
 
-/* [admin] C_InitToken. On an initialised token `so_pin` must be the old SO PIN: it is proved and counted as
- * a login would; all objects go. In the modes without a user PIN the user's role is made too. */
+/* [admin] C_InitToken. On an initialised token `so_pin` must be the old SO PIN: it is proved and
+ * counted as a login would; all objects go. In the modes without a user PIN the user's role is made
+ * too. */
 CK_RV custody_init_token(struct custody *custody, struct view so_pin,
                          const unsigned char label[TOKEN_LABEL_LEN]);
 
@@ -89,8 +92,8 @@ void custody_logout(struct custody *custody);
 
 /* [admin] C_InitPIN, by the SO who is logged in: sets or resets the user's PIN, unlocks. */
 CK_RV custody_init_pin(struct custody *custody, struct view pin);
-/* [admin] C_SetPIN. Works logged in or not; the old PIN is proved and counted as at login. While the user's PIN is
- * locked, `old_pin` is taken as the SO PIN: so the SO unlocks without a login. */
+/* [admin] C_SetPIN. Works logged in or not; the old PIN is proved and counted as at login. While
+ * the user's PIN is locked, `old_pin` is taken as the SO PIN: so the SO unlocks without a login. */
 CK_RV custody_set_pin(struct custody *custody, enum custody_role role, struct view old_pin,
                       struct view new_pin);
 
@@ -138,8 +141,9 @@ void custody_cancel(struct custody *custody);
 /* This thread has called a source and is inside its library, which has called back. */
 bool custody_is_inside(void);
 
-/* In the child of a fork: wipes what the parent's keyring keeps on the heap (OpenSSL's contexts); its secrets
- * are not mapped here and its locks may be held for ever. NULL is nothing. */
+/* In the child of a fork: wipes what the parent's keyring keeps on the heap (OpenSSL's contexts);
+ * its secrets are not mapped here and its locks may be held for ever. NULL is nothing. */
 void custody_abandon(struct custody *custody);
-/* In the child, in place of the former for each: the fork caught C_Initialize or C_Finalize at work. */
+/* In the child, in place of the former for each: the fork caught C_Initialize or C_Finalize at
+ * work. */
 void custody_abandon_unknown(void);

@@ -231,9 +231,9 @@ struct pin_change {
     struct view new_pin;
 };
 
-/* Who has to be proved. A user PIN that is locked opens for nobody; there the old PIN is taken as the
- * SO's, as clients with an "unlock" command send it (pkcs11-tool --unlock-pin --puk). It is counted
- * against the SO, as at C_Login. */
+/* Who has to be proved. A user PIN that is locked opens for nobody; there the old PIN is taken as
+ * the SO's, as clients with an "unlock" command send it (pkcs11-tool --unlock-pin --puk). It is
+ * counted against the SO, as at C_Login. */
 static CK_RV proving_role(struct custody *custody, enum custody_role role,
                           enum custody_role *ret_role)
 {

@@ -218,12 +218,14 @@ CK_RV custody_prove(struct custody *custody, const struct token_record *record,
     if (has_pin)
         TRY(read_unlocked(custody, role, &attempts, &version));
     bool is_credential = role == CUSTODY_USER && custody->login == CUSTODY_LOGIN_CREDENTIAL;
-    /* To a source, an empty credential means the ambient one, which is not what the user has shown. */
+    /* To a source, an empty credential means the ambient one, which is not what the user has shown.
+     */
     if (is_credential && (pin.len == 0 || pin.len > CREDENTIAL_LEN_MAX))
-        return FAIL_CAUSE(INDEXKEY_CAUSE_CREDENTIAL,
-                          "token '%s': under login = credential a PIN of %zu bytes is no credential; "
-                          "give the source's",
-                          custody->name, pin.len);
+        return FAIL_CAUSE(
+            INDEXKEY_CAUSE_CREDENTIAL,
+            "token '%s': under login = credential a PIN of %zu bytes is no credential; "
+            "give the source's",
+            custody->name, pin.len);
     _cleanup_(proof_clear) struct proof proof = {.asked_ms = clock_boot_ms()};
     TRY(custody_unwrap(custody, record, is_credential ? pin : (struct view){0}, &proof.data_key));
     struct role_context context = {role, record->serial, &proof.data_key};

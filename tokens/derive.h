@@ -24,8 +24,8 @@
 #define LABEL_ROOT_WRAP "indexkey/1/root/wrap"
 #define LABEL_ROOT_ID "indexkey/1/root/id"
 
-/* Under a direct key: its check value. C_DeriveKey refuses a KDF input that has `indexkey/` in it and
- * is no purpose's, and those begin with a counter. */
+/* Under a direct key: its check value. C_DeriveKey refuses a KDF input that has `indexkey/` in it
+ * and is no purpose's, and those begin with a counter. */
 #define LABEL_DIRECT_CHECK "indexkey/1/direct/check"
 
 /* Associated data alone. */

@@ -20,8 +20,8 @@ bool role_stretch_is_bounded(const struct role_stretch *stretch)
 {
     uint64_t n = stretch->cost.n;
     return n >= STRETCH_N_MIN && n <= STRETCH_N_MAX && (n & (n - 1)) == 0 && stretch->cost.r >= 1 &&
-           stretch->cost.r <= STRETCH_R_MAX && stretch->cost.p >= 1 && stretch->cost.p <= STRETCH_P_MAX &&
-           n * stretch->cost.r <= STRETCH_BLOCKS_MAX;
+           stretch->cost.r <= STRETCH_R_MAX && stretch->cost.p >= 1 &&
+           stretch->cost.p <= STRETCH_P_MAX && n * stretch->cost.r <= STRETCH_BLOCKS_MAX;
 }
 
 static const char *role_label(enum custody_role role)

@@ -3,11 +3,11 @@
  * else of tokens/.
  *
  * An object is an id, a version, its attributes (the canonical bytes of module/attributes.h, not
- * secret to the logged-in user) and its value (secret). Each row has two AES-256-GCM seals: the attributes
- * under the token's attribute key, the value under a random sealing key of its own that is wrapped
- * under the epoch key and bound to the attribute seal's tag; associated data binds format, serial, id
- * and version. The summary record carries generation, count and the sum of keyed HMACs, so that a
- * dropped or restored row is noticed at login.
+ * secret to the logged-in user) and its value (secret). Each row has two AES-256-GCM seals: the
+ * attributes under the token's attribute key, the value under a random sealing key of its own that
+ * is wrapped under the epoch key and bound to the attribute seal's tag; associated data binds
+ * format, serial, id and version. The summary record carries generation, count and the sum of keyed
+ * HMACs, so that a dropped or restored row is noticed at login.
  *
  * The custody must be logged in (else CKR_USER_NOT_LOGGED_IN). Any thread. A change is durable when
  * the function returns CKR_OK, and has not happened otherwise.

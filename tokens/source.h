@@ -1,10 +1,11 @@
 /*
  * What a source is: the place where the root key lives, which wraps and unwraps and never gives it.
  *
- * One file a source, with a struct source_ops; tokens/sources.c lists them, so that a new one is one
- * file and one line. A source's functions may be called from any thread, hold no lock of ours while
- * they wait, and return when call->deadline_ms has passed or *call->cancelled has become true.
- * A failure is logged once by the source through FAIL_CAUSE, naming what failed, where and what to do.
+ * One file a source, with a struct source_ops; tokens/sources.c lists them, so that a new one is
+ * one file and one line. A source's functions may be called from any thread, hold no lock of ours
+ * while they wait, and return when call->deadline_ms has passed or *call->cancelled has become
+ * true. A failure is logged once by the source through FAIL_CAUSE, naming what failed, where and
+ * what to do.
  */
 #pragma once
 
@@ -31,23 +32,26 @@ struct source_call {
 };
 
 struct source_ops {
-    const char *name;             /* the value of `source =` */
-    const struct conf_key *keys;  /* its keys in a token section */
-    bool takes_credential;        /* `login = credential` has a meaning */
+    const char *name;            /* the value of `source =` */
+    const struct conf_key *keys; /* its keys in a token section */
+    bool takes_credential;       /* `login = credential` has a meaning */
 
     /* Reads its keys; no I/O. Freed with close. */
     CK_RV (*open)(const struct conf_section *section, struct source **ret_source);
     void (*close)(struct source *source);
 
     /* Encrypts DATA_KEY_LEN bytes under the root key. */
-    CK_RV (*wrap)(struct source *source, const struct source_call *call,
-                  const struct secret *data_key, struct blob *ret_wrapped);
-    CK_RV (*unwrap)(struct source *source, const struct source_call *call, struct view wrapped,
-                    struct secret *ret_data_key);
-    /* One call for a fresh key and its ciphertext (GenerateDataKey, transit/datakey). NULL where the
-     * service has none: then the key comes from our DRBG and wrap is used. */
-    CK_RV (*make_data_key)(struct source *source, const struct source_call *call,
-                           struct secret *ret_data_key, struct blob *ret_wrapped);
+    CK_RV (*wrap)
+    (struct source *source, const struct source_call *call, const struct secret *data_key,
+     struct blob *ret_wrapped);
+    CK_RV (*unwrap)
+    (struct source *source, const struct source_call *call, struct view wrapped,
+     struct secret *ret_data_key);
+    /* One call for a fresh key and its ciphertext (GenerateDataKey, transit/datakey). NULL where
+     * the service has none: then the key comes from our DRBG and wrap is used. */
+    CK_RV (*make_data_key)
+    (struct source *source, const struct source_call *call, struct secret *ret_data_key,
+     struct blob *ret_wrapped);
 };
 
 /* Every implementation begins with this. */

@@ -103,11 +103,12 @@ CK_RV source_local_wrap(struct source *source, const struct source_call *call,
 
 static CK_RV fail_tampered(const struct source_local *local)
 {
-    return FAIL_CAUSE(INDEXKEY_CAUSE_TAMPERED,
-                      "token '%s': its wrapped key does not open under the root key %s, which is the "
-                      "right one: it was changed, or wrapped with another context; restore it from "
-                      "a backup",
-                      local->token, local->place);
+    return FAIL_CAUSE(
+        INDEXKEY_CAUSE_TAMPERED,
+        "token '%s': its wrapped key does not open under the root key %s, which is the "
+        "right one: it was changed, or wrapped with another context; restore it from "
+        "a backup",
+        local->token, local->place);
 }
 
 CK_RV source_local_unwrap(struct source *source, const struct source_call *call,

@@ -10,7 +10,7 @@
 
 /* A new source is one file and one line here, with its name in `names`. */
 static const struct source_ops *const sources[] = {&source_file_ops, &source_env_ops,
-                                                  &source_aws_ops, &source_vault_ops};
+                                                   &source_aws_ops, &source_vault_ops};
 #define SOURCE_COUNT (sizeof(sources) / sizeof(sources[0]))
 static const char names[] = "file env aws vault";
 

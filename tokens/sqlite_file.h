@@ -7,8 +7,8 @@
  *
  * SQLite is a library of the host too: nothing process-wide is set (no sqlite3_config, no default
  * VFS, no automatic extension). The connection has no mutex of its own: one thread at a time, by
- * the caller's lock. A child of a fork must not use the parent's connection (SQLite's file locks and
- * shared memory are the parent's); sqlite_abandon in store_sqlite.c says how it gets rid of it.
+ * the caller's lock. A child of a fork must not use the parent's connection (SQLite's file locks
+ * and shared memory are the parent's); sqlite_abandon in store_sqlite.c says how it gets rid of it.
  */
 #pragma once
 

@@ -1,15 +1,16 @@
 /*
  * What a store is: rows of ciphertext with versions, changed only by compare-and-swap.
  *
- * A store lies below the sealing layer (tokens/sealed_objects.h). It sees opaque bytes, a name or an
- * object id, and a version; it can neither read nor forge. Two kinds of rows:
- *   records   small named ones of the token itself ("token", "attempts", "keys", "summary");
- *   objects   one for each token object: an attribute seal and a value seal.
+ * A store lies below the sealing layer (tokens/sealed_objects.h). It sees opaque bytes, a name or
+ * an object id, and a version; it can neither read nor forge. Two kinds of rows: records   small
+ * named ones of the token itself ("token", "attempts", "keys", "summary"); objects   one for each
+ * token object: an attribute seal and a value seal.
  *
- * One file a store, with a struct store_ops; tokens/stores.c lists them. Every function may be called
- * from any thread. Failures are logged once by the store and carry a cause (INDEXKEY_CAUSE_STORE,
- * INDEXKEY_CAUSE_STORE_FULL). CKR_STATE_UNSAVEABLE is never used; a lost compare-and-swap is the
- * one unlogged failure, STORE_CONFLICT, and the caller reads again and decides.
+ * One file a store, with a struct store_ops; tokens/stores.c lists them. Every function may be
+ * called from any thread. Failures are logged once by the store and carry a cause
+ * (INDEXKEY_CAUSE_STORE, INDEXKEY_CAUSE_STORE_FULL). CKR_STATE_UNSAVEABLE is never used; a lost
+ * compare-and-swap is the one unlogged failure, STORE_CONFLICT, and the caller reads again and
+ * decides.
  */
 #pragma once
 
@@ -31,7 +32,7 @@ struct object_id {
 /* One step of a commit: the row must now have `expected` as its version (0: it must not exist); it
  * gets version expected + 1 and the given bytes, or goes away. */
 struct store_change {
-    const char *record;            /* a record's name, or NULL: an object */
+    const char *record;             /* a record's name, or NULL: an object */
     const struct object_id *object; /* when record is NULL */
     uint64_t expected;
     bool remove;
@@ -62,19 +63,21 @@ struct store_ops {
     void (*abandon)(struct store *store);
 
     /* STORE_ABSENT when there is no such record. */
-    CK_RV (*read_record)(struct store *store, const char *name, struct blob *ret_bytes,
-                         uint64_t *ret_version);
-    /* Stops at the first callback that fails and returns its value. Reads one consistent snapshot. */
+    CK_RV (*read_record)
+    (struct store *store, const char *name, struct blob *ret_bytes, uint64_t *ret_version);
+    /* Stops at the first callback that fails and returns its value. Reads one consistent snapshot.
+     */
     CK_RV (*read_objects)(struct store *store, store_row_fn *each, void *context);
-    CK_RV (*read_object)(struct store *store, const struct object_id *id, store_row_fn *each,
-                         void *context);
+    CK_RV (*read_object)
+    (struct store *store, const struct object_id *id, store_row_fn *each, void *context);
 
     /* All of it, durably, or none of it. STORE_CONFLICT when any `expected` does not hold. */
     CK_RV (*commit)(struct store *store, const struct store_change *changes, size_t change_count);
     /* Removes every row and record of a former token and applies `changes` in the same transaction
      * (C_InitToken), if the record `guard` still has version `guard_version`. */
-    CK_RV (*reset)(struct store *store, const char *guard, uint64_t guard_version,
-                   const struct store_change *changes, size_t change_count);
+    CK_RV (*reset)
+    (struct store *store, const char *guard, uint64_t guard_version,
+     const struct store_change *changes, size_t change_count);
 
     /* A number that differs from an earlier one when somebody else (another process, another
      * store_open) has committed in between; own commits do not count. Cheap: asked up to 20 times a
@@ -93,8 +96,8 @@ CK_RV store_open(const char *location, struct store **ret_store);
 void store_close(struct store **store);
 /* In the child of a fork, in place of store_close: no lock or file of the parent's is touched. */
 void store_abandon(struct store *store);
-/* In the child, when it cannot be told which stores the parent had: none of its kind that shares state
- * within a process will open in this one. */
+/* In the child, when it cannot be told which stores the parent had: none of its kind that shares
+ * state within a process will open in this one. */
 void store_abandon_unknown(void);
 /* True when some store knows the scheme of `location`: the configuration reader's check. */
 bool store_scheme_is_known(const char *location);

@@ -202,9 +202,9 @@ static void sqlite_close(struct store *base)
 
 /* SQLite notes once a process, by file, which locks are held. The parent's connection would make
  * the child's next one believe that it holds locks which only the parent has, and the parent's
- * close would delete the log under it ("How to corrupt", 2.6). An idle connection can be closed: what the
- * child unlocks is its own, which is nothing, and without a checkpoint the files are left alone.
- * One that the fork caught at work cannot; then this process does without SQLite stores. */
+ * close would delete the log under it ("How to corrupt", 2.6). An idle connection can be closed:
+ * what the child unlocks is its own, which is nothing, and without a checkpoint the files are left
+ * alone. One that the fork caught at work cannot; then this process does without SQLite stores. */
 static void sqlite_abandon(struct store *base)
 {
     struct store_sqlite *store = (struct store_sqlite *) base;

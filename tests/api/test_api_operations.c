@@ -55,9 +55,8 @@ static void close_token(void)
     api_close(&api);
 }
 
-/* What OpenSSL makes of it; ciphertext and tag. */
-static size_t seal(const CK_BYTE *key, size_t iv_len, const void *aad, size_t aad_len, size_t len,
-                   CK_BYTE *out)
+/* What OpenSSL makes of it; ciphertext and tag. The associated data is the text's beginning. */
+static size_t seal(const CK_BYTE *key, size_t iv_len, size_t aad_len, size_t len, CK_BYTE *out)
 {
     EVP_CIPHER_CTX *context = EVP_CIPHER_CTX_new();
     int written = 0;
@@ -65,7 +64,7 @@ static size_t seal(const CK_BYTE *key, size_t iv_len, const void *aad, size_t aa
     ck_assert(EVP_EncryptInit_ex(context, EVP_aes_256_gcm(), NULL, NULL, NULL) == 1 &&
               EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_SET_IVLEN, (int) iv_len, NULL) == 1 &&
               EVP_EncryptInit_ex(context, NULL, NULL, key, iv) == 1 &&
-              EVP_EncryptUpdate(context, NULL, &written, aad, (int) aad_len) == 1 &&
+              EVP_EncryptUpdate(context, NULL, &written, text, (int) aad_len) == 1 &&
               EVP_EncryptUpdate(context, out, &written, text, (int) len) == 1 &&
               EVP_EncryptFinal_ex(context, out + len, &written) == 1 &&
               EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_GET_TAG, TAG, out + len) == 1);
@@ -297,7 +296,7 @@ START_TEST(kept_contexts)
         params.ulIvLen = messages[i].iv_len;
         params.ulAADLen = messages[i].aad_len;
         iv[0] = (CK_BYTE) i;
-        size_t expected_len = seal(messages[i].other_key ? key_b : key_a, params.ulIvLen, text,
+        size_t expected_len = seal(messages[i].other_key ? key_b : key_a, params.ulIvLen,
                                    params.ulAADLen, messages[i].len, expected);
         if (messages[i].aborted) {
             OK(api.p11->C_EncryptInit(api.session, &mechanism, key));
@@ -350,7 +349,7 @@ START_TEST(in_place)
     CK_BYTE expected[200];
     CK_BYTE buffer[200];
     CK_ULONG len = sizeof(buffer);
-    size_t expected_len = seal(key_a, 12, text, 0, 100, expected);
+    size_t expected_len = seal(key_a, 12, 0, 100, expected);
 
     memcpy(buffer, text, 100);
     OK(begin(CKF_ENCRYPT));
@@ -381,7 +380,7 @@ START_TEST(no_plaintext_before_the_tag)
     CK_BYTE sealed[200];
     CK_BYTE out[200];
     CK_BYTE untouched[200];
-    size_t sealed_len = seal(key_a, 12, text, 0, 100, sealed);
+    size_t sealed_len = seal(key_a, 12, 0, 100, sealed);
     CK_ULONG len;
 
     memset(untouched, 0x5a, sizeof(untouched));
@@ -460,7 +459,7 @@ START_TEST(gcm_parameters)
                    name);
         if (parameters[i].wanted != CKR_OK)
             continue;
-        seal(key_a, parameters[i].iv_len, text, 9, 40, expected);
+        seal(key_a, parameters[i].iv_len, 9, 40, expected);
         OK(api.p11->C_Encrypt(api.session, text, 40, out, &len));
         ck_assert_uint_eq(len, 40 + parameters[i].tag_bits / 8);
         ck_assert_msg(memcmp(out, expected, len) == 0, "%s", name);
@@ -536,8 +535,8 @@ START_TEST(interleaved_sessions)
     CK_ULONG len;
 
     OK(api.p11->C_OpenSession(api.slot, CKF_SERIAL_SESSION, NULL, NULL, &sessions[1]));
-    seal(key_a, 12, text, 0, 100, expected[0]);
-    seal(key_b, 12, text, 0, 100, expected[1]);
+    seal(key_a, 12, 0, 100, expected[0]);
+    seal(key_b, 12, 0, 100, expected[1]);
     for (int swap = 0; swap < 2; swap++) { /* then each session with the other's key */
         for (int i = 0; i < 2; i++)
             OK(api.p11->C_EncryptInit(sessions[i ^ swap], &gcm, keys[i]));

@@ -54,8 +54,7 @@ START_TEST(main_road)
     CK_BYTE out[64];
     CK_ULONG out_len = sizeof(out);
     OK(api.p11->C_DecryptInit(api.session, &mechanism, api_find(&api, "packages/item")));
-    EXPECT(CKR_ENCRYPTED_DATA_INVALID,
-           api.p11->C_Decrypt(api.session, sealed, len, out, &out_len));
+    EXPECT(CKR_ENCRYPTED_DATA_INVALID, api.p11->C_Decrypt(api.session, sealed, len, out, &out_len));
     api_close(&api);
 }
 END_TEST

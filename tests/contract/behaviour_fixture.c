@@ -172,8 +172,8 @@ CK_OBJECT_HANDLE behaviour_import(CK_SESSION_HANDLE session, CK_BYTE value[32])
     CK_BBOOL yes = CK_TRUE;
     CK_UTF8CHAR label[] = "shared";
     CK_ATTRIBUTE template[] = {
-        {CKA_CLASS, &class, sizeof(class)}, {CKA_KEY_TYPE, &type, sizeof(type)},
-        {CKA_TOKEN, &yes, sizeof(yes)},     {CKA_VALUE, value, 32},
+        {CKA_CLASS, &class, sizeof(class)},    {CKA_KEY_TYPE, &type, sizeof(type)},
+        {CKA_TOKEN, &yes, sizeof(yes)},        {CKA_VALUE, value, 32},
         {CKA_LABEL, label, sizeof(label) - 1},
     };
     CK_OBJECT_HANDLE handle;

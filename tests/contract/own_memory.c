@@ -58,7 +58,7 @@ void own_memory_add(struct own_memory *memory, const char *name, const unsigned 
         size_t swap; /* of the index */
         unsigned char pad;
     } forms[] = {
-        {"raw", 0, 0},          {"swapped words", 3, 0},          {"inner pad", 0, 0x36},
+        {"raw", 0, 0},          {"swapped words", 3, 0},         {"inner pad", 0, 0x36},
         {"outer pad", 0, 0x5c}, {"swapped, inner pad", 3, 0x36}, {"swapped, outer pad", 3, 0x5c},
     };
     for (size_t i = 0; i < 2 * sizeof(forms) / sizeof(forms[0]); i++) {
@@ -67,8 +67,8 @@ void own_memory_add(struct own_memory *memory, const char *name, const unsigned 
         pattern->name = name;
         pattern->form = forms[i / 2].name;
         for (size_t at = 0; at < HALF_LEN; at++)
-            pattern->masked[at] = bytes[(i % 2 * HALF_LEN + at) ^ forms[i / 2].swap] ^
-                                  forms[i / 2].pad ^ MASK;
+            pattern->masked[at] =
+                bytes[(i % 2 * HALF_LEN + at) ^ forms[i / 2].swap] ^ forms[i / 2].pad ^ MASK;
         memory->begins[two_bytes(pattern->masked)] = true;
     }
 }
@@ -113,8 +113,7 @@ static size_t copy(struct own_memory *memory, uintptr_t from, size_t len)
         return 0;
     size_t at = 0;
     while (at < (size_t) taken) {
-        ssize_t got =
-            read(memory->pipe[0], memory->window + HALF_LEN + at, (size_t) taken - at);
+        ssize_t got = read(memory->pipe[0], memory->window + HALF_LEN + at, (size_t) taken - at);
         ck_assert_int_gt(got, 0);
         at += (size_t) got;
     }

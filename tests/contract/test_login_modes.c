@@ -202,8 +202,8 @@ START_TEST(a_call_from_inside_libcurl_is_refused)
 }
 END_TEST
 
-/* A renewal in a call of the data path: a call that comes back must not go on with a key whose lease
- * this very thread is asking for. */
+/* A renewal in a call of the data path: a call that comes back must not go on with a key whose
+ * lease this very thread is asking for. */
 START_TEST(a_renewal_lets_no_call_back_in)
 {
     CK_BYTE value[32] = "an index key that all may see";

@@ -25,8 +25,7 @@
 #define WIPED_WITHIN_MS 1000
 #define NEVER INT64_MAX
 #define ALL_ACTS "[\"datakey/plaintext\", \"encrypt\", \"decrypt\", \"lookup-self\"]"
-#define LOOKUP_ONLY                                                                                \
-    "path \\\"auth/token/lookup-self\\\" { capabilities = [\\\"read\\\"] } "
+#define LOOKUP_ONLY "path \\\"auth/token/lookup-self\\\" { capabilities = [\\\"read\\\"] } "
 #define WHOLE_POLICY                                                                               \
     LOOKUP_ONLY "path \\\"transit/+/index-keys\\\" { capabilities = [\\\"update\\\"] } "           \
                 "path \\\"transit/datakey/plaintext/index-keys\\\" { capabilities = "              \
@@ -154,7 +153,8 @@ static void make_token(const struct denial *denial, struct vault_settings settin
 
 static struct own_memory *memory;
 
-/* SP 800-108 in counter mode with one block, by OpenSSL alone: HMAC(key, 1 || label || 0 || 256). */
+/* SP 800-108 in counter mode with one block, by OpenSSL alone: HMAC(key, 1 || label || 0 || 256).
+ */
 static void know_subkey(const CK_BYTE index_key[32], enum indexkey_purpose purpose)
 {
     const char *label = indexkey_label(purpose);
@@ -302,8 +302,8 @@ static void check_healed(const struct denial *denial, CK_SESSION_HANDLE session)
     if (denial->fault != NULL)
         fake_service_clear(&behaviour_fake);
     ck_assert_uint_eq(behaviour_login(session), CKR_OK);
-    ck_assert_uint_eq(
-        behaviour_encrypt(session, behaviour_find(session, "shared/payload"), &call), CKR_OK);
+    ck_assert_uint_eq(behaviour_encrypt(session, behaviour_find(session, "shared/payload"), &call),
+                      CKR_OK);
 }
 
 static void end(void)

@@ -27,7 +27,7 @@ END_TEST
 static double next_random(uint64_t *state)
 {
     *state = *state * 6364136223846793005U + 1442695040888963407U;
-    return (double)(*state >> 33) / 2147483648.0;
+    return (double) (*state >> 33) / 2147483648.0;
 }
 
 static void swap_items(struct driver_data *data, size_t a, size_t b)
@@ -55,11 +55,11 @@ static void perturb(float *vector, size_t dim, uint64_t *state)
     double length = 0;
 
     for (size_t i = 0; i < dim; i++) {
-        vector[i] += (float)((next_random(state) - 0.5) * 0.04);
-        length += (double)vector[i] * (double)vector[i];
+        vector[i] += (float) ((next_random(state) - 0.5) * 0.04);
+        length += (double) vector[i] * (double) vector[i];
     }
     for (size_t i = 0; i < dim; i++) {
-        vector[i] = (float)((double)vector[i] / sqrt(length));
+        vector[i] = (float) ((double) vector[i] / sqrt(length));
     }
 }
 
@@ -68,7 +68,7 @@ static void shuffle_and_perturb(struct driver_data *data)
     uint64_t state = 20240607;
 
     for (size_t i = data->count - 1; i > 0; i--) {
-        swap_items(data, i, (size_t)(next_random(&state) * (double)(i + 1)));
+        swap_items(data, i, (size_t) (next_random(&state) * (double) (i + 1)));
     }
     for (size_t i = 0; i < data->count; i++) {
         perturb(data->values + i * data->dim, data->dim, &state);
@@ -86,7 +86,7 @@ static char *brute_force_lines(const struct driver_data *data)
 
         driver_brute_force(data, suite_queries->values + i * suite_queries->dim, SIZE_MAX, names,
                            sizeof names);
-        used += (size_t)sprintf(lines + used, "query %zu\t%s\n", i + 1, names);
+        used += (size_t) sprintf(lines + used, "query %zu\t%s\n", i + 1, names);
     }
     return lines;
 }
@@ -150,12 +150,12 @@ static double measure_recall(const char *probe)
     }
     driver_result_clear(&result);
     free(expected);
-    return (double)common / (SUITE_QUERIES * DRIVER_TOP);
+    return (double) common / (SUITE_QUERIES * DRIVER_TOP);
 }
 
 START_TEST(test_recall_grows_with_the_lists_probed)
 {
-    static const char *const probes[] = { "1", "2", "4", "8", "16", "all" };
+    static const char *const probes[] = {"1", "2", "4", "8", "16", "all"};
     double before = 0;
     double recall = 0;
 
@@ -177,7 +177,7 @@ END_TEST
 
 START_TEST(test_like_gives_the_neighbours_of_an_item)
 {
-    static const size_t items[] = { 0, 700, 1499 };
+    static const size_t items[] = {0, 700, 1499};
 
     for (size_t i = 0; i < sizeof items / sizeof items[0]; i++) {
         const float *vector = suite_packages->values + items[i] * suite_packages->dim;
@@ -202,15 +202,15 @@ END_TEST
 START_TEST(test_field_gives_every_item_with_the_value)
 {
     char *expected = calloc(suite_packages->count, 256);
-    size_t used = (size_t)sprintf(expected, "section=games\t");
+    size_t used = (size_t) sprintf(expected, "section=games\t");
     size_t count = 0;
     struct driver_result result = driver_run("search", "--db", driver_path("index.db"), "--field",
                                              "section=games", "--tsv", NULL);
 
     for (size_t i = 0; i < suite_packages->count; i++) {
         if (strcmp(suite_packages->sections[i], "games") == 0) {
-            used += (size_t)sprintf(expected + used, "%s%s", count++ > 0 ? "," : "",
-                                    suite_packages->names[i]);
+            used += (size_t) sprintf(expected + used, "%s%s", count++ > 0 ? "," : "",
+                                     suite_packages->names[i]);
         }
     }
     sprintf(expected + used, "\n");

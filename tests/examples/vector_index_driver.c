@@ -100,12 +100,12 @@ char *driver_read_file(const char *path, size_t *ret_len)
     ck_assert_int_eq(fseek(file, 0, SEEK_END), 0);
     len = ftell(file);
     rewind(file);
-    bytes = calloc((size_t)len + 1, 1);
+    bytes = calloc((size_t) len + 1, 1);
     ck_assert_ptr_nonnull(bytes);
-    ck_assert_uint_eq(fread(bytes, 1, (size_t)len, file), (size_t)len);
+    ck_assert_uint_eq(fread(bytes, 1, (size_t) len, file), (size_t) len);
     fclose(file);
     if (ret_len != NULL) {
-        *ret_len = (size_t)len;
+        *ret_len = (size_t) len;
     }
     return bytes;
 }
@@ -128,7 +128,7 @@ static pid_t driver_start(const char *const *arguments)
     ck_assert_int_ge(child, 0);
     if (child == 0) {
         if (freopen(out, "w", stdout) != NULL && freopen(err, "w", stderr) != NULL) {
-            execv(arguments[0], (char *const *)arguments);
+            execv(arguments[0], (char *const *) arguments);
         }
         _exit(127);
     }
@@ -150,11 +150,16 @@ struct driver_result driver_finish(pid_t child)
 struct driver_result driver_run(const char *command, ...)
 {
     const char *arguments[MAX_ARGUMENTS] = {
-        driver_env("VECTOR_INDEX_BIN"), command,
-        "--module", driver_env("VECTOR_INDEX_MODULE"),
-        "--token", driver_env("VECTOR_INDEX_TOKEN"),
-        "--pin-file", driver_env("VECTOR_INDEX_PIN_FILE"),
-        "--index", driver_env("VECTOR_INDEX_NAME"),
+        driver_env("VECTOR_INDEX_BIN"),
+        command,
+        "--module",
+        driver_env("VECTOR_INDEX_MODULE"),
+        "--token",
+        driver_env("VECTOR_INDEX_TOKEN"),
+        "--pin-file",
+        driver_env("VECTOR_INDEX_PIN_FILE"),
+        "--index",
+        driver_env("VECTOR_INDEX_NAME"),
     };
     size_t count = 10;
     va_list extra;
@@ -171,9 +176,21 @@ struct driver_result driver_run_as(const char *token, const char *pin_file, cons
                                    const char *db)
 {
     const char *arguments[] = {
-        driver_env("VECTOR_INDEX_BIN"), "search", "--module", driver_env("VECTOR_INDEX_MODULE"),
-        "--token", token, "--index", index, "--db", db, "--field", "section=games",
-        pin_file != NULL ? "--pin-file" : NULL, pin_file, NULL,
+        driver_env("VECTOR_INDEX_BIN"),
+        "search",
+        "--module",
+        driver_env("VECTOR_INDEX_MODULE"),
+        "--token",
+        token,
+        "--index",
+        index,
+        "--db",
+        db,
+        "--field",
+        "section=games",
+        pin_file != NULL ? "--pin-file" : NULL,
+        pin_file,
+        NULL,
     };
 
     return driver_finish(driver_start(arguments));
@@ -188,12 +205,23 @@ void driver_result_clear(struct driver_result *result)
 pid_t driver_start_build(const char *db, const char *vectors, const char *items)
 {
     const char *arguments[] = {
-        driver_env("VECTOR_INDEX_BIN"), "build",
-        "--module", driver_env("VECTOR_INDEX_MODULE"),
-        "--token", driver_env("VECTOR_INDEX_TOKEN"),
-        "--pin-file", driver_env("VECTOR_INDEX_PIN_FILE"),
-        "--index", driver_env("VECTOR_INDEX_NAME"),
-        "--db", db, "--vectors", vectors, "--items", items, NULL,
+        driver_env("VECTOR_INDEX_BIN"),
+        "build",
+        "--module",
+        driver_env("VECTOR_INDEX_MODULE"),
+        "--token",
+        driver_env("VECTOR_INDEX_TOKEN"),
+        "--pin-file",
+        driver_env("VECTOR_INDEX_PIN_FILE"),
+        "--index",
+        driver_env("VECTOR_INDEX_NAME"),
+        "--db",
+        db,
+        "--vectors",
+        vectors,
+        "--items",
+        items,
+        NULL,
     };
 
     return driver_start(arguments);
@@ -214,7 +242,7 @@ static void driver_load_vectors(struct driver_data *data, const char *path)
     int32_t dim;
 
     memcpy(&dim, bytes, sizeof dim);
-    data->dim = (size_t)dim;
+    data->dim = (size_t) dim;
     data->count = len / (4 + 4 * data->dim);
     data->values = calloc(data->count * data->dim, sizeof *data->values);
     ck_assert_ptr_nonnull(data->values);
@@ -272,7 +300,7 @@ void driver_data_free(struct driver_data *data)
 void driver_data_save(const struct driver_data *data, const char *vectors, const char *items)
 {
     FILE *file = fopen(vectors, "wb");
-    int32_t dim = (int32_t)data->dim;
+    int32_t dim = (int32_t) data->dim;
 
     ck_assert_ptr_nonnull(file);
     for (size_t i = 0; i < data->count; i++) {
@@ -293,7 +321,7 @@ static double driver_dot(const float *a, const float *b, size_t dim)
     double sum = 0;
 
     for (size_t i = 0; i < dim; i++) {
-        sum += (double)a[i] * (double)b[i];
+        sum += (double) a[i] * (double) b[i];
     }
     return sum;
 }
@@ -314,8 +342,8 @@ void driver_brute_force(const struct driver_data *data, const float *query, size
         for (size_t i = 1; i < data->count; i++) {
             best = scores[i] > scores[best] ? i : best;
         }
-        used += (size_t)snprintf(ret_names + used, size - used, "%s%s", rank > 0 ? "," : "",
-                                 data->names[best]);
+        used += (size_t) snprintf(ret_names + used, size - used, "%s%s", rank > 0 ? "," : "",
+                                  data->names[best]);
         ck_assert_uint_lt(used, size);
         scores[best] = -1e30;
     }

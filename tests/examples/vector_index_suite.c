@@ -11,7 +11,7 @@ static void suite_setup(void)
 {
     driver_make_folder();
     suite_packages = driver_data_load(driver_package_path("packages.fvecs"),
-                                driver_package_path("packages.tsv"));
+                                      driver_package_path("packages.tsv"));
     suite_queries = driver_data_load(driver_package_path("queries.fvecs"), NULL);
     ck_assert_uint_eq(suite_queries->count, SUITE_QUERIES);
     driver_build(driver_path("index.db"), driver_package_path("packages.fvecs"),

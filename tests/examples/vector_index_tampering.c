@@ -18,7 +18,7 @@ struct needles {
     uint64_t *slots; // 0: empty
 };
 
-#define NEEDLE_SLOTS ((size_t)1 << 22)
+#define NEEDLE_SLOTS ((size_t) 1 << 22)
 
 static uint64_t needle_key(const struct needles *needles, const void *bytes)
 {
@@ -30,7 +30,7 @@ static uint64_t needle_key(const struct needles *needles, const void *bytes)
 
 static uint64_t *needle_slot(const struct needles *needles, uint64_t key)
 {
-    size_t at = (size_t)(key * 0x9e3779b97f4a7c15U >> 42);
+    size_t at = (size_t) (key * 0x9e3779b97f4a7c15U >> 42);
 
     while (needles->slots[at] != 0 && needles->slots[at] != key) {
         at = (at + 1) % NEEDLE_SLOTS;
@@ -79,8 +79,8 @@ static void add_floats(const struct needles *needles)
 
 START_TEST(test_database_holds_no_plaintext)
 {
-    struct needles names = { 6, calloc(NEEDLE_SLOTS, sizeof(uint64_t)) };
-    struct needles floats = { 8, calloc(NEEDLE_SLOTS, sizeof(uint64_t)) };
+    struct needles names = {6, calloc(NEEDLE_SLOTS, sizeof(uint64_t))};
+    struct needles floats = {8, calloc(NEEDLE_SLOTS, sizeof(uint64_t))};
 
     ck_assert(names.slots != NULL && floats.slots != NULL);
     add_names(&names);
@@ -113,14 +113,14 @@ struct flip {
 };
 
 static const struct flip flips[] = {
-    { "embedding", 17, "embedding of record 17 does not open" },
-    { "embedding", 0, "embedding of record 0 does not open" },
-    { "centroid", 3, "centroid of list 3 does not open" },
-    { "header", 0, "the header of index" },
-    { "item", 0, "content of record 0 does not open" },
+    {"embedding", 17, "embedding of record 17 does not open"},
+    {"embedding", 0, "embedding of record 0 does not open"},
+    {"centroid", 3, "centroid of list 3 does not open"},
+    {"header", 0, "the header of index"},
+    {"item", 0, "content of record 0 does not open"},
 };
 
-static const char *const flip_columns[] = { "nonce", "sealed" };
+static const char *const flip_columns[] = {"nonce", "sealed"};
 
 enum flip_place { FLIP_FIRST, FLIP_MIDDLE, FLIP_LAST, FLIP_PLACES };
 
@@ -204,30 +204,31 @@ struct alteration {
     " embedding.record) WHERE record IN (SELECT record FROM kept);"
 
 static const struct alteration alterations[] = {
-    { "embedding", SWAP("embedding", "record", 5, 9), "does not open" },
-    { "item", SWAP("item", "record", 0, 9), "content of record 0 does not open" },
-    { "centroid", SWAP("centroid", "list", 1, 2), "centroid of list 1 does not open" },
-    { "embedding",
-      "UPDATE embedding SET list_token = (SELECT list_token FROM embedding AS other"
-      " WHERE other.list_token <> embedding.list_token LIMIT 1) WHERE record = 7",
-      "the database was altered" },
-    { "embedding", SWAP_LISTS, "does not open" },
-    { "embedding", SWAP_IN_LIST, "does not open" },
-    { "embedding", "DELETE FROM embedding WHERE record = 7", "where its centroid tells of" },
-    { "centroid", "DELETE FROM centroid WHERE list = 4", "lacks centroid of list 4" },
-    { "item", "DELETE FROM item WHERE record = 0", "lacks content of record 0" },
-    { "item",
-      "UPDATE term SET query_token = (SELECT query_token FROM term WHERE record = 0"
-      " ORDER BY rowid DESC LIMIT 1) WHERE record = 1",
-      "content of record 1 is not what the token index says" },
-    { "embedding", "UPDATE embedding SET sealed = x'00' WHERE record = 7", "was altered" },
-    { "embedding", "UPDATE embedding SET sealed = zeroblob(900000) WHERE record = 7",
-      "was altered" },
-    { "embedding", "UPDATE embedding SET nonce = 'text of 12 b' WHERE record = 7", "was altered" },
-    { "header", "UPDATE header SET salt = zeroblob(32)", "the header of index" },
-    { "header", "DELETE FROM header", "lacks header" },
-    { "header", "DROP TABLE term; DROP TABLE header; CREATE TABLE header (id); INSERT INTO header "
-                "VALUES (0)", "no such column" },
+    {"embedding", SWAP("embedding", "record", 5, 9), "does not open"},
+    {"item", SWAP("item", "record", 0, 9), "content of record 0 does not open"},
+    {"centroid", SWAP("centroid", "list", 1, 2), "centroid of list 1 does not open"},
+    {"embedding",
+     "UPDATE embedding SET list_token = (SELECT list_token FROM embedding AS other"
+     " WHERE other.list_token <> embedding.list_token LIMIT 1) WHERE record = 7",
+     "the database was altered"},
+    {"embedding", SWAP_LISTS, "does not open"},
+    {"embedding", SWAP_IN_LIST, "does not open"},
+    {"embedding", "DELETE FROM embedding WHERE record = 7", "where its centroid tells of"},
+    {"centroid", "DELETE FROM centroid WHERE list = 4", "lacks centroid of list 4"},
+    {"item", "DELETE FROM item WHERE record = 0", "lacks content of record 0"},
+    {"item",
+     "UPDATE term SET query_token = (SELECT query_token FROM term WHERE record = 0"
+     " ORDER BY rowid DESC LIMIT 1) WHERE record = 1",
+     "content of record 1 is not what the token index says"},
+    {"embedding", "UPDATE embedding SET sealed = x'00' WHERE record = 7", "was altered"},
+    {"embedding", "UPDATE embedding SET sealed = zeroblob(900000) WHERE record = 7", "was altered"},
+    {"embedding", "UPDATE embedding SET nonce = 'text of 12 b' WHERE record = 7", "was altered"},
+    {"header", "UPDATE header SET salt = zeroblob(32)", "the header of index"},
+    {"header", "DELETE FROM header", "lacks header"},
+    {"header",
+     "DROP TABLE term; DROP TABLE header; CREATE TABLE header (id); INSERT INTO header "
+     "VALUES (0)",
+     "no such column"},
 };
 
 START_TEST(test_altered_rows_fail_the_search)
@@ -253,22 +254,22 @@ struct hostile {
 #define DIM2 "\2\0\0\0"
 
 static const struct hostile hostiles[] = {
-    { BYTES(""), BYTES("a\tb\t1\n"), "too short" },
-    { BYTES("\0\0\0\0"), BYTES("a\tb\t1\n"), "dimension 0" },
-    { BYTES("\xff\xff\xff\xff" ONE), BYTES("a\tb\t1\n"), "dimension 4294967295" },
-    { BYTES(DIM2 ONE), BYTES("a\tb\t1\n"), "no whole number" },
-    { BYTES(DIM2 ONE ONE "\3\0\0\0" ONE ONE), BYTES("a\tb\t1\nb\tb\t1\n"), "has dimension 3" },
-    { BYTES(DIM2 ONE "\0\0\xc0\x7f"), BYTES("a\tb\t1\n"), "is not a number" },
-    { BYTES(DIM2 ONE "\0\0\x80\x7f"), BYTES("a\tb\t1\n"), "is not a number" },
-    { BYTES(DIM2 ONE "\xff\xff\x7f\x7f"), BYTES("a\tb\t1\n"), "is not a number" },
-    { BYTES(DIM2 ONE ONE), BYTES("a\0\tb\t1\n"), "byte 0x00" },
-    { BYTES(DIM2 ONE ONE), BYTES("a\033[2J\tb\t1\n"), "byte 0x1b" },
-    { BYTES(DIM2 ONE ONE), BYTES("a\tb\n"), "expected name, section and size" },
-    { BYTES(DIM2 ONE ONE), BYTES("\tb\t1\n"), "expected name, section and size" },
-    { BYTES(DIM2 ONE ONE), BYTES("a\tb\t-1\n"), "not a whole number" },
-    { BYTES(DIM2 ONE ONE), BYTES("a\tb\t99999999999999999999\n"), "not a whole number" },
-    { BYTES(DIM2 ONE ONE), BYTES(""), "ends after 0 items" },
-    { BYTES(DIM2 ONE ONE), BYTES("a\tb\t1\nb\tb\t1\n"), "more items" },
+    {BYTES(""), BYTES("a\tb\t1\n"), "too short"},
+    {BYTES("\0\0\0\0"), BYTES("a\tb\t1\n"), "dimension 0"},
+    {BYTES("\xff\xff\xff\xff" ONE), BYTES("a\tb\t1\n"), "dimension 4294967295"},
+    {BYTES(DIM2 ONE), BYTES("a\tb\t1\n"), "no whole number"},
+    {BYTES(DIM2 ONE ONE "\3\0\0\0" ONE ONE), BYTES("a\tb\t1\nb\tb\t1\n"), "has dimension 3"},
+    {BYTES(DIM2 ONE "\0\0\xc0\x7f"), BYTES("a\tb\t1\n"), "is not a number"},
+    {BYTES(DIM2 ONE "\0\0\x80\x7f"), BYTES("a\tb\t1\n"), "is not a number"},
+    {BYTES(DIM2 ONE "\xff\xff\x7f\x7f"), BYTES("a\tb\t1\n"), "is not a number"},
+    {BYTES(DIM2 ONE ONE), BYTES("a\0\tb\t1\n"), "byte 0x00"},
+    {BYTES(DIM2 ONE ONE), BYTES("a\033[2J\tb\t1\n"), "byte 0x1b"},
+    {BYTES(DIM2 ONE ONE), BYTES("a\tb\n"), "expected name, section and size"},
+    {BYTES(DIM2 ONE ONE), BYTES("\tb\t1\n"), "expected name, section and size"},
+    {BYTES(DIM2 ONE ONE), BYTES("a\tb\t-1\n"), "not a whole number"},
+    {BYTES(DIM2 ONE ONE), BYTES("a\tb\t99999999999999999999\n"), "not a whole number"},
+    {BYTES(DIM2 ONE ONE), BYTES(""), "ends after 0 items"},
+    {BYTES(DIM2 ONE ONE), BYTES("a\tb\t1\nb\tb\t1\n"), "more items"},
 };
 
 START_TEST(test_hostile_input_leaves_the_old_index)
@@ -285,8 +286,8 @@ START_TEST(test_hostile_input_leaves_the_old_index)
     driver_write_file(driver_path("hostile.fvecs"), hostile->vectors, hostile->vectors_len);
     driver_write_file(driver_path("hostile.tsv"), hostile->items, hostile->items_len);
     suite_expect_failure(driver_run("build", "--db", db, "--vectors", driver_path("hostile.fvecs"),
-                              "--items", driver_path("hostile.tsv"), NULL),
-                   hostile->words);
+                                    "--items", driver_path("hostile.tsv"), NULL),
+                         hostile->words);
     after = driver_read_file(db, &after_len);
     ck_assert_uint_eq(after_len, before_len);
     ck_assert_mem_eq(after, before, before_len);
@@ -341,7 +342,7 @@ START_TEST(test_interrupted_build_leaves_the_old_index)
 }
 END_TEST
 
-#define COUNT(array) ((int)(sizeof(array) / sizeof(array)[0]))
+#define COUNT(array) ((int) (sizeof(array) / sizeof(array)[0]))
 
 void tampering_add_tests(Suite *suite)
 {

@@ -203,7 +203,7 @@ static bool mapping_next(FILE *smaps, struct mapping *ret_mapping)
     while (fgets(line, sizeof(line), smaps) != NULL) {
         int name_at = 0;
         if (isxdigit((unsigned char) line[0]) && !isupper((unsigned char) line[0])) {
-            *ret_mapping = (struct mapping) {0};
+            *ret_mapping = (struct mapping){0};
             if (sscanf(line, "%zx-%zx %7s %*s %*s %*s %n", &ret_mapping->start, &ret_mapping->end,
                        access, &name_at) < 3)
                 continue;

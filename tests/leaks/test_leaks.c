@@ -60,8 +60,8 @@ static void add_subkeys(void)
         const char *label;
         enum leak_kind kind;
     } purposes[] = {
-        {INDEXKEY_LABEL_TOKEN, LEAK_CACHED},    {INDEXKEY_LABEL_CENTROID, LEAK_SECRET},
-        {INDEXKEY_LABEL_PAYLOAD, LEAK_CACHED},  {INDEXKEY_LABEL_ITEM, LEAK_SECRET},
+        {INDEXKEY_LABEL_TOKEN, LEAK_CACHED},   {INDEXKEY_LABEL_CENTROID, LEAK_SECRET},
+        {INDEXKEY_LABEL_PAYLOAD, LEAK_CACHED}, {INDEXKEY_LABEL_ITEM, LEAK_SECRET},
         {INDEXKEY_LABEL_QUERY, LEAK_SECRET},
     };
     struct secret key;
@@ -232,7 +232,14 @@ START_TEST(test_scanner_knows_each_form)
         "MDEyMzQ1Njc4OWFiY2RlZv/+fn5+fn5+R0hJSktMTSE=",
         "eDAxMjM0NTY3ODlhYmNkZWb//n5+fn5+fkdISUpLTE0h",
         "eHgwMTIzNDU2Nzg5YWJjZGVm//5+fn5+fn5HSElKS0xNIQ==",
-        "3210" "7654" "ba98" "fedc" "~~\xfe\xff" "~~~~" "JIHG" "!MLK",
+        "3210"
+        "7654"
+        "ba98"
+        "fedc"
+        "~~\xfe\xff"
+        "~~~~"
+        "JIHG"
+        "!MLK",
     };
     static const char near[] = "0123456789abcdef\xff\xfe~~~~~~GHIJKLM?";
     struct leak_list *one = leak_list_new();

@@ -31,12 +31,13 @@ void api_write_conf(struct api *api, const char *module_lines, const char *store
 {
     char text[4096];
 
-    snprintf(text, sizeof(text),
-             "[module]\nlog = file:%s:info\n%s\n[token test]\nsource = file\nkey_file = %s/root.key\n"
-             "store = %s%s%s\n%s\n",
-             api->log, module_lines == NULL ? "" : module_lines, api->folder,
-             store == NULL ? "sqlite:" : store, store == NULL ? api->folder : "",
-             store == NULL ? "/test.db" : "", token_lines == NULL ? "" : token_lines);
+    snprintf(
+        text, sizeof(text),
+        "[module]\nlog = file:%s:info\n%s\n[token test]\nsource = file\nkey_file = %s/root.key\n"
+        "store = %s%s%s\n%s\n",
+        api->log, module_lines == NULL ? "" : module_lines, api->folder,
+        store == NULL ? "sqlite:" : store, store == NULL ? api->folder : "",
+        store == NULL ? "/test.db" : "", token_lines == NULL ? "" : token_lines);
     write_file(api->conf, text);
 }
 
@@ -151,8 +152,10 @@ CK_OBJECT_HANDLE api_import_index_key(struct api *api, const char *label, const 
     CK_OBJECT_CLASS class = CKO_SECRET_KEY;
     CK_KEY_TYPE type = CKK_GENERIC_SECRET;
     CK_ATTRIBUTE template[] = {
-        {CKA_CLASS, &class, sizeof(class)},          {CKA_KEY_TYPE, &type, sizeof(type)},
-        {CKA_TOKEN, &yes, sizeof(yes)},              {CKA_VALUE, (void *) value, 32},
+        {CKA_CLASS, &class, sizeof(class)},
+        {CKA_KEY_TYPE, &type, sizeof(type)},
+        {CKA_TOKEN, &yes, sizeof(yes)},
+        {CKA_VALUE, (void *) value, 32},
         {CKA_LABEL, (void *) label, strlen(label)},
     };
     CK_OBJECT_HANDLE handle;

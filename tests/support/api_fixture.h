@@ -1,8 +1,8 @@
 /*
  * A token of the built module for tests that use C_* functions only.
  *
- * The module's path comes from INDEXKEY_MODULE. Each fixture has a folder of its own with root key, store and
- * configuration; api_close removes it. A failing step fails the running Check test.
+ * The module's path comes from INDEXKEY_MODULE. Each fixture has a folder of its own with root key,
+ * store and configuration; api_close removes it. A failing step fails the running Check test.
  */
 #pragma once
 
@@ -10,7 +10,7 @@
 
 #include "include/cryptoki.h"
 
-#define API_SO_PIN   "so-pin-12345678"
+#define API_SO_PIN "so-pin-12345678"
 #define API_USER_PIN "user-pin-1234"
 
 struct api {
@@ -23,8 +23,9 @@ struct api {
     CK_SESSION_HANDLE session; /* read/write; user logged in after api_open */
 };
 
-/* A folder, root key and configuration with `token_lines` added to [token test] (may be NULL) and `store` as its
- * store ("memory:", or NULL for SQLite in the folder); library loaded and initialised. */
+/* A folder, root key and configuration with `token_lines` added to [token test] (may be NULL) and
+ * `store` as its store ("memory:", or NULL for SQLite in the folder); library loaded and
+ * initialised. */
 void api_load(struct api *api, const char *store, const char *token_lines);
 /* api_load, then C_InitToken, C_InitPIN, a read/write session and the user's login. */
 void api_open(struct api *api, const char *store, const char *token_lines);
@@ -44,7 +45,7 @@ char *api_log(const struct api *api);
 /* ck_assert with the name of both values. */
 void api_expect(CK_RV got, CK_RV wanted, const char *what);
 #define EXPECT(wanted, call) api_expect((call), (wanted), #call)
-#define OK(call)             EXPECT(CKR_OK, call)
+#define OK(call) EXPECT(CKR_OK, call)
 
 /* Common keys. Each returns the handle. */
 CK_OBJECT_HANDLE api_make_index_key(struct api *api, const char *label, CK_BYTE id);

@@ -14,8 +14,8 @@ struct header_number {
 };
 
 /* Entries of p11kit_names.inc, which header_names.py makes. */
-#define CONSTANT(name)       {#name, (name)},
-#define SIZE(type)           {"sizeof " #type, sizeof(type)},
+#define CONSTANT(name) {#name, (name)},
+#define SIZE(type) {"sizeof " #type, sizeof(type)},
 #define MEMBER(type, member) {#type "." #member, offsetof(type, member)},
 
 /* Static; never freed. */

@@ -47,7 +47,7 @@ struct fixture_template fixture_key(enum attribute_origin origin)
 
 struct fixture_template fixture_data(void)
 {
-    return (struct fixture_template) {
+    return (struct fixture_template){
         .entries = {ATTRIBUTE(CKA_CLASS, class_data)},
         .count = 1,
     };

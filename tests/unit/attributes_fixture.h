@@ -11,7 +11,10 @@
 #include "module/object_attributes.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
-#define ATTRIBUTE(type, value) {(type), (void *) &(value), sizeof(value)}
+#define ATTRIBUTE(type, value)                                                                     \
+    {                                                                                              \
+        (type), (void *) &(value), sizeof(value)                                                   \
+    }
 
 extern const CK_BBOOL yes;
 extern const CK_BBOOL no;

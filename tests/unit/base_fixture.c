@@ -38,7 +38,7 @@ int fixture_in_child(int (*body)(void *context), void *context)
     ck_assert_int_ge(child, 0);
     if (child == 0) {
         /* Deaths are expected here: no core file, no report by a sanitizer. */
-        (void) setrlimit(RLIMIT_CORE, &(struct rlimit) {0, 0});
+        (void) setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
         (void) signal(SIGSEGV, SIG_DFL);
         (void) signal(SIGBUS, SIG_DFL);
         _exit(body(context));

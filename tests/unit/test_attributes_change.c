@@ -17,15 +17,17 @@ struct default_case {
     uint64_t flags; /* beside STORAGE */
 };
 
-#define NOTHING {CKA_LABEL, NULL, 0}
+#define NOTHING                                                                                    \
+    {                                                                                              \
+        CKA_LABEL, NULL, 0                                                                         \
+    }
 
 static const struct default_case default_cases[] = {
     {ORIGIN_GENERATE, &type_aes, NOTHING,
      BIT(SENSITIVE) | BIT(ENCRYPT) | BIT(DECRYPT) | BIT(LOCAL) | BIT(ALWAYS_SENSITIVE) |
          BIT(NEVER_EXTRACTABLE)},
     {ORIGIN_DERIVE, &type_aes, NOTHING,
-     BIT(SENSITIVE) | BIT(ENCRYPT) | BIT(DECRYPT) | BIT(ALWAYS_SENSITIVE) |
-         BIT(NEVER_EXTRACTABLE)},
+     BIT(SENSITIVE) | BIT(ENCRYPT) | BIT(DECRYPT) | BIT(ALWAYS_SENSITIVE) | BIT(NEVER_EXTRACTABLE)},
     {ORIGIN_UNWRAP, &type_aes, NOTHING,
      BIT(SENSITIVE) | BIT(EXTRACTABLE) | BIT(ENCRYPT) | BIT(DECRYPT)},
     {ORIGIN_UNWRAP, &type_aes, ATTRIBUTE(CKA_EXTRACTABLE, no),
@@ -128,9 +130,8 @@ START_TEST(one_way_attributes)
     for (unsigned int same = 0; same < 2; same++) {
         bool wanted = same == 1 ? way->from : !way->from;
         CK_ATTRIBUTE template = {way->type, (void *) (wanted ? &yes : &no), 1};
-        CK_RV rv = way->copies
-                       ? attributes_for_copy(&old, &template, 1, way->is_so, &changed)
-                       : attributes_change(&old, &template, 1, way->is_so, &changed);
+        CK_RV rv = way->copies ? attributes_for_copy(&old, &template, 1, way->is_so, &changed)
+                               : attributes_change(&old, &template, 1, way->is_so, &changed);
         ck_assert_uint_eq(rv, same == 1 ? CKR_OK : way->rv);
         if (rv != CKR_OK)
             continue;
@@ -160,7 +161,7 @@ END_TEST
 START_TEST(a_change_is_whole_or_none)
 {
     struct fixture_template template =
-        fixture_with(fixture_key(ORIGIN_CREATE), (CK_ATTRIBUTE) {CKA_LABEL, "old", 3});
+        fixture_with(fixture_key(ORIGIN_CREATE), (CK_ATTRIBUTE){CKA_LABEL, "old", 3});
     struct object object = fixture_object(ORIGIN_CREATE, &template);
     struct attributes changed;
     memset(&changed, 0x5A, sizeof(changed));
@@ -199,7 +200,7 @@ START_TEST(allowed_mechanisms)
     ck_assert(attributes_allow(&attributes, CKM_SHA256_HMAC));
     ck_assert(!attributes_allow(&attributes, CKM_AES_CBC));
     ck_assert(attributes_bytes(&attributes, CKA_ALLOWED_MECHANISMS, &shown));
-    ck_assert(view_equal(shown, (struct view) {(const unsigned char *) two, sizeof(two)}));
+    ck_assert(view_equal(shown, (struct view){(const unsigned char *) two, sizeof(two)}));
     ck_assert_uint_eq(attributes_set_allowed(&attributes, many, 65), CKR_ATTRIBUTE_VALUE_INVALID);
     ck_assert(attributes_allow(&attributes, CKM_AES_GCM));
     ck_assert_uint_eq(attributes_set_allowed(&attributes, NULL, 0), CKR_OK);
@@ -245,7 +246,7 @@ START_TEST(templates_bind)
     const struct satisfy_case *this = &satisfy_cases[_i];
     CK_ATTRIBUTE inner[] = {this->entry, ATTRIBUTE(CKA_ENCRYPT, yes)};
     struct fixture_template template = fixture_key(ORIGIN_CREATE);
-    template = fixture_with(template, (CK_ATTRIBUTE) {CKA_LABEL, "name", 4});
+    template = fixture_with(template, (CK_ATTRIBUTE){CKA_LABEL, "name", 4});
     template = fixture_with(template, (CK_ATTRIBUTE) ATTRIBUTE(CKA_ALLOWED_MECHANISMS, gcm));
     template = fixture_with(template, (CK_ATTRIBUTE) ATTRIBUTE(CKA_ENCRYPT, yes));
     struct object object = fixture_object(ORIGIN_CREATE, &template);
@@ -257,8 +258,8 @@ START_TEST(templates_bind)
     ck_assert_uint_eq(attributes_satisfy(&object.attributes, canonical), this->satisfied);
     attributes_set_flag(&object.attributes, FLAG_ENCRYPT, false);
     ck_assert(!attributes_satisfy(&object.attributes, canonical));
-    ck_assert(!attributes_satisfy(&object.attributes, (struct view) {canonical.bytes, 2}));
-    ck_assert(attributes_satisfy(&object.attributes, (struct view) {NULL, 0}));
+    ck_assert(!attributes_satisfy(&object.attributes, (struct view){canonical.bytes, 2}));
+    ck_assert(attributes_satisfy(&object.attributes, (struct view){NULL, 0}));
     fixture_release(&wrapper);
     fixture_release(&object);
 }
@@ -269,11 +270,11 @@ START_TEST(memory_runs_out)
 {
     CK_ATTRIBUTE inner[] = {{CKA_LABEL, "x", 1}, ATTRIBUTE(CKA_SIGN, yes)};
     struct fixture_template template = fixture_key(ORIGIN_CREATE);
-    template = fixture_with(template, (CK_ATTRIBUTE) {CKA_LABEL, "name", 4});
+    template = fixture_with(template, (CK_ATTRIBUTE){CKA_LABEL, "name", 4});
     template = fixture_with(template, (CK_ATTRIBUTE) ATTRIBUTE(CKA_ALLOWED_MECHANISMS, gcm));
     template = fixture_with(template, (CK_ATTRIBUTE) ATTRIBUTE(CKA_WRAP_TEMPLATE, inner));
     CK_ATTRIBUTE change[] = {{CKA_LABEL, "name two", 8}, {CKA_ID, "1", 1}};
-    fixture_release(&(struct object[]) {fixture_object(ORIGIN_CREATE, &template)}[0]);
+    fixture_release(&(struct object[]){fixture_object(ORIGIN_CREATE, &template)}[0]);
     long live = mem_live();
     CK_RV rv = CKR_HOST_MEMORY;
     unsigned long failures = 0;

@@ -31,22 +31,25 @@ static const CK_ULONG gcm = CKM_AES_GCM;
 
 static struct view example_view(void)
 {
-    return (struct view) {example, sizeof(example)};
+    return (struct view){example, sizeof(example)};
 }
 
 START_TEST(the_example_is_what_a_template_makes)
 {
     CK_ATTRIBUTE inner[] = {ATTRIBUTE(CKA_VALUE_LEN, len_32), ATTRIBUTE(CKA_SENSITIVE, yes)};
     CK_ATTRIBUTE template[] = {
-        ATTRIBUTE(CKA_ALLOWED_MECHANISMS, gcm), ATTRIBUTE(CKA_WRAP_TEMPLATE, inner),
-        ATTRIBUTE(CKA_VALUE_LEN, len_32),       {CKA_ID, "\x01", 1},
-        ATTRIBUTE(CKA_TOKEN, yes),              {CKA_LABEL, "name", 4},
+        ATTRIBUTE(CKA_ALLOWED_MECHANISMS, gcm),
+        ATTRIBUTE(CKA_WRAP_TEMPLATE, inner),
+        ATTRIBUTE(CKA_VALUE_LEN, len_32),
+        {CKA_ID, "\x01", 1},
+        ATTRIBUTE(CKA_TOKEN, yes),
+        {CKA_LABEL, "name", 4},
     };
     _cleanup_(template_result_clear) struct template_result result = {0};
     _cleanup_(blob_clear) struct blob encoded = {NULL, 0};
-    ck_assert_uint_eq(attributes_from_template(ORIGIN_GENERATE, template, COUNT(template), CKK_AES,
-                                               &result),
-                      CKR_OK);
+    ck_assert_uint_eq(
+        attributes_from_template(ORIGIN_GENERATE, template, COUNT(template), CKK_AES, &result),
+        CKR_OK);
     result.attributes.key_gen_mechanism = CKM_AES_KEY_GEN;
     ck_assert_uint_le(result.attributes.others.len, 64);
     ck_assert_uint_eq(attributes_encode(&result.attributes, &encoded), CKR_OK);
@@ -112,7 +115,7 @@ START_TEST(edited_bytes_are_refused)
     struct attributes attributes = {.flags = 77};
     memcpy(edited, example, sizeof(example));
     edited[edits[_i].at] = edits[_i].byte;
-    CK_RV rv = attributes_decode((struct view) {edited, sizeof(edited)}, &attributes);
+    CK_RV rv = attributes_decode((struct view){edited, sizeof(edited)}, &attributes);
     ck_assert_msg(rv == CKR_DATA_INVALID, "%s: 0x%lx", edits[_i].what, rv);
     ck_assert_uint_eq(attributes.flags, 77);
 }
@@ -128,13 +131,13 @@ START_TEST(cut_and_lengthened_bytes_are_refused)
         bool is_whole = false;
         for (size_t i = 0; i < COUNT(whole); i++)
             is_whole |= len == whole[i];
-        ck_assert_uint_eq(attributes_decode((struct view) {example, len}, &attributes),
+        ck_assert_uint_eq(attributes_decode((struct view){example, len}, &attributes),
                           is_whole ? CKR_OK : CKR_DATA_INVALID);
         attributes_clear(&attributes);
     }
     struct attributes attributes;
     memcpy(longer, example, sizeof(example));
-    ck_assert_uint_eq(attributes_decode((struct view) {longer, sizeof(longer)}, &attributes),
+    ck_assert_uint_eq(attributes_decode((struct view){longer, sizeof(longer)}, &attributes),
                       CKR_DATA_INVALID);
 }
 END_TEST
@@ -146,10 +149,10 @@ START_TEST(empty_text_is_never_stored)
     struct attributes attributes;
     memcpy(bytes, example, HEADER_LEN);
     memcpy(bytes + HEADER_LEN, "\x04\x00\x00", 3);
-    ck_assert_uint_eq(attributes_decode((struct view) {bytes, sizeof(bytes)}, &attributes),
+    ck_assert_uint_eq(attributes_decode((struct view){bytes, sizeof(bytes)}, &attributes),
                       CKR_DATA_INVALID);
     bytes[HEADER_LEN] = 0x26; /* CKA_ALLOWED_MECHANISMS: empty is not unset */
-    ck_assert_uint_eq(attributes_decode((struct view) {bytes, sizeof(bytes)}, &attributes), CKR_OK);
+    ck_assert_uint_eq(attributes_decode((struct view){bytes, sizeof(bytes)}, &attributes), CKR_OK);
     ck_assert(!attributes_allow(&attributes, CKM_AES_GCM));
     attributes_clear(&attributes);
 }

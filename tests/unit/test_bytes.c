@@ -8,8 +8,8 @@
 #include "tests/unit/base_fixture.h"
 
 static const unsigned char record[] = {
-    0x7f, 0x01, 0x02, 0x03, 0x04, 0xff, 0x00, 0x00, 0x00, 0x00, 0x00,
-    0x00, 0x01, 0x00, 0x00, 0x00, 0x02, 'h',  'i',  'r',
+    0x7f, 0x01, 0x02, 0x03, 0x04, 0xff, 0x00, 0x00, 0x00, 0x00,
+    0x00, 0x00, 0x01, 0x00, 0x00, 0x00, 0x02, 'h',  'i',  'r',
 };
 
 START_TEST(a_record_has_the_documented_bytes)
@@ -28,7 +28,7 @@ END_TEST
 
 START_TEST(a_record_is_read_back)
 {
-    struct reader reader = reader_of((struct view) {record, sizeof record});
+    struct reader reader = reader_of((struct view){record, sizeof record});
     ck_assert_uint_eq(read_u8(&reader), 0x7f);
     ck_assert_uint_eq(read_u32(&reader), 0x01020304);
     ck_assert_uint_eq(read_u64(&reader), 0xff00000000000001);
@@ -67,13 +67,13 @@ START_TEST(a_string_is_bounded)
 {
     static const unsigned char lengths[][6] = {
         {0, 0, 0, 2, 'a', 'b'}, {0, 0, 0, 3, 'a', 'b'}, {0xff, 0xff, 0xff, 0xff, 'a', 'b'}};
-    struct reader fits = reader_of((struct view) {lengths[0], 6});
+    struct reader fits = reader_of((struct view){lengths[0], 6});
     ck_assert_uint_eq(read_string(&fits, 2).len, 2);
-    struct reader too_long = reader_of((struct view) {lengths[0], 6});
+    struct reader too_long = reader_of((struct view){lengths[0], 6});
     ck_assert_uint_eq(read_string(&too_long, 1).len, 0);
     ck_assert(too_long.failed);
     for (size_t i = 1; i < COUNT_OF(lengths); i++) {
-        struct reader reader = reader_of((struct view) {lengths[i], 6});
+        struct reader reader = reader_of((struct view){lengths[i], 6});
         ck_assert_uint_eq(read_string(&reader, SIZE_MAX).len, 0);
         ck_assert(reader.failed);
     }
@@ -82,7 +82,7 @@ END_TEST
 
 START_TEST(an_empty_input_is_done)
 {
-    struct reader reader = reader_of((struct view) {NULL, 0});
+    struct reader reader = reader_of((struct view){NULL, 0});
     ck_assert(reader_done(&reader));
     ck_assert_uint_eq(read_raw(&reader, 0).len, 0);
     ck_assert(reader_done(&reader));
@@ -136,11 +136,11 @@ END_TEST
 START_TEST(absurd_lengths_are_refused)
 {
     struct writer writer = {0};
-    write_string(&writer, (struct view) {record, (size_t) UINT32_MAX + 1});
+    write_string(&writer, (struct view){record, (size_t) UINT32_MAX + 1});
     ck_assert(writer.failed);
     writer_clear(&writer);
     write_u8(&writer, 1);
-    write_raw(&writer, (struct view) {record, SIZE_MAX});
+    write_raw(&writer, (struct view){record, SIZE_MAX});
     ck_assert(writer.failed);
     writer_clear(&writer);
     ck_assert(!writer.failed);
@@ -153,7 +153,7 @@ START_TEST(views_compare_by_content)
     ck_assert(view_equal(view_text("abc"), view_text(same)));
     ck_assert(!view_equal(view_text("abc"), view_text("abd")));
     ck_assert(!view_equal(view_text("abc"), view_text("ab")));
-    ck_assert(view_equal((struct view) {NULL, 0}, view_text("")));
+    ck_assert(view_equal((struct view){NULL, 0}, view_text("")));
 }
 END_TEST
 

@@ -53,20 +53,20 @@ static void check_hex(const unsigned char *bytes, size_t len, const char *hex)
 }
 
 static const char *const cipher_names[] = {
-    "AES-128-ECB",  "AES-192-ECB",  "AES-256-ECB",      "AES-128-CBC",      "AES-192-CBC",
-    "AES-256-CBC",  "AES-128-CTR",  "AES-192-CTR",      "AES-256-CTR",      "AES-128-GCM",
-    "AES-192-GCM",  "AES-256-GCM",  "AES-128-WRAP",     "AES-192-WRAP",     "AES-256-WRAP",
+    "AES-128-ECB",      "AES-192-ECB",      "AES-256-ECB",      "AES-128-CBC",  "AES-192-CBC",
+    "AES-256-CBC",      "AES-128-CTR",      "AES-192-CTR",      "AES-256-CTR",  "AES-128-GCM",
+    "AES-192-GCM",      "AES-256-GCM",      "AES-128-WRAP",     "AES-192-WRAP", "AES-256-WRAP",
     "AES-128-WRAP-PAD", "AES-192-WRAP-PAD", "AES-256-WRAP-PAD",
 };
 static const struct {
     const char *name;
     int len;
 } digest_rows[] = {
-    {"SHA1", 20},      {"SHA224", 28},      {"SHA256", 32},       {"SHA384", 48},
-    {"SHA512", 64},    {"SHA512-224", 28},  {"SHA512-256", 32},   {"SHA2-224", 28},
-    {"SHA2-256", 32},  {"SHA2-384", 48},    {"SHA2-512", 64},     {"SHA2-512/224", 28},
-    {"SHA2-512/256", 32}, {"SHA3-224", 28}, {"SHA3-256", 32},     {"SHA3-384", 48},
-    {"SHA3-512", 64},  {"SHAKE128", 16},    {"SHAKE256", 32},
+    {"SHA1", 20},         {"SHA224", 28},     {"SHA256", 32},     {"SHA384", 48},
+    {"SHA512", 64},       {"SHA512-224", 28}, {"SHA512-256", 32}, {"SHA2-224", 28},
+    {"SHA2-256", 32},     {"SHA2-384", 48},   {"SHA2-512", 64},   {"SHA2-512/224", 28},
+    {"SHA2-512/256", 32}, {"SHA3-224", 28},   {"SHA3-256", 32},   {"SHA3-384", 48},
+    {"SHA3-512", 64},     {"SHAKE128", 16},   {"SHAKE256", 32},
 };
 
 START_TEST(every_algorithm_is_found)
@@ -159,9 +159,11 @@ START_TEST(a_seal_has_the_documented_form)
     size_t sealed_len = unhex("cafebabefacedbaddecaf888"
                               "522dc1f099567d07f47f37a32a84427d643a8cdcbfe5c0c97598a2bd2555d1aa"
                               "8cb08e48590dbb3da7b08b1056828838c5f61e6393ba7a0abcc9f662"
-                              "76fc6ece0f4e1768cddf8853bb2d551b", sealed);
-    ck_assert_uint_eq(crypto_open(&key, (struct view) {aad, aad_len},
-                                  (struct view) {sealed, sealed_len}, &plaintext), CKR_OK);
+                              "76fc6ece0f4e1768cddf8853bb2d551b",
+                              sealed);
+    ck_assert_uint_eq(crypto_open(&key, (struct view){aad, aad_len},
+                                  (struct view){sealed, sealed_len}, &plaintext),
+                      CKR_OK);
     check_hex(plaintext.bytes, plaintext.len,
               "d9313225f88406e5a55909c5aff5269a86a7a9531534f7da2e4c303d8a318a72"
               "1c3c0c95956809532fcf0e2449a6b525b16aedf5aa0de657ba637b39");
@@ -181,11 +183,11 @@ START_TEST(what_is_sealed_is_opened)
     unsigned char *bytes = malloc(len + 1);
     ck_assert_uint_eq(crypto_random(bytes, len), CKR_OK);
     struct view plaintext = {bytes, len};
-    struct view aad = _i % 2 == 0 ? plaintext : (struct view) {NULL, 0};
+    struct view aad = _i % 2 == 0 ? plaintext : (struct view){NULL, 0};
     ck_assert_uint_eq(crypto_seal(&key, aad, plaintext, &sealed), CKR_OK);
     ck_assert_uint_eq(sealed.len, len + AEAD_OVERHEAD);
     ck_assert_uint_eq(crypto_open(&key, aad, blob_view(&sealed), &opened), CKR_OK);
-    ck_assert(view_equal((struct view) {opened.bytes, opened.len}, plaintext));
+    ck_assert(view_equal((struct view){opened.bytes, opened.len}, plaintext));
     free(bytes);
 }
 END_TEST
@@ -204,8 +206,9 @@ START_TEST(any_changed_bit_is_noticed)
         sealed.bytes[bit / 8] ^= (unsigned char) (1 << bit % 8);
     }
     for (size_t len = 0; len < sealed.len; len++)
-        ck_assert_uint_eq(crypto_open(&key, view_text("aad"), (struct view) {sealed.bytes, len},
-                                      &untouched), CKR_ENCRYPTED_DATA_INVALID);
+        ck_assert_uint_eq(
+            crypto_open(&key, view_text("aad"), (struct view){sealed.bytes, len}, &untouched),
+            CKR_ENCRYPTED_DATA_INVALID);
     ck_assert_uint_eq(crypto_open(&key, view_text("Aad"), blob_view(&sealed), &untouched),
                       CKR_ENCRYPTED_DATA_INVALID);
     key.bytes[31] ^= 1;
@@ -230,21 +233,18 @@ START_TEST(one_context_seals_and_opens_in_any_order)
         ck_assert_uint_eq(aead_seal(aead, view_text("a"), view_text("first"), sealed[0]), CKR_OK);
         ck_assert_uint_eq(aead_seal(aead, view_text("a"), view_text("other"), sealed[1]), CKR_OK);
         ck_assert_mem_ne(sealed[0], sealed[1], AEAD_IV_LEN);
-        ck_assert_uint_eq(aead_open(aead, view_text("a"), first,
-                                    opened), CKR_OK);
+        ck_assert_uint_eq(aead_open(aead, view_text("a"), first, opened), CKR_OK);
         ck_assert_mem_eq(opened, "first", 5);
         /* A failure wipes the output and does not spoil the context. */
-        ck_assert_uint_eq(aead_open(aead, view_text("b"), other,
-                                    opened), CKR_ENCRYPTED_DATA_INVALID);
+        ck_assert_uint_eq(aead_open(aead, view_text("b"), other, opened),
+                          CKR_ENCRYPTED_DATA_INVALID);
         ck_assert_mem_eq(opened, "\0\0\0\0\0", 5);
-        ck_assert_uint_eq(aead_open(aead, view_text("a"), other,
-                                    opened), CKR_OK);
+        ck_assert_uint_eq(aead_open(aead, view_text("a"), other, opened), CKR_OK);
         ck_assert_mem_eq(opened, "other", 5);
     }
     /* The keyed context and the single call agree. */
     _cleanup_(secret_clear) struct secret plaintext = {NULL, 0};
-    ck_assert_uint_eq(crypto_open(&key, view_text("a"), first,
-                                  &plaintext), CKR_OK);
+    ck_assert_uint_eq(crypto_open(&key, view_text("a"), first, &plaintext), CKR_OK);
     ck_assert_mem_eq(plaintext.bytes, "first", 5);
 }
 END_TEST
@@ -274,8 +274,9 @@ START_TEST(hkdf_gives_the_rfcs_bytes)
     struct view salt_view = {salt, unhex("000102030405060708090a0b0c", salt)};
     struct view info_view = {info, unhex("f0f1f2f3f4f5f6f7f8f9", info)};
     ck_assert_uint_eq(crypto_hkdf(&ikm, salt_view, info_view, 42, &key), CKR_OK);
-    check_hex(key.bytes, key.len, "3cb25f25faacd57a90434f64d0362f2a2d2d0a90cf1a5a4c5db02d56ecc4c5bf"
-                                  "34007208d5b887185865");
+    check_hex(key.bytes, key.len,
+              "3cb25f25faacd57a90434f64d0362f2a2d2d0a90cf1a5a4c5db02d56ecc4c5bf"
+              "34007208d5b887185865");
     struct view nothing = {NULL, 0};
     ck_assert_uint_eq(crypto_hkdf(&ikm, nothing, nothing, 42, &bare), CKR_OK);
     check_hex(bare.bytes, bare.len,
@@ -311,13 +312,14 @@ START_TEST(hmac_and_sha256_give_the_standards_bytes)
     check_hex(result, 32, "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
     ck_assert_uint_eq(secret_new(131, &long_key), CKR_OK);
     memset(long_key.bytes, 0xaa, 131);
-    ck_assert_uint_eq(crypto_hmac_sha256(
-        &long_key, view_text("Test Using Larger Than Block-Size Key - Hash Key First"), result),
-                      CKR_OK);
+    ck_assert_uint_eq(
+        crypto_hmac_sha256(
+            &long_key, view_text("Test Using Larger Than Block-Size Key - Hash Key First"), result),
+        CKR_OK);
     check_hex(result, 32, "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54");
     ck_assert_uint_eq(crypto_sha256(view_text("abc"), result), CKR_OK);
     check_hex(result, 32, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
-    ck_assert_uint_eq(crypto_sha256((struct view) {NULL, 0}, result), CKR_OK);
+    ck_assert_uint_eq(crypto_sha256((struct view){NULL, 0}, result), CKR_OK);
     check_hex(result, 32, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
 }
 END_TEST
@@ -340,8 +342,15 @@ START_TEST(scrypt_gives_the_rfcs_bytes)
 END_TEST
 
 static const struct scrypt_cost bad_scrypts[] = {
-    {0, 8, 1},  {1, 8, 1},   {1000, 8, 1}, {1024, 0, 1},          {1024, 8, 0},
-    {1024, 8, 17}, {1 << 20, 8, 1}, {UINT64_C(1) << 63, 8, 1}, {1024, UINT32_MAX, 1},
+    {0, 8, 1},
+    {1, 8, 1},
+    {1000, 8, 1},
+    {1024, 0, 1},
+    {1024, 8, 0},
+    {1024, 8, 17},
+    {1 << 20, 8, 1},
+    {UINT64_C(1) << 63, 8, 1},
+    {1024, UINT32_MAX, 1},
     {1024, 8, UINT32_MAX},
 };
 
@@ -358,9 +367,9 @@ START_TEST(scrypt_takes_more_than_openssls_default)
 {
     _cleanup_(secret_clear) struct secret key = {NULL, 0};
     /* 64 MiB; OpenSSL alone would stop at 32. */
-    ck_assert_uint_eq(crypto_scrypt(view_text("p"), view_text("s"),
-                                    &(struct scrypt_cost){1 << 16, 8, 1}, &key),
-                      CKR_OK);
+    ck_assert_uint_eq(
+        crypto_scrypt(view_text("p"), view_text("s"), &(struct scrypt_cost){1 << 16, 8, 1}, &key),
+        CKR_OK);
     ck_assert_uint_eq(key.len, 32);
 }
 END_TEST

@@ -64,9 +64,10 @@ START_TEST(base64_knows_the_whole_alphabet)
     for (unsigned c = 0; c < 256; c++) {
         unsigned char coded[4] = {'A', 'A', 'A', (unsigned char) c};
         bool is_known = c != 0 && strchr("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-                                         "0123456789+/", (int) c) != NULL;
+                                         "0123456789+/",
+                                         (int) c) != NULL;
         struct secret secret = {NULL, 0};
-        CK_RV rv = crypto_base64_secret((struct view) {coded, 4}, 3, &secret);
+        CK_RV rv = crypto_base64_secret((struct view){coded, 4}, 3, &secret);
         ck_assert_uint_eq(rv, is_known ? CKR_OK : CKR_DATA_INVALID);
         secret_clear(&secret);
     }
@@ -76,8 +77,8 @@ START_TEST(base64_knows_the_whole_alphabet)
         ck_assert_uint_eq(crypto_random(bytes, len), CKR_OK);
         int coded_len = EVP_EncodeBlock(coded, bytes, (int) len);
         struct secret secret = {NULL, 0};
-        ck_assert_uint_eq(crypto_base64_secret((struct view) {coded, (size_t) coded_len}, len,
-                                               &secret), CKR_OK);
+        ck_assert_uint_eq(
+            crypto_base64_secret((struct view){coded, (size_t) coded_len}, len, &secret), CKR_OK);
         ck_assert_mem_eq(secret.bytes, bytes, len);
         secret_clear(&secret);
     }

@@ -119,17 +119,21 @@ static const struct {
     {"a\nindexkey: error: forged", "a indexkey: error: forged"},
     {"a\r\tb\v", "a  b "},
     {"\x1b[31mred\x07\x7f", "?[31mred??"},
-    {"\xc2\x9b" "31m", "??31m"},                  /* C1 control */
-    {"\xff\xfe", "??"},                           /* no lead byte */
-    {"\x80 \xbf", "? ?"},                         /* continuation alone */
-    {"\xc3", "?"},                                /* cut short */
-    {"\xe2\x82", "??"},                           /* cut short */
-    {"\xc3(", "?("},                              /* not continued */
-    {"\xc0\x8a \xe0\x80\x8a", "?? ???"},          /* overlong newline */
-    {"\xed\xa0\x80", "???"},                      /* surrogate */
-    {"\xf4\x90\x80\x80", "????"},                 /* beyond Unicode */
-    {"\xe2\x80\xae" "gnp.exe", "???gnp.exe"},     /* right-to-left override */
-    {"\xe2\x80\xa8", "???"},                      /* line separator */
+    {"\xc2\x9b"
+     "31m",
+     "??31m"},                           /* C1 control */
+    {"\xff\xfe", "??"},                  /* no lead byte */
+    {"\x80 \xbf", "? ?"},                /* continuation alone */
+    {"\xc3", "?"},                       /* cut short */
+    {"\xe2\x82", "??"},                  /* cut short */
+    {"\xc3(", "?("},                     /* not continued */
+    {"\xc0\x8a \xe0\x80\x8a", "?? ???"}, /* overlong newline */
+    {"\xed\xa0\x80", "???"},             /* surrogate */
+    {"\xf4\x90\x80\x80", "????"},        /* beyond Unicode */
+    {"\xe2\x80\xae"
+     "gnp.exe",
+     "???gnp.exe"},          /* right-to-left override */
+    {"\xe2\x80\xa8", "???"}, /* line separator */
 };
 
 START_TEST(lines_are_cleaned)
@@ -310,8 +314,8 @@ static int whole_lines(const char *name)
         int thread;
         int number;
         char end[8];
-        ck_assert_int_eq(sscanf(line, "indexkey: error: thread %d line %d %7s", &thread, &number,
-                                end), 3);
+        ck_assert_int_eq(
+            sscanf(line, "indexkey: error: thread %d line %d %7s", &thread, &number, end), 3);
         ck_assert_str_eq(end, "end");
         count++;
     }

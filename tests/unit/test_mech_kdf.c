@@ -168,7 +168,8 @@ static CK_RV refuse_second(void *context, struct view prf_input)
     return ++*(int *) context == 2 ? CKR_MECHANISM_PARAM_INVALID : CKR_OK;
 }
 
-/* Each block's input is asked for, not the first alone: a counter may complete a forbidden label. */
+/* Each block's input is asked for, not the first alone: a counter may complete a forbidden label.
+ */
 START_TEST(every_block_needs_leave)
 {
     struct object *key = test_key_new(CKK_GENERIC_SECRET, bytes_of("key", 3));

@@ -120,7 +120,7 @@ START_TEST(start_survives_want_of_memory)
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         struct operation operation = test_operation(rows[i].kind, rows[i].mechanism.mechanism, key);
         const struct mechanism *with = operation.mechanism;
-        CK_RV (*start)
+        CK_RV(*start)
         (struct operation *, const CK_MECHANISM *) =
             with->cipher ? with->cipher->start
                          : (with->digest ? with->digest->start : with->mac->start);

@@ -17,7 +17,7 @@ static struct object readable_key(void)
     struct fixture_template template = fixture_key(ORIGIN_CREATE);
     template = fixture_with(template, (CK_ATTRIBUTE) ATTRIBUTE(CKA_SENSITIVE, no));
     template = fixture_with(template, (CK_ATTRIBUTE) ATTRIBUTE(CKA_EXTRACTABLE, yes));
-    template = fixture_with(template, (CK_ATTRIBUTE) {CKA_LABEL, "name", 4});
+    template = fixture_with(template, (CK_ATTRIBUTE){CKA_LABEL, "name", 4});
     return fixture_object(ORIGIN_CREATE, &template);
 }
 
@@ -41,7 +41,7 @@ START_TEST(every_entry_is_answered)
         {CKA_APPLICATION, NULL, 0},
     };
     static const CK_ULONG lengths[] = {
-        CK_UNAVAILABLE_INFORMATION, CK_UNAVAILABLE_INFORMATION, 4, sizeof(CK_ULONG), 0, 0,
+        CK_UNAVAILABLE_INFORMATION, CK_UNAVAILABLE_INFORMATION, 4, sizeof(CK_ULONG),          0, 0,
         CK_UNAVAILABLE_INFORMATION, CK_UNAVAILABLE_INFORMATION, 4, CK_UNAVAILABLE_INFORMATION};
     ck_assert_uint_eq(object_get_attributes(&object, template, COUNT(template)),
                       CKR_BUFFER_TOO_SMALL);
@@ -116,7 +116,7 @@ END_TEST
 START_TEST(data_is_no_secret)
 {
     struct fixture_template template =
-        fixture_with(fixture_data(), (CK_ATTRIBUTE) {CKA_VALUE, "data", 4});
+        fixture_with(fixture_data(), (CK_ATTRIBUTE){CKA_VALUE, "data", 4});
     template = fixture_with(template, (CK_ATTRIBUTE) ATTRIBUTE(CKA_TOKEN, yes));
     struct object object = fixture_object(ORIGIN_CREATE, &template);
     unsigned char shown[4];
@@ -168,7 +168,7 @@ START_TEST(searches)
     const struct match_case *this = &match_cases[_i];
     CK_ATTRIBUTE inner[] = {ATTRIBUTE(CKA_SENSITIVE, yes), {CKA_LABEL, "in", 2}};
     struct fixture_template template = fixture_key(ORIGIN_CREATE);
-    template = fixture_with(template, (CK_ATTRIBUTE) {CKA_LABEL, "name", 4});
+    template = fixture_with(template, (CK_ATTRIBUTE){CKA_LABEL, "name", 4});
     template = fixture_with(template, (CK_ATTRIBUTE) ATTRIBUTE(CKA_ALLOWED_MECHANISMS, cbc));
     template = fixture_with(template, (CK_ATTRIBUTE) ATTRIBUTE(CKA_WRAP_TEMPLATE, inner));
     struct object object = fixture_object(ORIGIN_CREATE, &template);
@@ -185,7 +185,7 @@ START_TEST(search_templates_are_bounded)
 {
     CK_ATTRIBUTE entry = {CKA_LABEL, NULL, 4};
     ck_assert_uint_eq(object_search_template(&entry, 1), CKR_ATTRIBUTE_VALUE_INVALID);
-    entry = (CK_ATTRIBUTE) {CKA_MODULUS, "x", CK_UNAVAILABLE_INFORMATION};
+    entry = (CK_ATTRIBUTE){CKA_MODULUS, "x", CK_UNAVAILABLE_INFORMATION};
     ck_assert_uint_eq(object_search_template(&entry, 1), CKR_ATTRIBUTE_VALUE_INVALID);
     ck_assert_uint_eq(object_search_template(NULL, 1), CKR_ARGUMENTS_BAD);
     ck_assert_uint_eq(object_search_template(&entry, 257), CKR_ARGUMENTS_BAD);
@@ -255,7 +255,10 @@ struct check_case {
 };
 
 #define ALLOWS(mechanism) ATTRIBUTE(CKA_ALLOWED_MECHANISMS, mechanism)
-#define NOTHING {CKA_LABEL, NULL, 0}
+#define NOTHING                                                                                    \
+    {                                                                                              \
+        CKA_LABEL, NULL, 0                                                                         \
+    }
 
 /* E_K(0) and SHA-1 of all-zero keys, as `openssl enc -aes-N-ecb` and sha1sum give them. */
 static const struct check_case check_cases[] = {

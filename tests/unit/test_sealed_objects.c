@@ -21,7 +21,8 @@ START_TEST(an_object_lives_and_ends)
     ck_assert_uint_eq(sealed_objects_update(custody, &id, 1, view_text("label=b"), &version),
                       CKR_OK);
     ck_assert_uint_eq(version, 2);
-    /* Who knows the former version gets the same value; a row older than what is known is no good. */
+    /* Who knows the former version gets the same value; a row older than what is known is no good.
+     */
     objects_assert_value(custody, &id, 1, "secret value");
     ck_assert_uint_eq(sealed_objects_value(custody, &id, 3, &value), CKR_OBJECT_HANDLE_INVALID);
     objects_assert_value(custody, &id, 2, "secret value");

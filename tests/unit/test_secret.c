@@ -47,7 +47,7 @@ static struct secret new_secret(size_t len)
 /* A process that may lock nothing: root has a privilege that passes the limit. */
 static int drop_lock_rights(void)
 {
-    if (setrlimit(RLIMIT_MEMLOCK, &(struct rlimit) {0, 0}) != 0)
+    if (setrlimit(RLIMIT_MEMLOCK, &(struct rlimit){0, 0}) != 0)
         return 1;
     return geteuid() == 0 && setresuid(NOBODY, NOBODY, NOBODY) != 0 ? 1 : 0;
 }
@@ -64,7 +64,7 @@ static bool mlock_is_real(void)
     return fixture_in_child(lock_a_page, page) == 0;
 }
 
-static const size_t lens[] = {1,    31,   32,   33,   64,    65,    128,    256,     500,
+static const size_t lens[] = {1,    31,   32,   33,   64,   65,    128,    256,    500,
                               1024, 2048, 4095, 4096, 4097, 16384, 100000, 3 << 20};
 
 START_TEST(every_length_is_zero_filled_and_wiped)
@@ -359,7 +359,8 @@ struct overrun {
     long step; /* 1 up, -1 down */
 };
 
-/* Writes past the secret; the slab is no longer than 16 pages, so that a guard comes within them. */
+/* Writes past the secret; the slab is no longer than 16 pages, so that a guard comes within them.
+ */
 static int overrun(void *context)
 {
     const struct overrun *how = context;

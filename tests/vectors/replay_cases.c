@@ -246,8 +246,7 @@ struct replay_result replay_gcm(const struct replay_token *token, const struct r
                      ? policy("an IV of AES-GCM has at most 128 bytes")
                      : wrong("C_EncryptInit gave 0x%lx", rv);
     } else {
-        result = crypt_check(&(struct crypt_case){token, &mechanism, key}, test, texts,
-                                         refusals);
+        result = crypt_check(&(struct crypt_case){token, &mechanism, key}, test, texts, refusals);
     }
     key_destroy(token, key);
     return result;
@@ -269,8 +268,8 @@ struct replay_result replay_cbc_pad(const struct replay_token *token,
         return wrong("C_CreateObject gave 0x%lx", rv);
     const struct bytes texts[2] = {text, sealed};
     const CK_RV refusals[2] = {CKR_ENCRYPTED_DATA_INVALID, CKR_ENCRYPTED_DATA_LEN_RANGE};
-    struct replay_result result = crypt_check(&(struct crypt_case){token, &mechanism, key}, test, texts,
-                                         refusals);
+    struct replay_result result =
+        crypt_check(&(struct crypt_case){token, &mechanism, key}, test, texts, refusals);
     key_destroy(token, key);
     return result;
 }
