@@ -36,8 +36,8 @@ search_starts() {
 
 search_refused() {
     local answers result=0
-    step "When the lease has run out ($lease_s s), the search that runs is refused too: what was on its" \
-        "way to the reader arrives, then the module asks $server_name, is denied, and wipes its keys."
+    step "The lease is over ($lease_s s), and the search that runs is refused: what was on its" \
+        "way arrives; then the module asks $server_name, is denied, and wipes its keys."
     run "sleep $lease_s; wc -l <&3"
     must_work
     answers=$((output + 2))

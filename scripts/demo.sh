@@ -9,7 +9,7 @@
 set -Eeuo pipefail
 
 usage() {
-    echo "usage: ./dev demo [vault|aws] [--keep]     --keep leaves the demo's folder where it is" >&2
+    echo "usage: ./dev demo [vault|aws] [--keep]   --keep leaves the demo's folder where it is" >&2
     exit 2
 }
 

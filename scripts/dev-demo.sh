@@ -3,10 +3,11 @@
 set -euo pipefail
 . scripts/lib.sh
 
-packages=("${packages_demo[@]}")
-[[ ${1-} != @(vault|aws) ]] || packages+=("${packages_servers[@]}")
-packages_need "${packages[@]}"
-[[ ${1-} != @(vault|aws) ]] || server_prepare "$1" || die "there is no server for the demo: see above"
+packages_need "${packages_demo[@]}"
+if [[ ${1-} == @(vault|aws) ]]; then
+    packages_need "${packages_servers[@]}"
+    server_prepare "$1" || die "there is no server for the demo: see above"
+fi
 build=$(build_folder)
 say "Building in $build"
 build_quietly "$build" || die "the build failed: see above"

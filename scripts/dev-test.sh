@@ -11,6 +11,6 @@ if ! { build_setup "$build" -Dtests=true && build_compile "$build"; }; then
     exit 1
 fi
 for server in vault aws; do
-    server_prepare "$server" || say "There is no $server server, so its tests cannot run: see above."
+    server_prepare "$server" || say "There is no $server server, so its tests will be skipped."
 done
 suite_run "$build" "$@"
