@@ -62,13 +62,17 @@ static void abandon_parent(void)
     module.slot_count = 0;
 }
 
-/* The first call of a process, forked or not, finds WORD_UNKNOWN. */
+/* The first call of a process finds WORD_UNKNOWN. It is a fork's child where somebody has claimed the
+ * word before, in memory that the fork has copied. */
 static unsigned int claim(_Atomic unsigned int *word)
 {
+    static bool was_claimed;
     unsigned int seen = WORD_UNKNOWN;
 
     if (atomic_compare_exchange_strong(word, &seen, WORD_CLAIMING)) {
-        abandon_parent();
+        if (was_claimed)
+            abandon_parent();
+        was_claimed = true;
         atomic_store(word, WORD_DOWN);
         return WORD_DOWN;
     }
