@@ -382,7 +382,7 @@ START_TEST(a_denial_does_not_wait_for_c_setpin)
            (long) (set_pin_ended - disabled));
     ck_assert_int_gt(set_pin_ended, denied + WIPED_WITHIN_MS);
     ck_assert_uint_eq(left, 0);
-    ck_assert_int_le(last, denied + 100);
+    ck_assert_int_le(last, denied + 250);
     check_healed(denial, session);
     crew_run(&crew, 20);
     end();
