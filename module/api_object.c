@@ -81,7 +81,7 @@ CK_RV C_CopyObject(CK_SESSION_HANDLE hSession, CK_OBJECT_HANDLE hObject, CK_ATTR
 
 /* What a call wants to do to an object. */
 struct alteration {
-    CK_RV (*apply)
+    CK_RV(*apply)
     (const struct session_view *view, struct object *object, const struct alteration *alteration);
     CK_ATTRIBUTE_PTR template;
     CK_ULONG count;

@@ -33,9 +33,9 @@ struct cipher_ops {
      * C_EncryptUpdate. */
     CK_RV (*output_len)(struct operation *operation, size_t in_len, bool last, size_t *ret_len);
     /* `out` has room for output_len bytes. In-place is allowed: out may equal in. */
-    CK_RV (*one_shot)
+    CK_RV(*one_shot)
     (struct operation *operation, struct view in, unsigned char *out, size_t *ret_len);
-    CK_RV (*update)
+    CK_RV(*update)
     (struct operation *operation, struct view in, unsigned char *out, size_t *ret_len);
     CK_RV (*finish)(struct operation *operation, unsigned char *out, size_t *ret_len);
     /* Forgets the message (buffers, IV), keeps the keyed context. Called at each operation's end.
@@ -95,7 +95,7 @@ struct mechanism {
     const char *name;          /* "CKM_AES_GCM" */
     CK_ULONG min_key, max_key; /* as C_GetMechanismInfo says them, in the standard's units */
     CK_KEY_TYPE
-        key_type; /* of the keys it works with; CK_UNAVAILABLE_INFORMATION: see accepts_key */
+    key_type; /* of the keys it works with; CK_UNAVAILABLE_INFORMATION: see accepts_key */
     /* For several key types (HMAC: generic secret and the digest's own). NULL: key_type alone. */
     bool (*accepts_key)(const struct mechanism *mechanism, CK_KEY_TYPE key_type);
     unsigned int family;             /* FAMILY_*: a key belongs to one (policy.h); 0: none */

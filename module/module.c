@@ -62,8 +62,8 @@ static void abandon_parent(void)
     module.slot_count = 0;
 }
 
-/* The first call of a process finds WORD_UNKNOWN. It is a fork's child where somebody has claimed the
- * word before, in memory that the fork has copied. */
+/* The first call of a process finds WORD_UNKNOWN. It is a fork's child where somebody has claimed
+ * the word before, in memory that the fork has copied. */
 static unsigned int claim(_Atomic unsigned int *word)
 {
     static bool was_claimed;

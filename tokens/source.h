@@ -41,15 +41,15 @@ struct source_ops {
     void (*close)(struct source *source);
 
     /* Encrypts DATA_KEY_LEN bytes under the root key. */
-    CK_RV (*wrap)
+    CK_RV(*wrap)
     (struct source *source, const struct source_call *call, const struct secret *data_key,
      struct blob *ret_wrapped);
-    CK_RV (*unwrap)
+    CK_RV(*unwrap)
     (struct source *source, const struct source_call *call, struct view wrapped,
      struct secret *ret_data_key);
     /* One call for a fresh key and its ciphertext (GenerateDataKey, transit/datakey). NULL where
      * the service has none: then the key comes from our DRBG and wrap is used. */
-    CK_RV (*make_data_key)
+    CK_RV(*make_data_key)
     (struct source *source, const struct source_call *call, struct secret *ret_data_key,
      struct blob *ret_wrapped);
 };

@@ -63,19 +63,19 @@ struct store_ops {
     void (*abandon)(struct store *store);
 
     /* STORE_ABSENT when there is no such record. */
-    CK_RV (*read_record)
+    CK_RV(*read_record)
     (struct store *store, const char *name, struct blob *ret_bytes, uint64_t *ret_version);
     /* Stops at the first callback that fails and returns its value. Reads one consistent snapshot.
      */
     CK_RV (*read_objects)(struct store *store, store_row_fn *each, void *context);
-    CK_RV (*read_object)
+    CK_RV(*read_object)
     (struct store *store, const struct object_id *id, store_row_fn *each, void *context);
 
     /* All of it, durably, or none of it. STORE_CONFLICT when any `expected` does not hold. */
     CK_RV (*commit)(struct store *store, const struct store_change *changes, size_t change_count);
     /* Removes every row and record of a former token and applies `changes` in the same transaction
      * (C_InitToken), if the record `guard` still has version `guard_version`. */
-    CK_RV (*reset)
+    CK_RV(*reset)
     (struct store *store, const char *guard, uint64_t guard_version,
      const struct store_change *changes, size_t change_count);
 

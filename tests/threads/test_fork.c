@@ -233,8 +233,8 @@ START_TEST(programs_are_started)
 }
 END_TEST
 
-/* gcc 12's address sanitizer takes its allocator's locks into the child, where malloc then waits for
- * ever: forks amid busy threads are for the other builds. */
+/* gcc 12's address sanitizer takes its allocator's locks into the child, where malloc then waits
+ * for ever: forks amid busy threads are for the other builds. */
 #ifndef __SANITIZE_ADDRESS__
 static void keep_busy(struct crew_member *member, void *context)
 {
