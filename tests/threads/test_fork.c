@@ -96,7 +96,7 @@ static pid_t fork_child(enum child_end (*run)(struct api *api), struct api *api)
 
     if (child == 0) {
         alarm(CHILD_SECONDS);
-        _exit(run(api));
+        _exit((int) run(api));
     }
     return child;
 }
@@ -205,7 +205,7 @@ START_TEST(raw_clone)
     begin(&shared);
     long child = syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
     if (child == 0)
-        _exit(live(&shared.api));
+        _exit((int) live(&shared.api));
     expect_end((pid_t) child, "a child of clone");
     check_parent(&shared.api);
     api_close(&shared.api);
