@@ -18,23 +18,20 @@ static void (*_Atomic when_connecting)(void);
 
 void behaviour_start(void)
 {
-    struct fake_service_options options = {.handler = "fake_vault:FakeVault"};
-    options.certificates = fake_service_certificates();
-    fake_service_start(&behaviour_fake, &options);
+    vault_start(&behaviour_fake);
 }
 
 void behaviour_stop(void)
 {
-    fake_service_stop(&behaviour_fake);
-    fake_service_clean();
+    kms_stop(&behaviour_fake);
 }
 
-void behaviour_token(const struct vault_settings *settings)
+void behaviour_token(const struct kms_settings *settings)
 {
     behaviour_heal();
     fake_service_command(&behaviour_fake, "%s", HANDLER("\"restore\""));
     vault_configure(&behaviour_fake, settings);
-    vault_init_token();
+    kms_init_token();
 }
 
 void behaviour_fault(const char *fault)

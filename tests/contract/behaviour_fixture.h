@@ -2,7 +2,7 @@
  * For the tests of how a token behaves while its KMS fails: a fake Vault that can be cut off, calls
  * through the C_* functions of the static library, real time, and the memory of this process.
  *
- * Each test has a token of its own, by the fixtures of vault_fixture.h. The functions that log in
+ * Each test has a token of its own, by the fixtures of kms_fixture.h. The functions that log in
  * and use keys may be called by any thread, those that command the fake by one.
  */
 #pragma once
@@ -19,8 +19,6 @@
 #define HAS_PLAIN_MEMORY 1
 #endif
 
-#define HANDLER(text) "{\"do\": \"handler\", \"what\": " text "}"
-
 extern struct fake_service behaviour_fake;
 
 /* Unchecked fixtures. */
@@ -28,7 +26,7 @@ void behaviour_start(void);
 void behaviour_stop(void);
 
 /* A fresh state of the fake, the configuration, and a token initialised by it. */
-void behaviour_token(const struct vault_settings *settings);
+void behaviour_token(const struct kms_settings *settings);
 /* Every request from now on goes wrong so, until behaviour_heal. */
 void behaviour_fault(const char *fault);
 /* Without faults and counts, reachable. */

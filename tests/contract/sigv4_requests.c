@@ -146,7 +146,7 @@ START_TEST(the_source_signs)
     struct signed_case made;
     for (int i = 0; i < BY_SOURCE; i++) {
         make_case(i, &made);
-        struct aws_settings settings = {.endpoint = fake_service_url(&fake, ""),
+        struct kms_settings settings = {.addr = fake_service_url(&fake, ""),
                                         .region = made.region,
                                         .access = made.access,
                                         .secret = made.secret,
@@ -155,7 +155,7 @@ START_TEST(the_source_signs)
         struct blob context = make_context(i);
         fake_service_command(&fake, "{\"do\": \"clock\", \"ahead\": %d}", made.offset_s);
         fake_service_fault(&fake, "%s", too_late);
-        struct source_call call = aws_call(&settings, blob_view(&context));
+        struct source_call call = kms_call(&settings, blob_view(&context));
         fixture_forget_log();
         send_by_source(source, &call, i);
         keep(&made, clock_utc_s());

@@ -41,7 +41,7 @@ static CK_RV set_pin(CK_SESSION_HANDLE session, const char *old)
 /* Initialised, and logged out. */
 static CK_SESSION_HANDLE begin(const char *more, const char *variable)
 {
-    struct vault_settings settings = {.more = more};
+    struct kms_settings settings = {.more = more};
     behaviour_token(&settings);
     settings.token = variable;
     vault_configure(&behaviour_fake, &settings);
@@ -231,7 +231,7 @@ int main(void)
     TCase *cases = tcase_create("login modes");
     tcase_set_timeout(cases, 60);
     tcase_add_unchecked_fixture(cases, behaviour_start, behaviour_stop);
-    tcase_add_checked_fixture(cases, vault_first_call, NULL);
+    tcase_add_checked_fixture(cases, kms_first_call, NULL);
     tcase_add_test(cases, a_pin_guards_the_token);
     tcase_add_test(cases, a_credential_is_the_pin);
     tcase_add_test(cases, nothing_is_typed_with_an_ambient_login);

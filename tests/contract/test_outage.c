@@ -37,7 +37,7 @@ static const struct {
 
 static CK_SESSION_HANDLE begin_stalled(int row, int deadline_ms)
 {
-    struct vault_settings settings = {.deadline_ms = deadline_ms};
+    struct kms_settings settings = {.deadline_ms = deadline_ms};
     behaviour_token(&settings);
     settings.addr = fake_service_url_at(&behaviour_fake, stalls[row].host, "");
     vault_configure(&behaviour_fake, &settings);
@@ -120,7 +120,7 @@ static void use_once(struct crew_member *member, void *context)
 START_TEST(finalize_ends_a_renewal)
 {
     static struct crew crew;
-    struct vault_settings settings = {.more = "lease = 60s\ngrace = 60s", .deadline_ms = LONG_MS};
+    struct kms_settings settings = {.more = "lease = 60s\ngrace = 60s", .deadline_ms = LONG_MS};
     CK_BYTE value[32] = "an index key that all may see";
     struct caught caught = {0};
     behaviour_token(&settings);
@@ -167,7 +167,7 @@ static void keep_busy(struct crew_member *member, void *context)
 
 static CK_SESSION_HANDLE begin_use(const char *more, int deadline_ms)
 {
-    struct vault_settings settings = {.more = more, .deadline_ms = deadline_ms};
+    struct kms_settings settings = {.more = more, .deadline_ms = deadline_ms};
     CK_BYTE value[32] = "an index key that all may see";
     behaviour_token(&settings);
     ck_assert_uint_eq(C_Initialize(NULL), CKR_OK);
@@ -295,7 +295,7 @@ END_TEST
 
 START_TEST(a_token_starts_while_its_kms_is_down)
 {
-    static const struct vault_settings settings;
+    static const struct kms_settings settings;
     CK_SLOT_ID slots[4];
     CK_ULONG count = COUNT_OF(slots);
     CK_TOKEN_INFO info;
@@ -368,7 +368,7 @@ static void check_measure(void)
 
 START_TEST(an_endless_reply_takes_no_memory)
 {
-    static const struct vault_settings settings;
+    static const struct kms_settings settings;
     behaviour_token(&settings);
     ck_assert_uint_eq(C_Initialize(NULL), CKR_OK);
     CK_SESSION_HANDLE session = behaviour_session();
@@ -428,7 +428,7 @@ static void try_to_log_in(struct crew_member *member, void *context)
 START_TEST(a_minute_of_503_is_no_storm)
 {
     static struct crew crew;
-    static const struct vault_settings settings;
+    static const struct kms_settings settings;
     behaviour_token(&settings);
     behaviour_heal(); /* counts from here */
     behaviour_fault("\"kind\": \"status\", \"status\": 503");
@@ -457,7 +457,7 @@ int main(void)
     TCase *cases = tcase_create("outage");
     tcase_set_timeout(cases, 120);
     tcase_add_unchecked_fixture(cases, behaviour_start, behaviour_stop);
-    tcase_add_checked_fixture(cases, vault_first_call, NULL);
+    tcase_add_checked_fixture(cases, kms_first_call, NULL);
     tcase_add_loop_test(cases, login_ends_by_the_deadline, 0, (int) COUNT_OF(stalls));
     tcase_add_loop_test(cases, finalize_ends_a_login, 0, (int) COUNT_OF(stalls));
     tcase_add_test(cases, finalize_ends_a_renewal);

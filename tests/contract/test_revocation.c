@@ -130,7 +130,7 @@ static void read_line(const char *name, char *line, int size)
     ck_assert_int_eq(fclose(file), 0);
 }
 
-static void make_token(const struct denial *denial, struct vault_settings settings)
+static void make_token(const struct denial *denial, struct kms_settings settings)
 {
     char addr[128];
     char token[256];
@@ -146,7 +146,7 @@ static void make_token(const struct denial *denial, struct vault_settings settin
     settings.token = token;
     settings.ca = ca;
     vault_configure(NULL, &settings);
-    vault_init_token();
+    kms_init_token();
 }
 
 /* ---- the keys ---- */
@@ -263,7 +263,7 @@ static int64_t await_denial(int64_t from_ms)
 }
 
 static void begin(const struct denial *denial, CK_SESSION_HANDLE *ret_session,
-                  const struct vault_settings *settings)
+                  const struct kms_settings *settings)
 {
     make_token(denial, *settings);
     atomic_store(&denied_ms, NEVER);
@@ -315,7 +315,7 @@ static void end(void)
 START_TEST(a_denial_ends_all_use_in_time)
 {
     const struct denial *denial = &denials[_i];
-    const struct vault_settings settings = {.more = "lease = 2s", .deadline_ms = DEADLINE_MS};
+    const struct kms_settings settings = {.more = "lease = 2s", .deadline_ms = DEADLINE_MS};
     CK_SESSION_HANDLE session;
     if (denial->is_real && folder[0] == '\0')
         return;
@@ -360,8 +360,7 @@ static void set_pin(struct crew_member *member, void *context)
 START_TEST(a_denial_does_not_wait_for_c_setpin)
 {
     const struct denial *denial = &denials[0];
-    const struct vault_settings settings = {.more = "lease = 2s",
-                                            .deadline_ms = SET_PIN_DEADLINE_MS};
+    const struct kms_settings settings = {.more = "lease = 2s", .deadline_ms = SET_PIN_DEADLINE_MS};
     static struct crew setter;
     CK_SESSION_HANDLE session;
     int64_t set_pin_ended = 0;
@@ -394,7 +393,7 @@ int main(void)
     TCase *cases = tcase_create("revocation");
     tcase_set_timeout(cases, 60);
     tcase_add_unchecked_fixture(cases, start, stop);
-    tcase_add_checked_fixture(cases, vault_first_call, NULL);
+    tcase_add_checked_fixture(cases, kms_first_call, NULL);
     tcase_add_loop_test(cases, a_denial_ends_all_use_in_time, 0, (int) COUNT_OF(denials));
     tcase_add_test(cases, a_denial_does_not_wait_for_c_setpin);
     return fixture_run("revocation", cases);

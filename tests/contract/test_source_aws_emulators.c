@@ -15,7 +15,7 @@
 
 static const char *folder;
 static bool is_moto;
-static const struct aws_settings plain;
+static const struct kms_settings plain;
 
 static bool copy_value(const char *line, const char *name, char value[VALUE_MAX])
 {
@@ -81,10 +81,10 @@ static int count(const char *target)
     return (int) strtol(value, NULL, 10);
 }
 
-static struct aws_settings settings_of(const char *more)
+static struct kms_settings settings_of(const char *more)
 {
-    return (struct aws_settings){
-        .endpoint = variable("AWS_ENDPOINT"),
+    return (struct kms_settings){
+        .addr = variable("AWS_ENDPOINT"),
         .ca = variable("AWS_CA_BUNDLE"),
         .key = variable("KEY_ID"),
         .region = variable("AWS_REGION"),
@@ -94,71 +94,68 @@ static struct aws_settings settings_of(const char *more)
     };
 }
 
-static CK_RV make(struct source *source, struct view context, struct blob *ret_wrapped)
+/* The key's source, and what it has wrapped. */
+static struct source *open_and_make(const struct kms_settings *settings, struct blob *ret_wrapped)
 {
-    struct secret data_key = {0};
-    struct source_call call = aws_call(&plain, context);
-    CK_RV rv = source_make_data_key(source, &call, &data_key, ret_wrapped);
-    secret_clear(&data_key);
-    return rv;
+    struct source *source = aws_open(NULL, settings);
+    kms_assert_ok(kms_make(source, kms_call(&plain, aws_context), ret_wrapped));
+    return source;
+}
+
+static void close_and_clear(struct source **source, struct blob *wrapped)
+{
+    blob_clear(wrapped);
+    source_close(source);
 }
 
 static void assert_unwraps(struct source *source, struct view context, const struct blob *wrapped,
                            enum indexkey_cause cause)
 {
-    struct secret data_key = {0};
-    struct source_call call = aws_call(&plain, context);
-    cause_clear();
-    fixture_forget_log();
-    CK_RV rv = source_unwrap(source, &call, blob_view(wrapped), &data_key);
-    ck_assert_msg(cause_last() == cause, "%s, wanted %s: %s", cause_name(cause_last()),
-                  cause_name(cause), fixture_log());
-    ck_assert_uint_eq(rv, cause_rv(cause));
-    ck_assert_uint_eq(fixture_log_count(), cause == INDEXKEY_CAUSE_NONE ? 0 : 1);
+    CK_RV rv = kms_unwrap(source, kms_call(&plain, context), blob_view(wrapped));
+    if (cause == INDEXKEY_CAUSE_NONE) {
+        kms_assert_ok(rv);
+        ck_assert_int_eq(cause_last(), INDEXKEY_CAUSE_NONE);
+        ck_assert_uint_eq(fixture_log_count(), 0);
+    } else {
+        kms_assert_failed(rv, cause, "");
+    }
     ck_assert_ptr_null(strstr(fixture_log(), variable("SECRET_ACCESS_KEY")));
-    printf("%s: %s %s\n", variable("EMULATOR"), cause_name(cause), fixture_log());
-    secret_clear(&data_key);
+    printf("%s: %s %s\n", variable("EMULATOR"), cause_name(cause_last()), fixture_log());
 }
 
 START_TEST(every_name_of_the_key_works)
 {
     static const char *const names[] = {"KEY_ID", "KEY_ARN", "KEY_ALIAS"};
-    struct aws_settings settings = settings_of("");
+    struct kms_settings settings = settings_of("");
     struct blob wrapped = {0};
     settings.key = variable(names[_i]);
-    struct source *source = aws_open(NULL, &settings);
-    CK_RV rv = make(source, aws_context, &wrapped);
-    ck_assert_msg(rv == CKR_OK, "%s", fixture_log());
+    struct source *source = open_and_make(&settings, &wrapped);
     assert_unwraps(source, aws_context, &wrapped, INDEXKEY_CAUSE_NONE);
-    blob_clear(&wrapped);
-    source_close(&source);
+    close_and_clear(&source, &wrapped);
 }
 END_TEST
 
 START_TEST(a_key_of_ours_is_wrapped)
 {
-    struct aws_settings settings = settings_of("");
+    struct kms_settings settings = settings_of("");
     struct source *source = aws_open(NULL, &settings);
     struct secret data_key = {0};
     struct blob wrapped = {0};
-    struct source_call call = aws_call(&plain, aws_context);
+    struct source_call call = kms_call(&plain, aws_context);
     ck_assert_uint_eq(secret_from("0123456789abcdef0123456789abcdef", DATA_KEY_LEN, &data_key),
                       CKR_OK);
-    CK_RV rv = source->ops->wrap(source, &call, &data_key, &wrapped);
-    ck_assert_msg(rv == CKR_OK, "%s", fixture_log());
+    kms_assert_ok(source->ops->wrap(source, &call, &data_key, &wrapped));
     assert_unwraps(source, aws_context, &wrapped, INDEXKEY_CAUSE_NONE);
     secret_clear(&data_key);
-    blob_clear(&wrapped);
-    source_close(&source);
+    close_and_clear(&source, &wrapped);
 }
 END_TEST
 
 START_TEST(context_and_ciphertext_are_bound)
 {
-    struct aws_settings settings = settings_of("");
-    struct source *source = aws_open(NULL, &settings);
+    struct kms_settings settings = settings_of("");
     struct blob wrapped = {0};
-    ck_assert_uint_eq(make(source, aws_context, &wrapped), CKR_OK);
+    struct source *source = open_and_make(&settings, &wrapped);
     assert_unwraps(source, aws_context_other, &wrapped, INDEXKEY_CAUSE_TAMPERED);
     assert_unwraps(source, aws_context_none, &wrapped, INDEXKEY_CAUSE_TAMPERED);
     /* ministack answers 200 with an altered key: the record's MAC finds it. */
@@ -166,23 +163,20 @@ START_TEST(context_and_ciphertext_are_bound)
         wrapped.bytes[wrapped.len - 1] ^= 1;
         assert_unwraps(source, aws_context, &wrapped, INDEXKEY_CAUSE_TAMPERED);
     }
-    blob_clear(&wrapped);
-    source_close(&source);
+    close_and_clear(&source, &wrapped);
 }
 END_TEST
 
 START_TEST(wrong_credentials_are_told)
 {
-    struct aws_settings settings = settings_of("");
+    struct kms_settings settings = settings_of("");
     struct blob wrapped = {0};
-    struct source *source = aws_open(NULL, &settings);
-    ck_assert_uint_eq(make(source, aws_context, &wrapped), CKR_OK);
+    struct source *source = open_and_make(&settings, &wrapped);
     ck_assert_int_eq(setenv("AWS_SECRET_ACCESS_KEY", "wrong/secret+", 1), 0);
     assert_unwraps(source, aws_context, &wrapped, INDEXKEY_CAUSE_CREDENTIAL);
     ck_assert_int_eq(setenv("AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7EXAMPLE", 1), 0);
     assert_unwraps(source, aws_context, &wrapped, INDEXKEY_CAUSE_CREDENTIAL);
-    blob_clear(&wrapped);
-    source_close(&source);
+    close_and_clear(&source, &wrapped);
 }
 END_TEST
 
@@ -193,7 +187,7 @@ START_TEST(a_session_token_is_taken_and_checked)
     char token[VALUE_MAX] = "";
     char text[COMMAND_MAX];
     char output[VALUE_MAX];
-    struct aws_settings settings = settings_of("");
+    struct kms_settings settings = settings_of("");
     struct blob wrapped = {0};
     (void) snprintf(output, sizeof(output), "%s", fixture_path("session"));
     (void) snprintf(text, sizeof(text), "'%s/aws.sh' admin '%s' session >'%s'", FAKE_SERVICE_FOLDER,
@@ -210,39 +204,33 @@ START_TEST(a_session_token_is_taken_and_checked)
     settings.access = id;
     settings.secret = secret;
     settings.session_token = token;
-    struct source *source = aws_open(NULL, &settings);
-    CK_RV rv = make(source, aws_context, &wrapped);
-    ck_assert_msg(rv == CKR_OK, "%s", fixture_log());
+    struct source *source = open_and_make(&settings, &wrapped);
     assert_unwraps(source, aws_context, &wrapped, INDEXKEY_CAUSE_NONE);
     ck_assert_int_eq(setenv("AWS_SESSION_TOKEN", "wrong", 1), 0);
     assert_unwraps(source, aws_context, &wrapped, INDEXKEY_CAUSE_CREDENTIAL);
-    blob_clear(&wrapped);
-    source_close(&source);
+    close_and_clear(&source, &wrapped);
 }
 END_TEST
 
 START_TEST(a_policy_denies)
 {
-    struct aws_settings settings = settings_of("");
-    struct source *source = aws_open(NULL, &settings);
+    struct kms_settings settings = settings_of("");
     struct blob wrapped = {0};
-    ck_assert_uint_eq(make(source, aws_context, &wrapped), CKR_OK);
+    struct source *source = open_and_make(&settings, &wrapped);
     administer("deny kms:Decrypt");
     assert_unwraps(source, aws_context, &wrapped, INDEXKEY_CAUSE_DENIED);
     administer("allow");
     assert_unwraps(source, aws_context, &wrapped, INDEXKEY_CAUSE_NONE);
-    blob_clear(&wrapped);
-    source_close(&source);
+    close_and_clear(&source, &wrapped);
 }
 END_TEST
 
 /* moto uses a key in any state. */
 START_TEST(the_state_of_the_key_counts)
 {
-    struct aws_settings settings = settings_of("");
-    struct source *source = aws_open(NULL, &settings);
+    struct kms_settings settings = settings_of("");
     struct blob wrapped = {0};
-    ck_assert_uint_eq(make(source, aws_context, &wrapped), CKR_OK);
+    struct source *source = open_and_make(&settings, &wrapped);
     administer("disable-key");
     assert_unwraps(source, aws_context, &wrapped, INDEXKEY_CAUSE_DISABLED);
     administer("enable-key");
@@ -252,23 +240,22 @@ START_TEST(the_state_of_the_key_counts)
     administer("cancel-deletion");
     administer("enable-key");
     assert_unwraps(source, aws_context, &wrapped, INDEXKEY_CAUSE_NONE);
-    blob_clear(&wrapped);
-    source_close(&source);
+    close_and_clear(&source, &wrapped);
 }
 END_TEST
 
 START_TEST(a_login_is_one_decrypt)
 {
     enum indexkey_cause cause;
-    struct aws_settings settings = settings_of("context.tenant = acme");
+    struct kms_settings settings = settings_of("context.tenant = acme");
     aws_configure(NULL, &settings);
-    vault_init_token();
+    kms_init_token();
     int before = count("Decrypt");
-    ck_assert_msg(vault_login(FIXTURE_PIN, &cause) == CKR_OK, "%s", fixture_log());
+    kms_assert_ok(kms_login(FIXTURE_PIN, &cause));
     ck_assert_int_eq(count("Decrypt"), before + 1);
     settings.more = "context.tenant = other";
     aws_configure(NULL, &settings);
-    ck_assert_uint_eq(vault_login(FIXTURE_PIN, &cause), CKR_FUNCTION_FAILED);
+    ck_assert_uint_eq(kms_login(FIXTURE_PIN, &cause), CKR_FUNCTION_FAILED);
     ck_assert_int_eq(cause, INDEXKEY_CAUSE_CONTEXT);
 }
 END_TEST

@@ -3,14 +3,13 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "base/clock.h"
 #include "tests/contract/aws_fixture.h"
 
 #define HOUR 3600
 #define MAGIC "IKAW\1"
 
 static struct fake_service fake;
-static const struct aws_settings plain;
+static const struct kms_settings plain;
 
 static void start_fake(void)
 {
@@ -19,7 +18,7 @@ static void start_fake(void)
 
 static void stop_fake(void)
 {
-    aws_stop(&fake);
+    kms_stop(&fake);
 }
 
 static void reset_fake(void)
@@ -29,39 +28,12 @@ static void reset_fake(void)
 
 static CK_RV make(struct source *source, struct view context, struct blob *ret_wrapped)
 {
-    struct secret data_key = {0};
-    struct source_call call = aws_call(&plain, context);
-    fixture_forget_log();
-    cause_clear();
-    CK_RV rv = source_make_data_key(source, &call, &data_key, ret_wrapped);
-    ck_assert_uint_eq(data_key.len, rv == CKR_OK ? DATA_KEY_LEN : 0);
-    secret_clear(&data_key);
-    return rv;
+    return kms_make(source, kms_call(&plain, context), ret_wrapped);
 }
 
 static CK_RV unwrap(struct source *source, struct view context, struct view wrapped)
 {
-    struct secret data_key = {0};
-    struct source_call call = aws_call(&plain, context);
-    fixture_forget_log();
-    cause_clear();
-    CK_RV rv = source_unwrap(source, &call, wrapped, &data_key);
-    secret_clear(&data_key);
-    return rv;
-}
-
-static void assert_ok(CK_RV rv)
-{
-    ck_assert_msg(rv == CKR_OK, "%lx: %s", rv, fixture_log());
-}
-
-static void assert_failed(CK_RV rv, enum indexkey_cause cause, const char *says)
-{
-    ck_assert_msg(cause_last() == cause, "%s, wanted %s: %s", cause_name(cause_last()),
-                  cause_name(cause), fixture_log());
-    ck_assert_uint_eq(rv, cause_rv(cause));
-    ck_assert_uint_eq(fixture_log_count(), 1);
-    ck_assert_msg(strstr(fixture_log(), says) != NULL, "no '%s' in: %s", says, fixture_log());
+    return kms_unwrap(source, kms_call(&plain, context), wrapped);
 }
 
 /* The JSON that came last, without blanks between. */
@@ -99,16 +71,7 @@ static const struct {
 
 START_TEST(a_bad_configuration_is_refused)
 {
-    struct source *source = NULL;
-    char text[1024];
-    (void) snprintf(text, sizeof(text), "[token vectors]\nsource = aws\nstore = memory:\n%s\n",
-                    bad_lines[_i].lines);
-    fixture_write("indexkey.conf", text, 0600);
-    ck_assert_uint_eq(vault_try_open(&source), CKR_FUNCTION_FAILED);
-    ck_assert_ptr_null(source);
-    ck_assert_msg(strstr(fixture_log(), bad_lines[_i].says) != NULL, "%s", fixture_log());
-    ck_assert_uint_eq(fixture_log_count(), 1);
-    ck_assert_ptr_null(strstr(fixture_log(), "secret@"));
+    kms_assert_refused("aws", bad_lines[_i].lines, bad_lines[_i].says);
 }
 END_TEST
 
@@ -119,12 +82,10 @@ static void assert_asks(const char *lines, const char *address)
     struct blob wrapped = {0};
     char text[1024];
     aws_configure(&fake, &plain);
-    (void) snprintf(text, sizeof(text),
-                    "[token vectors]\nsource = aws\nstore = memory:\n%s\nca_file = /nonexistent\n",
-                    lines);
-    fixture_write("indexkey.conf", text, 0600);
-    ck_assert_uint_eq(vault_try_open(&source), CKR_OK);
-    struct source_call call = aws_call(&plain, aws_context);
+    (void) snprintf(text, sizeof(text), "%s\nca_file = /nonexistent", lines);
+    kms_write_conf("aws", "memory:", text);
+    ck_assert_uint_eq(kms_try_open(&source), CKR_OK);
+    struct source_call call = kms_call(&plain, aws_context);
     atomic_bool cancelled = true;
     call.cancelled = &cancelled;
     struct secret data_key = {0};
@@ -155,15 +116,15 @@ START_TEST(the_context_is_a_map)
     struct view context = {bytes, sizeof(bytes) - 1};
     struct source *source = aws_open(&fake, &plain);
     struct blob wrapped = {0};
-    assert_ok(make(source, context, &wrapped));
+    kms_assert_ok(make(source, context, &wrapped));
     assert_sent("\"KeySpec\": \"AES_256\"", true);
     assert_sent("\"EncryptionContext\": {\"indexkey:token\": \"vectors\", \"tenant\": "
                 "\"ac\\\"\\\\\", \"z\": \"\"}",
                 true);
-    assert_ok(unwrap(source, context, blob_view(&wrapped)));
+    kms_assert_ok(unwrap(source, context, blob_view(&wrapped)));
     assert_sent("\"EncryptionContext\": {\"indexkey:token\": \"vectors\"", true);
-    assert_failed(unwrap(source, aws_context, blob_view(&wrapped)), INDEXKEY_CAUSE_TAMPERED,
-                  "another context");
+    kms_assert_failed(unwrap(source, aws_context, blob_view(&wrapped)), INDEXKEY_CAUSE_TAMPERED,
+                      "another context");
     blob_clear(&wrapped);
     source_close(&source);
 }
@@ -186,7 +147,7 @@ START_TEST(a_bad_context_is_not_sent)
     struct view context = {(const unsigned char *) bad_contexts[_i].bytes, bad_contexts[_i].len};
     struct source *source = aws_open(&fake, &plain);
     struct blob wrapped = {0};
-    assert_failed(make(source, context, &wrapped), bad_contexts[_i].cause, "token 'vectors'");
+    kms_assert_failed(make(source, context, &wrapped), bad_contexts[_i].cause, "token 'vectors'");
     ck_assert_int_eq(requests(), 0);
     source_close(&source);
 }
@@ -198,11 +159,11 @@ START_TEST(a_key_of_ours_is_wrapped)
     struct secret data_key = {0};
     struct secret again = {0};
     struct blob wrapped = {0};
-    struct source_call call = aws_call(&plain, aws_context);
+    struct source_call call = kms_call(&plain, aws_context);
     ck_assert_uint_eq(secret_from("0123456789abcdef0123456789abcdef", DATA_KEY_LEN, &data_key),
                       CKR_OK);
-    assert_ok(source->ops->wrap(source, &call, &data_key, &wrapped));
-    assert_ok(source_unwrap(source, &call, blob_view(&wrapped), &again));
+    kms_assert_ok(source->ops->wrap(source, &call, &data_key, &wrapped));
+    kms_assert_ok(source_unwrap(source, &call, blob_view(&wrapped), &again));
     ck_assert(secret_equal(&data_key, &again));
     ck_assert_int_eq(memcmp(wrapped.bytes, MAGIC, strlen(MAGIC)), 0);
     secret_clear(&data_key);
@@ -218,14 +179,15 @@ START_TEST(a_bare_ciphertext_is_unwrapped)
     struct source *source = aws_open(&fake, &plain);
     struct blob wrapped = {0};
     size_t head = strlen(MAGIC) + 4 + strlen(AWS_KEY_ARN_GOOD);
-    assert_ok(make(source, aws_context_none, &wrapped));
+    kms_assert_ok(make(source, aws_context_none, &wrapped));
     assert_sent("EncryptionContext", false);
     ck_assert_uint_gt(wrapped.len, head);
     struct view bare = {wrapped.bytes + head, wrapped.len - head};
     ck_assert_int_eq(bare.bytes[0], 1);
-    assert_ok(unwrap(source, aws_context_none, bare));
+    kms_assert_ok(unwrap(source, aws_context_none, bare));
     assert_sent("EncryptionContext", false);
-    assert_failed(unwrap(source, aws_context, bare), INDEXKEY_CAUSE_TAMPERED, "another context");
+    kms_assert_failed(unwrap(source, aws_context, bare), INDEXKEY_CAUSE_TAMPERED,
+                      "another context");
     blob_clear(&wrapped);
     source_close(&source);
 }
@@ -237,10 +199,10 @@ START_TEST(what_is_no_wrapped_key_is_not_sent)
     static unsigned char large[6145];
     struct source *source = aws_open(&fake, &plain);
     for (size_t i = 0; i < COUNT_OF(texts); i++)
-        assert_failed(unwrap(source, aws_context, view_text(texts[i])), INDEXKEY_CAUSE_TAMPERED,
-                      "no ciphertext of AWS");
-    assert_failed(unwrap(source, aws_context, (struct view){large, sizeof(large)}),
-                  INDEXKEY_CAUSE_TAMPERED, "no ciphertext of AWS");
+        kms_assert_failed(unwrap(source, aws_context, view_text(texts[i])), INDEXKEY_CAUSE_TAMPERED,
+                          "no ciphertext of AWS");
+    kms_assert_failed(unwrap(source, aws_context, (struct view){large, sizeof(large)}),
+                      INDEXKEY_CAUSE_TAMPERED, "no ciphertext of AWS");
     ck_assert_int_eq(requests(), 0);
     source_close(&source);
 }
@@ -250,11 +212,11 @@ START_TEST(every_name_of_the_key_works)
 {
     static const char *const names[] = {AWS_KEY_ID_GOOD, AWS_KEY_ARN_GOOD, AWS_ALIAS_GOOD,
                                         AWS_ACCOUNT_ARN AWS_ALIAS_GOOD};
-    struct aws_settings settings = {.key = names[_i]};
+    struct kms_settings settings = {.key = names[_i]};
     struct source *source = aws_open(&fake, &settings);
     struct blob wrapped = {0};
-    assert_ok(make(source, aws_context, &wrapped));
-    assert_ok(unwrap(source, aws_context, blob_view(&wrapped)));
+    kms_assert_ok(make(source, aws_context, &wrapped));
+    kms_assert_ok(unwrap(source, aws_context, blob_view(&wrapped)));
     blob_clear(&wrapped);
     source_close(&source);
 }
@@ -263,16 +225,16 @@ END_TEST
 /* The wrapped key names the key that the alias stood for. */
 START_TEST(an_alias_may_move_on)
 {
-    static const struct aws_settings by_alias = {.key = AWS_ALIAS_GOOD};
+    static const struct kms_settings by_alias = {.key = AWS_ALIAS_GOOD};
     struct source *source = aws_open(&fake, &by_alias);
     struct blob before = {0};
     struct blob after = {0};
-    assert_ok(make(source, aws_context, &before));
+    kms_assert_ok(make(source, aws_context, &before));
     fake_service_command(&fake, "%s", HANDLER("\"move_alias\""));
-    assert_ok(unwrap(source, aws_context, blob_view(&before)));
+    kms_assert_ok(unwrap(source, aws_context, blob_view(&before)));
     assert_sent("\"KeyId\": \"" AWS_KEY_ARN_GOOD "\"", true);
-    assert_ok(make(source, aws_context, &after));
-    assert_ok(unwrap(source, aws_context, blob_view(&after)));
+    kms_assert_ok(make(source, aws_context, &after));
+    kms_assert_ok(unwrap(source, aws_context, blob_view(&after)));
     assert_sent("\"KeyId\": \"" AWS_ACCOUNT_ARN "key/9876fedc", true);
     blob_clear(&before);
     blob_clear(&after);
@@ -287,17 +249,17 @@ START_TEST(a_corrected_clock_is_kept)
     struct source *source = aws_open(&fake, &plain);
     struct blob wrapped = {0};
     aws_set_clock(&fake, HOUR);
-    assert_ok(make(source, aws_context, &wrapped));
+    kms_assert_ok(make(source, aws_context, &wrapped));
     ck_assert_int_eq(requests(), 2);
     ck_assert_uint_eq(fixture_log_count(), 1);
-    assert_ok(unwrap(source, aws_context, blob_view(&wrapped)));
+    kms_assert_ok(unwrap(source, aws_context, blob_view(&wrapped)));
     ck_assert_int_eq(requests(), 3);
     ck_assert_uint_eq(fixture_log_count(), 0);
     /* Somebody sets our clock, or the service's. */
     aws_set_clock(&fake, 0);
-    assert_ok(unwrap(source, aws_context, blob_view(&wrapped)));
+    kms_assert_ok(unwrap(source, aws_context, blob_view(&wrapped)));
     ck_assert_int_eq(requests(), 5);
-    assert_ok(unwrap(source, aws_context, blob_view(&wrapped)));
+    kms_assert_ok(unwrap(source, aws_context, blob_view(&wrapped)));
     ck_assert_int_eq(requests(), 6);
     blob_clear(&wrapped);
     source_close(&source);
@@ -309,20 +271,20 @@ END_TEST
 START_TEST(the_credential_is_the_pin)
 {
     enum indexkey_cause cause;
-    struct aws_settings settings = {.more = "login = credential"};
+    struct kms_settings settings = {.more = "login = credential"};
     aws_configure(&fake, &settings);
-    vault_init_token();
+    kms_init_token();
     settings.access = settings.secret = "";
     aws_configure(&fake, &settings);
-    ck_assert_uint_eq(vault_login("AKIDGOOD:good/secret+", &cause), CKR_OK);
-    ck_assert_uint_eq(vault_login("ASIAGOOD:other/secret+:good-session-token", &cause), CKR_OK);
-    ck_assert_uint_eq(vault_login("AKIDGOOD:wrong/secret+", &cause), CKR_PIN_INCORRECT);
+    ck_assert_uint_eq(kms_login("AKIDGOOD:good/secret+", &cause), CKR_OK);
+    ck_assert_uint_eq(kms_login("ASIAGOOD:other/secret+:good-session-token", &cause), CKR_OK);
+    ck_assert_uint_eq(kms_login("AKIDGOOD:wrong/secret+", &cause), CKR_PIN_INCORRECT);
     ck_assert_int_eq(cause, INDEXKEY_CAUSE_CREDENTIAL);
     ck_assert_ptr_null(strstr(fixture_log(), "wrong/secret+"));
-    ck_assert_uint_eq(vault_login("no credential", &cause), CKR_PIN_INCORRECT);
+    ck_assert_uint_eq(kms_login("no credential", &cause), CKR_PIN_INCORRECT);
     ck_assert_int_eq(cause, INDEXKEY_CAUSE_CREDENTIAL);
     fake_service_command(&fake, "%s", HANDLER("\"deny\", \"act\": \"Decrypt\""));
-    ck_assert_uint_eq(vault_login("AKIDGOOD:good/secret+", &cause), CKR_FUNCTION_FAILED);
+    ck_assert_uint_eq(kms_login("AKIDGOOD:good/secret+", &cause), CKR_FUNCTION_FAILED);
     ck_assert_int_eq(cause, INDEXKEY_CAUSE_DENIED);
 }
 END_TEST
@@ -330,15 +292,15 @@ END_TEST
 START_TEST(the_environment_logs_in)
 {
     enum indexkey_cause cause;
-    struct aws_settings settings = {.more = "login = ambient\ncontext.tenant = acme"};
+    struct kms_settings settings = {.more = "login = ambient\ncontext.tenant = acme"};
     aws_configure(&fake, &settings);
-    vault_init_token();
-    ck_assert_uint_eq(vault_login(NULL, &cause), CKR_OK);
+    kms_init_token();
+    ck_assert_uint_eq(kms_login(NULL, &cause), CKR_OK);
     assert_sent("\"EncryptionContext\": {\"indexkey:token\": \"vectors\", \"tenant\": \"acme\"}",
                 true);
     settings.secret = "wrong/secret+";
     aws_configure(&fake, &settings);
-    ck_assert_uint_eq(vault_login(NULL, &cause), CKR_PIN_INCORRECT);
+    ck_assert_uint_eq(kms_login(NULL, &cause), CKR_PIN_INCORRECT);
     ck_assert_int_eq(cause, INDEXKEY_CAUSE_CREDENTIAL);
 }
 END_TEST
@@ -347,10 +309,10 @@ START_TEST(no_lack_of_memory_leaks_or_crashes)
 {
     struct source *source = aws_open(&fake, &plain);
     struct blob wrapped = {0};
-    assert_ok(make(source, aws_context, &wrapped));
+    kms_assert_ok(make(source, aws_context, &wrapped));
     for (unsigned long nth = 1;; nth++) {
         struct secret data_key = {0};
-        struct source_call call = aws_call(&plain, aws_context);
+        struct source_call call = kms_call(&plain, aws_context);
         long before = mem_live();
         mem_fail_at(nth, false);
         CK_RV rv = source_unwrap(source, &call, blob_view(&wrapped), &data_key);
@@ -361,7 +323,7 @@ START_TEST(no_lack_of_memory_leaks_or_crashes)
         /* base/secret.h keeps an empty slab of each size. */
         ck_assert_int_le(mem_live() - before, 1);
         if (!reached) {
-            assert_ok(rv);
+            kms_assert_ok(rv);
             ck_assert_uint_gt(nth, 5);
             break;
         }

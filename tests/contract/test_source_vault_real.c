@@ -240,7 +240,7 @@ struct fault {
     const char *(*cause_it)(void); /* NULL: the client's token */
     enum indexkey_cause cause;
     const char *says;
-    struct vault_settings with;
+    struct kms_settings with;
     const char *context;
     int changed;        /* this letter of the ciphertext, from its end */
     unsigned int flags; /* MAKES: a data key is asked for, instead of one unwrapped */
@@ -323,9 +323,9 @@ static const struct fault faults[] = {
      .flags = SEALS},
 };
 
-static struct vault_settings with_defaults(const struct vault_settings *settings)
+static struct kms_settings with_defaults(const struct kms_settings *settings)
 {
-    struct vault_settings full = *settings;
+    struct kms_settings full = *settings;
     full.addr = addr;
     if (full.ca == NULL)
         full.ca = ca;
@@ -336,33 +336,22 @@ static struct vault_settings with_defaults(const struct vault_settings *settings
     return full;
 }
 
-static CK_RV make_with(const struct vault_settings *settings, const char *context,
+static CK_RV make_with(const struct kms_settings *settings, const char *context,
                        struct blob *ret_wrapped)
 {
-    struct secret data_key = {0};
-    struct vault_settings full = with_defaults(settings);
+    struct kms_settings full = with_defaults(settings);
     struct source *source = vault_open(NULL, &full);
-    struct source_call call = vault_call(&full, context);
-    fixture_forget_log();
-    cause_clear();
-    CK_RV rv = source_make_data_key(source, &call, &data_key, ret_wrapped);
-    secret_clear(&data_key);
+    CK_RV rv = kms_make(source, kms_call(&full, view_text(context)), ret_wrapped);
     source_close(&source);
     return rv;
 }
 
-static CK_RV unwrap_with(const struct vault_settings *settings, const char *context,
+static CK_RV unwrap_with(const struct kms_settings *settings, const char *context,
                          const struct blob *wrapped)
 {
-    struct secret data_key = {0};
-    struct vault_settings full = with_defaults(settings);
+    struct kms_settings full = with_defaults(settings);
     struct source *source = vault_open(NULL, &full);
-    struct source_call call = vault_call(&full, context);
-    fixture_forget_log();
-    cause_clear();
-    CK_RV rv = source_unwrap(source, &call, blob_view(wrapped), &data_key);
-    ck_assert_uint_eq(data_key.len, rv == CKR_OK ? DATA_KEY_LEN : 0);
-    secret_clear(&data_key);
+    CK_RV rv = kms_unwrap(source, kms_call(&full, view_text(context)), blob_view(wrapped));
     source_close(&source);
     return rv;
 }
@@ -377,11 +366,11 @@ static void repair(const struct fault *fault)
 
 static CK_RV try_fault(const struct fault *fault)
 {
-    struct vault_settings settings = {.token = root_token};
+    struct kms_settings settings = {.token = root_token};
     struct blob wrapped = {0};
     make_key(made, "");
     CK_RV rv = make_with(&settings, CONTEXT, &wrapped);
-    ck_assert_msg(rv == CKR_OK, "%s", fixture_log());
+    kms_assert_ok(rv);
     if (fault->changed > 0) {
         unsigned char *letter = &wrapped.bytes[wrapped.len - (size_t) fault->changed];
         *letter = *letter == 'A' ? 'B' : 'A';
@@ -420,7 +409,7 @@ END_TEST
 
 START_TEST(no_failed_attempt_has_made_a_key)
 {
-    struct vault_settings settings = {.token = root_token, .key = "absent"};
+    struct kms_settings settings = {.token = root_token, .key = "absent"};
     struct blob wrapped = {0};
     ck_assert_uint_eq(make_with(&settings, CONTEXT, &wrapped), CKR_FUNCTION_FAILED);
     ck_assert_ptr_null(strstr(api("LIST transit/keys"), "absent"));
@@ -430,51 +419,51 @@ END_TEST
 /* A direct key: what Vault's own clients made binds no context. */
 START_TEST(what_datakey_made_unwraps_without_a_context)
 {
-    struct vault_settings settings = {.key = "index-keys"};
+    struct kms_settings settings = {.key = "index-keys"};
     const char *reply = api("POST transit/datakey/wrapped/index-keys");
     const char *text = strstr(reply, "vault:v1:");
     struct blob wrapped = {0};
     ck_assert_ptr_nonnull(text);
     ck_assert_uint_eq(blob_from(text, strcspn(text, "\""), &wrapped), CKR_OK);
     CK_RV rv = unwrap_with(&settings, "", &wrapped);
-    ck_assert_msg(rv == CKR_OK, "%s", fixture_log());
+    kms_assert_ok(rv);
     blob_clear(&wrapped);
 }
 END_TEST
 
 START_TEST(a_token_is_initialised_and_logs_in_with_one_call)
 {
-    static const struct vault_settings none;
-    struct vault_settings settings = with_defaults(&none);
+    static const struct kms_settings none;
+    struct kms_settings settings = with_defaults(&none);
     enum indexkey_cause cause;
     settings.key = "index-keys";
     vault_configure(NULL, &settings);
-    vault_init_token();
+    kms_init_token();
     int before = atoi(script("count", ""));
     for (int i = 0; i < 20; i++)
-        ck_assert_uint_eq(vault_login(FIXTURE_PIN, &cause), CKR_OK);
+        ck_assert_uint_eq(kms_login(FIXTURE_PIN, &cause), CKR_OK);
     ck_assert_int_eq(atoi(script("count", "")) - before, 20);
-    ck_assert_uint_eq(vault_login("another-pin", &cause), CKR_PIN_INCORRECT);
+    ck_assert_uint_eq(kms_login("another-pin", &cause), CKR_PIN_INCORRECT);
     settings.token = "s.wrong";
     vault_configure(NULL, &settings);
-    ck_assert_uint_eq(vault_login(FIXTURE_PIN, &cause), CKR_FUNCTION_FAILED);
+    ck_assert_uint_eq(kms_login(FIXTURE_PIN, &cause), CKR_FUNCTION_FAILED);
     ck_assert_int_eq((int) cause, INDEXKEY_CAUSE_CREDENTIAL);
 }
 END_TEST
 
 START_TEST(a_vault_token_is_the_pin)
 {
-    static const struct vault_settings none;
-    struct vault_settings settings = with_defaults(&none);
+    static const struct kms_settings none;
+    struct kms_settings settings = with_defaults(&none);
     enum indexkey_cause cause;
     settings.key = "index-keys";
     settings.more = "login = credential";
     vault_configure(NULL, &settings);
-    vault_init_token();
+    kms_init_token();
     settings.token = "";
     vault_configure(NULL, &settings);
-    ck_assert_uint_eq(vault_login(client_token, &cause), CKR_OK);
-    ck_assert_uint_eq(vault_login("s.wrong", &cause), CKR_PIN_INCORRECT);
+    ck_assert_uint_eq(kms_login(client_token, &cause), CKR_OK);
+    ck_assert_uint_eq(kms_login("s.wrong", &cause), CKR_PIN_INCORRECT);
     ck_assert_int_eq((int) cause, INDEXKEY_CAUSE_CREDENTIAL);
 }
 END_TEST
@@ -503,7 +492,7 @@ int main(void)
     TCase *cases = tcase_create("real");
     tcase_set_timeout(cases, 60);
     tcase_add_unchecked_fixture(cases, start, stop);
-    tcase_add_checked_fixture(cases, vault_first_call, NULL);
+    tcase_add_checked_fixture(cases, kms_first_call, NULL);
     tcase_add_loop_test(cases, a_fault, 0, (int) COUNT_OF(faults));
     tcase_add_test(cases, no_failed_attempt_has_made_a_key);
     tcase_add_test(cases, what_datakey_made_unwraps_without_a_context);

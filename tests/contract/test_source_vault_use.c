@@ -7,32 +7,27 @@
 #include "base/alloc.h"
 #include "tests/contract/vault_fixture.h"
 
-#define HANDLER(text) "{\"do\": \"handler\", \"what\": " text "}"
 #define CONTEXT "context"
 #define CONTEXT_BASE64 "Y29udGV4dA=="
 #define TOKEN_FILE "vault.token"
 #define DECRYPT_MAX 300
 
 static struct fake_service fake;
-static const struct vault_settings plain_settings;
+static const struct kms_settings plain_settings;
 
 static void start_fake(void)
 {
-    struct fake_service_options options = {.handler = "fake_vault:FakeVault"};
-    options.certificates = fake_service_certificates();
-    fake_service_start(&fake, &options);
+    vault_start(&fake);
 }
 
 static void stop_fake(void)
 {
-    fake_service_stop(&fake);
-    fake_service_clean();
+    kms_stop(&fake);
 }
 
 static void reset_fake(void)
 {
-    fake_service_clear(&fake);
-    fake_service_command(&fake, "%s", HANDLER("\"restore\""));
+    kms_reset(&fake);
 }
 
 /* What reached the server so far. */
@@ -52,33 +47,13 @@ static int count_in(const char *text, const char *part)
 
 static CK_RV make(struct source *source, const char *context, struct blob *ret_wrapped)
 {
-    struct secret data_key = {0};
-    struct source_call call = vault_call(&plain_settings, context);
-    fixture_forget_log();
-    cause_clear();
-    CK_RV rv = source_make_data_key(source, &call, &data_key, ret_wrapped);
-    secret_clear(&data_key);
-    return rv;
+    return kms_make(source, kms_call(&plain_settings, view_text(context)), ret_wrapped);
 }
 
 static CK_RV unwrap(struct source *source, const char *context, const struct blob *wrapped)
 {
-    struct secret data_key = {0};
-    struct source_call call = vault_call(&plain_settings, context);
-    fixture_forget_log();
-    cause_clear();
-    CK_RV rv = source_unwrap(source, &call, blob_view(wrapped), &data_key);
-    secret_clear(&data_key);
-    return rv;
-}
-
-static void assert_failed(CK_RV rv, enum indexkey_cause cause, const char *says)
-{
-    ck_assert_msg(cause_last() == cause, "%s, wanted %s: %s", cause_name(cause_last()),
-                  cause_name(cause), fixture_log());
-    ck_assert_uint_eq(rv, cause_rv(cause));
-    ck_assert_uint_eq(fixture_log_count(), 1);
-    ck_assert_msg(strstr(fixture_log(), says) != NULL, "no '%s' in: %s", says, fixture_log());
+    struct source_call call = kms_call(&plain_settings, view_text(context));
+    return kms_unwrap(source, call, blob_view(wrapped));
 }
 
 /* ---- configuration ---- */
@@ -117,16 +92,7 @@ static const struct {
 
 START_TEST(a_bad_configuration_is_refused)
 {
-    struct source *source = NULL;
-    char text[1024];
-    (void) snprintf(text, sizeof(text), "[token vectors]\nsource = vault\nstore = memory:\n%s\n",
-                    bad_lines[_i].lines);
-    fixture_write("indexkey.conf", text, 0600);
-    ck_assert_uint_eq(vault_try_open(&source), CKR_FUNCTION_FAILED);
-    ck_assert_ptr_null(source);
-    ck_assert_msg(strstr(fixture_log(), bad_lines[_i].says) != NULL, "%s", fixture_log());
-    ck_assert_uint_eq(fixture_log_count(), 1);
-    ck_assert_ptr_null(strstr(fixture_log(), "secret@"));
+    kms_assert_refused("vault", bad_lines[_i].lines, bad_lines[_i].says);
 }
 END_TEST
 
@@ -135,14 +101,12 @@ START_TEST(the_token_comes_from_vault_token_by_default)
     struct source *source = NULL;
     struct blob wrapped = {0};
     char text[1024];
-    (void) snprintf(text, sizeof(text),
-                    "[token vectors]\nsource = vault\nstore = memory:\nvault_addr = %s\n"
-                    "ca_file = %s\nkey_name = index-keys\n",
+    (void) snprintf(text, sizeof(text), "vault_addr = %s\nca_file = %s\nkey_name = index-keys",
                     fake_service_url(&fake, "/"), fake_service_certificate("ca.pem"));
-    fixture_write("indexkey.conf", text, 0600);
-    ck_assert_uint_eq(vault_try_open(&source), CKR_OK);
+    kms_write_conf("vault", "memory:", text);
+    ck_assert_uint_eq(kms_try_open(&source), CKR_OK);
     ck_assert_int_eq(unsetenv("VAULT_TOKEN"), 0);
-    assert_failed(make(source, "", &wrapped), INDEXKEY_CAUSE_CONFIG, "VAULT_TOKEN");
+    kms_assert_failed(make(source, "", &wrapped), INDEXKEY_CAUSE_CONFIG, "VAULT_TOKEN");
     ck_assert_int_eq(setenv("VAULT_TOKEN", VAULT_TOKEN_GOOD, 1), 0);
     ck_assert_uint_eq(make(source, "", &wrapped), CKR_OK);
     blob_clear(&wrapped);
@@ -156,7 +120,7 @@ START_TEST(plain_http_serves_on_loopback)
     struct fake_service_options options = {.handler = "fake_vault:FakeVault"};
     struct blob wrapped = {0};
     fake_service_start(&plain, &options);
-    struct vault_settings settings = {.addr = fake_service_url(&plain, "")};
+    struct kms_settings settings = {.addr = fake_service_url(&plain, "")};
     struct source *source = vault_open(&fake, &settings);
     ck_assert_uint_eq(make(source, CONTEXT, &wrapped), CKR_OK);
     ck_assert_uint_eq(unwrap(source, CONTEXT, &wrapped), CKR_OK);
@@ -207,7 +171,8 @@ START_TEST(without_a_context_datakey_is_enough)
     const char *sent = requests();
     ck_assert_int_eq(count_in(sent, "\"method\": "), 2);
     ck_assert_int_eq(count_in(sent, "associated_data"), 0);
-    assert_failed(unwrap(source, CONTEXT, &wrapped), INDEXKEY_CAUSE_TAMPERED, "another context");
+    kms_assert_failed(unwrap(source, CONTEXT, &wrapped), INDEXKEY_CAUSE_TAMPERED,
+                      "another context");
     blob_clear(&wrapped);
     source_close(&source);
 }
@@ -216,21 +181,21 @@ END_TEST
 START_TEST(a_namespace_goes_with_every_request)
 {
     struct blob wrapped = {0};
-    struct vault_settings settings = {.more = "vault_namespace = team-a"};
+    struct kms_settings settings = {.more = "vault_namespace = team-a"};
     struct source *source = vault_open(&fake, &settings);
     reset_fake();
     ck_assert_uint_eq(make(source, CONTEXT, &wrapped), CKR_OK);
     ck_assert_uint_eq(unwrap(source, CONTEXT, &wrapped), CKR_OK);
     fake_service_command(&fake, "%s",
                          HANDLER("\"allow\", \"token\": \"good-token\", \"acts\": []"));
-    assert_failed(unwrap(source, CONTEXT, &wrapped), INDEXKEY_CAUSE_CREDENTIAL, "lookup-self");
+    kms_assert_failed(unwrap(source, CONTEXT, &wrapped), INDEXKEY_CAUSE_CREDENTIAL, "lookup-self");
     const char *sent = requests();
     ck_assert_int_eq(count_in(sent, "\"method\": "), 5);
     ck_assert_int_eq(count_in(sent, "\"x-vault-namespace\": \"team-a\""), 5);
     reset_fake();
     /* The same name in another namespace is another key. */
     struct source *other = vault_open(&fake, &plain_settings);
-    assert_failed(unwrap(other, CONTEXT, &wrapped), INDEXKEY_CAUSE_TAMPERED, "another key");
+    kms_assert_failed(unwrap(other, CONTEXT, &wrapped), INDEXKEY_CAUSE_TAMPERED, "another key");
     blob_clear(&wrapped);
     source_close(&other);
     source_close(&source);
@@ -240,10 +205,11 @@ END_TEST
 START_TEST(a_key_that_is_missing_is_not_created)
 {
     struct blob wrapped = {0};
-    struct vault_settings settings = {.key = "index-kyes"};
+    struct kms_settings settings = {.key = "index-kyes"};
     struct source *source = vault_open(&fake, &settings);
     reset_fake();
-    assert_failed(make(source, CONTEXT, &wrapped), INDEXKEY_CAUSE_DELETED, "no key of this name");
+    kms_assert_failed(make(source, CONTEXT, &wrapped), INDEXKEY_CAUSE_DELETED,
+                      "no key of this name");
     fake_service_command(&fake, "%s", HANDLER("\"keys\""));
     ck_assert_ptr_nonnull(strstr(fake.answer, "[\"index-keys\"]"));
     source_close(&source);
@@ -256,7 +222,7 @@ START_TEST(another_engine_gets_no_plaintext)
     struct source *source = vault_open(&fake, &plain_settings);
     reset_fake();
     fake_service_fault(&fake, "\"kind\": \"status\", \"status\": 204, \"times\": -1");
-    assert_failed(make(source, CONTEXT, &wrapped), INDEXKEY_CAUSE_CONFIG, "no transit engine");
+    kms_assert_failed(make(source, CONTEXT, &wrapped), INDEXKEY_CAUSE_CONFIG, "no transit engine");
     ck_assert_int_eq(count_in(requests(), "/encrypt/"), 0);
     reset_fake();
     source_close(&source);
@@ -303,7 +269,7 @@ START_TEST(a_reply_that_is_no_data_key_is_refused)
     reset_fake();
     fake_service_fault(&fake, "\"kind\": \"status\", \"status\": 200, \"body\": {\"data\": {%s}}",
                        bad_replies[_i]);
-    assert_failed(make(source, "", &wrapped), INDEXKEY_CAUSE_SERVER, "makes no sense");
+    kms_assert_failed(make(source, "", &wrapped), INDEXKEY_CAUSE_SERVER, "makes no sense");
     ck_assert_ptr_null(wrapped.bytes);
     source_close(&source);
 }
@@ -321,7 +287,7 @@ START_TEST(a_ciphertext_that_is_too_long_is_refused)
                          "{\"do\": \"fault\", \"kind\": \"status\", \"status\": 200, \"body\": "
                          "{\"data\": {" DATA_KEY ", \"ciphertext\": \"vault:v1:%s\"}}}",
                          letters);
-    assert_failed(make(source, "", &wrapped), INDEXKEY_CAUSE_SERVER, "makes no sense");
+    kms_assert_failed(make(source, "", &wrapped), INDEXKEY_CAUSE_SERVER, "makes no sense");
     source_close(&source);
 }
 END_TEST
@@ -384,7 +350,7 @@ static struct source *open_with_file(void)
 {
     char more[256];
     (void) snprintf(more, sizeof(more), "vault_token_file = %s", fixture_path(TOKEN_FILE));
-    struct vault_settings settings = {.more = more, .token = ""};
+    struct kms_settings settings = {.more = more, .token = ""};
     return vault_open(&fake, &settings);
 }
 
@@ -401,7 +367,7 @@ START_TEST(a_token_file_serves_or_is_refused)
     if (token_files[_i].says == NULL) {
         ck_assert_uint_eq(rv, CKR_OK);
     } else {
-        assert_failed(rv, INDEXKEY_CAUSE_CONFIG, token_files[_i].says);
+        kms_assert_failed(rv, INDEXKEY_CAUSE_CONFIG, token_files[_i].says);
         ck_assert_ptr_nonnull(strstr(fixture_log(), fixture_path(TOKEN_FILE)));
         ck_assert_ptr_null(strstr(fixture_log(), VAULT_TOKEN_GOOD));
         ck_assert_int_eq(fake_service_count(&fake, "requests"), 0);
@@ -419,7 +385,8 @@ START_TEST(a_token_file_may_be_replaced)
     fixture_write(TOKEN_FILE, VAULT_TOKEN_GOOD "\n", 0600);
     ck_assert_uint_eq(make(source, CONTEXT, &wrapped), CKR_OK);
     fixture_write(TOKEN_FILE, "s.expired\n", 0600);
-    assert_failed(unwrap(source, CONTEXT, &wrapped), INDEXKEY_CAUSE_CREDENTIAL, "give it a new");
+    kms_assert_failed(unwrap(source, CONTEXT, &wrapped), INDEXKEY_CAUSE_CREDENTIAL,
+                      "give it a new");
     fixture_write(TOKEN_FILE, VAULT_TOKEN_GOOD "\n", 0600);
     ck_assert_uint_eq(unwrap(source, CONTEXT, &wrapped), CKR_OK);
     blob_clear(&wrapped);
@@ -455,19 +422,19 @@ static const struct {
     {"ambient", NULL, HANDLER("\"seal\""), CKR_DEVICE_ERROR, INDEXKEY_CAUSE_SERVER},
 };
 
-static void init_token_with(struct vault_settings *settings, const char *login, char more[64])
+static void init_token_with(struct kms_settings *settings, const char *login, char more[64])
 {
     (void) snprintf(more, 64, "login = %s", login);
     settings->more = more;
     reset_fake();
     vault_configure(&fake, settings);
-    vault_init_token();
+    kms_init_token();
 }
 
 START_TEST(a_login_without_a_pin_of_its_own)
 {
     char more[64];
-    struct vault_settings settings = {0};
+    struct kms_settings settings = {0};
     enum indexkey_cause cause;
     bool is_ambient = strcmp(logins[_i].login, "ambient") == 0;
     init_token_with(&settings, logins[_i].login, more);
@@ -476,7 +443,7 @@ START_TEST(a_login_without_a_pin_of_its_own)
     vault_configure(&fake, &settings);
     if (logins[_i].script != NULL)
         fake_service_command(&fake, "%s", logins[_i].script);
-    CK_RV rv = vault_login(logins[_i].pin, &cause);
+    CK_RV rv = kms_login(logins[_i].pin, &cause);
     ck_assert_msg(rv == logins[_i].rv && cause == logins[_i].cause, "%lx %s %s", rv,
                   cause_name(cause), fixture_log());
     ck_assert_ptr_null(strstr(fixture_log(), "good-token"));
@@ -487,11 +454,11 @@ END_TEST
 START_TEST(an_empty_pin_is_no_credential)
 {
     char more[64];
-    struct vault_settings settings = {0};
+    struct kms_settings settings = {0};
     enum indexkey_cause cause;
     init_token_with(&settings, "credential", more);
-    ck_assert_uint_eq(vault_login(VAULT_TOKEN_GOOD, &cause), CKR_OK);
-    ck_assert_uint_eq(vault_login("", &cause), CKR_PIN_INCORRECT);
+    ck_assert_uint_eq(kms_login(VAULT_TOKEN_GOOD, &cause), CKR_OK);
+    ck_assert_uint_eq(kms_login("", &cause), CKR_PIN_INCORRECT);
 }
 END_TEST
 
@@ -529,7 +496,7 @@ int main(void)
     TCase *cases = tcase_create("use");
     tcase_set_timeout(cases, 60);
     tcase_add_unchecked_fixture(cases, start_fake, stop_fake);
-    tcase_add_checked_fixture(cases, vault_first_call, NULL);
+    tcase_add_checked_fixture(cases, kms_first_call, NULL);
     tcase_add_loop_test(cases, a_bad_configuration_is_refused, 0, (int) COUNT_OF(bad_lines));
     tcase_add_test(cases, the_token_comes_from_vault_token_by_default);
     tcase_add_test(cases, plain_http_serves_on_loopback);
