@@ -15,15 +15,15 @@ static void write_file(const char *path, const char *text)
 {
     FILE *file = fopen(path, "w");
 
-    ck_assert_ptr_nonnull(file);
-    ck_assert_int_eq(fputs(text, file) < 0, 0);
-    ck_assert_int_eq(fclose(file), 0);
-    ck_assert_int_eq(chmod(path, 0600), 0);
+    REQUIRE((file) != NULL);
+    REQUIRE(fputs(text, file) >= 0);
+    REQUIRE(fclose(file) == 0);
+    REQUIRE(chmod(path, 0600) == 0);
 }
 
 void api_expect(CK_RV got, CK_RV wanted, const char *what)
 {
-    ck_assert_msg(got == wanted, "%s: 0x%lx, wanted 0x%lx", what, got, wanted);
+    REQUIRE_MSG(got == wanted, "%s: 0x%lx, wanted 0x%lx", what, got, wanted);
 }
 
 void api_write_conf(struct api *api, const char *module_lines, const char *store,
@@ -47,20 +47,20 @@ void api_load(struct api *api, const char *store, const char *token_lines)
     CK_INTERFACE *interface;
     char root_key[96];
 
-    ck_assert_msg(path != NULL, "INDEXKEY_MODULE must name the built module");
+    REQUIRE_MSG(path != NULL, "INDEXKEY_MODULE must name the built module");
     memset(api, 0, sizeof(*api));
     snprintf(api->folder, sizeof(api->folder), "/tmp/indexkey-api-XXXXXX");
-    ck_assert_ptr_nonnull(mkdtemp(api->folder));
+    REQUIRE((mkdtemp(api->folder)) != NULL);
     snprintf(api->conf, sizeof(api->conf), "%s/indexkey.conf", api->folder);
     snprintf(api->log, sizeof(api->log), "%s/indexkey.log", api->folder);
     snprintf(root_key, sizeof(root_key), "%s/root.key", api->folder);
     write_file(root_key, ROOT_KEY "\n");
     api_write_conf(api, NULL, store, token_lines);
-    ck_assert_int_eq(setenv("INDEXKEY_CONF", api->conf, 1), 0);
+    REQUIRE(setenv("INDEXKEY_CONF", api->conf, 1) == 0);
     api->library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-    ck_assert_msg(api->library != NULL, "%s", dlerror());
+    REQUIRE_MSG(api->library != NULL, "%s", dlerror());
     CK_C_GetInterface get = (CK_C_GetInterface) dlsym(api->library, "C_GetInterface");
-    ck_assert(get != NULL);
+    REQUIRE(get != NULL);
     OK(get(NULL, NULL, &interface, 0));
     api->p11 = interface->pFunctionList;
     OK(api->p11->C_Initialize(NULL));
@@ -102,7 +102,7 @@ void api_close(struct api *api)
 
     api->p11->C_Finalize(NULL);
     snprintf(command, sizeof(command), "rm -rf '%s'", api->folder);
-    ck_assert_int_eq(system(command), 0);
+    REQUIRE(system(command) == 0);
     unsetenv("INDEXKEY_CONF");
 }
 
@@ -112,7 +112,7 @@ char *api_log(const struct api *api)
     size_t size = 1 << 20;
     char *text = calloc(1, size);
 
-    ck_assert_ptr_nonnull(text);
+    REQUIRE((text) != NULL);
     if (file == NULL)
         return text;
     size_t len = fread(text, 1, size - 1, file);
@@ -204,6 +204,6 @@ CK_OBJECT_HANDLE api_find(struct api *api, const char *label)
     OK(api->p11->C_FindObjectsInit(api->session, &template, 1));
     OK(api->p11->C_FindObjects(api->session, handles, 2, &found));
     OK(api->p11->C_FindObjectsFinal(api->session));
-    ck_assert_msg(found == 1, "%lu objects with label %s", found, label);
+    REQUIRE_MSG(found == 1, "%lu objects with label %s", found, label);
     return handles[0];
 }

@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include <check.h>
 #include <stdbool.h>
 
 #include "include/cryptoki.h"
@@ -42,7 +43,16 @@ void api_write_conf(struct api *api, const char *module_lines, const char *store
 /* The log so far, NUL-terminated; freed with free. */
 char *api_log(const struct api *api);
 
-/* ck_assert with the name of both values. */
+/* Check's assertions take a lock even when they hold, and the child of a fork may inherit it locked
+ * by another thread: these take it to fail only. For fixtures and for what runs beside forks. */
+#define REQUIRE_MSG(condition, ...)                                                                \
+    do {                                                                                           \
+        if (!(condition))                                                                          \
+            ck_abort_msg(__VA_ARGS__);                                                             \
+    } while (0)
+#define REQUIRE(condition) REQUIRE_MSG(condition, "%s", #condition)
+
+/* Fails the test with both values when they differ. */
 void api_expect(CK_RV got, CK_RV wanted, const char *what);
 #define EXPECT(wanted, call) api_expect((call), (wanted), #call)
 #define OK(call) EXPECT(CKR_OK, call)

@@ -47,15 +47,15 @@ CK_RV work_find(struct work *work, const char *label, CK_OBJECT_HANDLE *ret_hand
     CALL(work, C_FindObjectsInit, work->session, &template, 1);
     CALL(work, C_FindObjects, work->session, handles, 2, &count);
     CALL(work, C_FindObjectsFinal, work->session);
-    ck_assert_msg(count <= 1, "%lu objects with the label %s", count, label);
+    REQUIRE_MSG(count <= 1, "%lu objects with the label %s", count, label);
     *ret_handle = handles[0];
     return CKR_OK;
 }
 
 static void mac_of(const CK_BYTE key[32], const CK_BYTE *text, size_t len, CK_BYTE ret_mac[MAC_LEN])
 {
-    ck_assert_ptr_nonnull(
-        EVP_Q_mac(NULL, "HMAC", NULL, "SHA256", NULL, key, 32, text, len, ret_mac, MAC_LEN, NULL));
+    REQUIRE((EVP_Q_mac(NULL, "HMAC", NULL, "SHA256", NULL, key, 32, text, len, ret_mac, MAC_LEN,
+                       NULL)) != NULL);
 }
 
 /* The counter KDF of SP 800-108 with one block: HMAC(key, 1 || label || 0 || 256). */
@@ -96,15 +96,13 @@ static void check_sealed(const struct message *message, const CK_BYTE value[32])
     int len = 0;
     int tail = 0;
 
-    ck_assert_ptr_nonnull(context);
-    ck_assert_int_eq(EVP_EncryptInit_ex2(context, EVP_aes_256_gcm(), value, message->iv, NULL), 1);
-    ck_assert_int_eq(EVP_EncryptUpdate(context, expected, &len, message->text, (int) message->len),
-                     1);
-    ck_assert_int_eq(EVP_EncryptFinal_ex(context, expected + len, &tail), 1);
-    ck_assert_int_eq(EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_GET_TAG, TAG_LEN, expected + len),
-                     1);
+    REQUIRE((context) != NULL);
+    REQUIRE(EVP_EncryptInit_ex2(context, EVP_aes_256_gcm(), value, message->iv, NULL) == 1);
+    REQUIRE(EVP_EncryptUpdate(context, expected, &len, message->text, (int) message->len) == 1);
+    REQUIRE(EVP_EncryptFinal_ex(context, expected + len, &tail) == 1);
+    REQUIRE(EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_GET_TAG, TAG_LEN, expected + len) == 1);
     EVP_CIPHER_CTX_free(context);
-    ck_assert_mem_eq(message->sealed, expected, message->len + TAG_LEN);
+    REQUIRE(memcmp(message->sealed, expected, message->len + TAG_LEN) == 0);
 }
 
 CK_RV work_encrypt(struct work *work, CK_OBJECT_HANDLE key, const CK_BYTE value[32])
@@ -119,13 +117,13 @@ CK_RV work_encrypt(struct work *work, CK_OBJECT_HANDLE key, const CK_BYTE value[
 
     CALL(work, C_EncryptInit, work->session, &mechanism, key);
     CALL(work, C_Encrypt, work->session, message.text, message.len, message.sealed, &sealed_len);
-    ck_assert_uint_eq(sealed_len, message.len + TAG_LEN);
+    REQUIRE(sealed_len == message.len + TAG_LEN);
     if (!work->unchecked)
         check_sealed(&message, value);
     CALL(work, C_DecryptInit, work->session, &mechanism, key);
     CALL(work, C_Decrypt, work->session, message.sealed, sealed_len, opened, &opened_len);
-    ck_assert_uint_eq(opened_len, message.len);
-    ck_assert_mem_eq(opened, message.text, message.len);
+    REQUIRE(opened_len == message.len);
+    REQUIRE(memcmp(opened, message.text, message.len) == 0);
     return CKR_OK;
 }
 
@@ -142,9 +140,9 @@ CK_RV work_sign(struct work *work, CK_OBJECT_HANDLE key, const CK_BYTE value[32]
         mac_of(value, message.text, message.len, expected);
     CALL(work, C_SignInit, work->session, &mechanism, key);
     CALL(work, C_Sign, work->session, message.text, message.len, mac, &mac_len);
-    ck_assert_uint_eq(mac_len, MAC_LEN);
+    REQUIRE(mac_len == MAC_LEN);
     if (!work->unchecked)
-        ck_assert_mem_eq(mac, expected, MAC_LEN);
+        REQUIRE(memcmp(mac, expected, MAC_LEN) == 0);
     CALL(work, C_VerifyInit, work->session, &mechanism, key);
     CALL(work, C_Verify, work->session, message.text, message.len, mac, mac_len);
     return CKR_OK;
@@ -208,13 +206,13 @@ CK_RV work_own_object(struct work *work, CK_BBOOL token, const char *label)
     snprintf(renamed, sizeof(renamed), "%s-2", label);
     CALL(work, C_GenerateKey, work->session, &mechanism, template, 6, &key);
     TRY(work_find(work, label, &found));
-    ck_assert_msg(found == key || found == 0, "%s is not the key that was made", label);
+    REQUIRE_MSG(found == key || found == 0, "%s is not the key that was made", label);
     CALL(work, C_SetAttributeValue, work->session, key, &change, 1);
     TRY(work_find(work, label, &found));
-    ck_assert_msg(found == 0, "%s is still found after a change", label);
+    REQUIRE_MSG(found == 0, "%s is still found after a change", label);
     CALL(work, C_DestroyObject, work->session, key);
     TRY(work_find(work, renamed, &found));
-    ck_assert_msg(found == 0, "%s is still found after its end", label);
+    REQUIRE_MSG(found == 0, "%s is still found after its end", label);
     return CKR_OK;
 }
 
