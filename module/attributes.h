@@ -50,6 +50,9 @@ struct attributes {
     uint32_t value_len;         /* bytes; secret keys */
     uint32_t key_gen_mechanism; /* CKM_, or UINT32_MAX: CK_UNAVAILABLE_INFORMATION */
     struct blob others;         /* the variable-length ones, canonical (attributes_codec.c) */
+    /* No attribute and never sealed: a session key whose value can be had from the token again, so
+     * that its AES-GCM invocations are counted in the store (gcm_counts.h). */
+    bool counts_in_store;
 };
 
 void attributes_clear(struct attributes *attributes);

@@ -8,6 +8,7 @@
  * tag is wrong; another thread that reads the buffer during the call could see the plaintext
  * before.
  */
+#include "module/gcm_counts.h"
 #include "module/mech.h"
 
 #include <stdint.h>
@@ -45,6 +46,7 @@ struct gcm_state {
     uint64_t text_len;     /* so far in this message */
     struct blob collected; /* ciphertext of C_DecryptUpdate */
     size_t collected_room;
+    struct gcm_share share; /* of the key's invocations; encryption only */
 };
 
 struct gcm_input {
@@ -124,6 +126,7 @@ static void gcm_free(void *state)
     struct gcm_state *gcm = state;
 
     gcm_end(gcm);
+    gcm_counts_give_back(&gcm->share);
     EVP_CIPHER_CTX_free(gcm->context);
     mem_free(gcm);
 }
@@ -181,6 +184,8 @@ static CK_RV gcm_start(struct operation *operation, const CK_MECHANISM *mechanis
         TRY(gcm_new(operation, &state));
         operation->state = state;
     }
+    if (encrypts(operation))
+        TRY(gcm_counts_take(operation->key, &state->share));
     if (state->iv_len != input.iv.len) {
         if (!EVP_CIPHER_CTX_ctrl(state->context, EVP_CTRL_AEAD_SET_IVLEN, (int) input.iv.len, NULL))
             return mech_openssl_failed(mech_name(operation), "setting the IV's length");

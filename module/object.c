@@ -2,6 +2,7 @@
 
 #include "base/alloc.h"
 #include "base/rv.h"
+#include "module/lineage.h"
 #include "module/slot.h"
 #include "module/subkeys.h"
 
@@ -42,6 +43,7 @@ void object_release(struct object **object)
     secret_clear(&last->value);
     attributes_clear(&last->attributes);
     object_release(&last->parent);
+    lineage_release(atomic_load(&last->lineage));
     pthread_mutex_destroy(&last->lock);
     mem_free(last);
 }

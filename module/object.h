@@ -16,6 +16,7 @@
 #include "module/attributes.h"
 #include "tokens/sealed_objects.h"
 
+struct lineage;
 struct slot;
 
 /* A subkey's purpose byte, 1 to 5 (indexkey.h); 0 for an object that is no subkey. */
@@ -40,8 +41,7 @@ struct object {
     pthread_mutex_t lock;             /* guards value, value_is_open and subkeys */
     bool value_is_open;
     struct secret value;
-    _Atomic unsigned int
-        family; /* mechanism family of its first use (policy: one key, one family) */
+    _Atomic(struct lineage *) lineage; /* referenced; NULL until it is needed (lineage.h) */
 };
 
 /* One reference, owned by the caller. Takes over attributes and value (both left empty). */

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/rv.h"
+#include "module/lineage.h"
 #include "module/strengthen.h"
 #include "module/subkeys.h"
 
@@ -215,6 +216,7 @@ static CK_RV bind_to_purpose(unsigned char purpose, struct template_result *resu
     struct view allowed;
 
     TRY(indexkey_mechanisms((enum indexkey_purpose) purpose, &mechanisms, &count));
+    attributes->counts_in_store = true;
     if (attributes->key_type != (cipher ? CKK_AES : CKK_GENERIC_SECRET) ||
         attributes->value_len != INDEXKEY_KEY_LEN || (attributes->flags & USAGE_FLAGS & ~uses) != 0)
         return CKR_TEMPLATE_INCONSISTENT;
@@ -255,12 +257,14 @@ CK_RV policy_derivation(struct view prf_input, struct template_result *result)
 CK_RV policy_claim_family(struct object *key, const struct mechanism *mechanism)
 {
     unsigned int none = FAMILY_NONE;
+    struct lineage *lineage;
     struct view allowed;
 
     if (mechanism->family == FAMILY_NONE ||
         attributes_bytes(&key->attributes, CKA_ALLOWED_MECHANISMS, &allowed))
         return CKR_OK;
-    if (atomic_compare_exchange_strong(&key->family, &none, mechanism->family) ||
+    TRY(lineage_of(key, &lineage));
+    if (atomic_compare_exchange_strong(&lineage->family, &none, mechanism->family) ||
         none == mechanism->family)
         return CKR_OK;
     log_line(
