@@ -1,7 +1,5 @@
 #include "module/gcm_counts.h"
 
-#include <string.h>
-
 #include "base/rv.h"
 #include "module/lineage.h"
 #include "module/slot.h"
@@ -117,6 +115,40 @@ static bool is_durable(const struct object *key)
     return object_has(key, FLAG_TOKEN) || key->attributes.counts_in_store;
 }
 
+static CK_RV count_find(struct object *key, struct gcm_count **ret_count)
+{
+    const struct secret *value;
+    struct object_id id;
+
+    if (is_durable(key)) {
+        TRY(object_value(key, &value));
+        TRY(sealed_objects_value_id(key->slot->custody, value, &id));
+        return gcm_registry_get(&key->slot->gcm_counts, &id, ret_count);
+    }
+    *ret_count = gcm_count_new(NULL);
+    return *ret_count == NULL ? CKR_HOST_MEMORY : CKR_OK;
+}
+
+/* The key's, borrowed from its lineage. */
+static CK_RV count_of(struct object *key, struct gcm_count **ret_count)
+{
+    struct gcm_count *known = NULL;
+    struct gcm_count *found;
+    struct lineage *lineage;
+
+    TRY(lineage_of(key, &lineage));
+    known = atomic_load_explicit(&lineage->gcm, memory_order_acquire);
+    if (known == NULL) {
+        TRY(count_find(key, &found));
+        if (atomic_compare_exchange_strong(&lineage->gcm, &known, found))
+            known = found;
+        else
+            gcm_count_release(found);
+    }
+    *ret_count = known;
+    return CKR_OK;
+}
+
 /* What a process asks of a row. */
 struct wish {
     uint64_t wanted;
@@ -133,24 +165,16 @@ static CK_RV take_from_row(void *context, struct row *row)
     return wish->granted > 0 ? CKR_OK : CKR_KEY_EXHAUSTED;
 }
 
-static CK_RV take_from_store(struct object *key, struct wish *wish)
-{
-    const struct secret *value;
-    struct object_id id;
-
-    TRY(object_value(key, &value));
-    TRY(sealed_objects_value_id(key->slot->custody, value, &id));
-    return row_change(key->slot->custody, &id, take_from_row, wish);
-}
-
-static CK_RV take_block(struct object *key, uint64_t taken, uint64_t *ret_granted)
+static CK_RV take_block(struct object *key, const struct gcm_count *count, uint64_t taken,
+                        uint64_t *ret_granted)
 {
     struct row in_memory = {.count = taken, .holders = 1};
     struct wish wish = {.wanted = taken < BLOCK_FIRST ? BLOCK_FIRST : taken};
 
     if (wish.wanted > BLOCK_MAX)
         wish.wanted = BLOCK_MAX;
-    CK_RV rv = is_durable(key) ? take_from_store(key, &wish) : take_from_row(&wish, &in_memory);
+    CK_RV rv = count->is_durable ? row_change(key->slot->custody, &count->id, take_from_row, &wish)
+                                 : take_from_row(&wish, &in_memory);
     if (rv == CKR_KEY_EXHAUSTED)
         log_line(LOG_LEVEL_ERROR,
                  "token %s: a key has made all the AES-GCM encryptions that are safe with random "
@@ -173,7 +197,7 @@ static CK_RV refill_locked(struct object *key, struct gcm_count *count)
     count->is_refilling = true;
     uint64_t taken = count->taken;
     pthread_mutex_unlock(&count->lock);
-    CK_RV rv = take_block(key, taken, &granted);
+    CK_RV rv = take_block(key, count, taken, &granted);
     pthread_mutex_lock(&count->lock);
     count->is_refilling = false;
     count->left += granted;
@@ -198,12 +222,12 @@ CK_RV gcm_counts_refill(struct object *key, struct gcm_share *share)
 {
     CK_RV rv = CKR_OK;
 
-    if (share->lineage == NULL) {
-        struct lineage *lineage;
-        TRY(lineage_of(key, &lineage));
-        share->lineage = lineage_reference(lineage);
+    if (share->count == NULL) {
+        struct gcm_count *count;
+        TRY(count_of(key, &count));
+        share->count = gcm_count_reference(count);
     }
-    struct gcm_count *count = &share->lineage->gcm;
+    struct gcm_count *count = share->count;
     pthread_mutex_lock(&count->lock);
     while (rv == CKR_OK && count->left == 0)
         rv = refill_locked(key, count);
@@ -215,21 +239,21 @@ CK_RV gcm_counts_refill(struct object *key, struct gcm_share *share)
 
 void gcm_counts_give_back(struct gcm_share *share)
 {
-    if (share->lineage == NULL)
+    if (share->count == NULL)
         return;
     /* In the child of a fork another thread may hold it for ever. What is not given back has been
      * counted without being used. */
-    if (pthread_mutex_trylock(&share->lineage->gcm.lock) == 0) {
-        share->lineage->gcm.left += share->left;
-        pthread_mutex_unlock(&share->lineage->gcm.lock);
+    if (pthread_mutex_trylock(&share->count->lock) == 0) {
+        share->count->left += share->left;
+        pthread_mutex_unlock(&share->count->lock);
     }
-    lineage_release(share->lineage);
+    gcm_count_release(share->count);
     *share = (struct gcm_share){NULL, 0};
 }
 
 CK_RV gcm_counts_next(struct object *key, unsigned int bits, uint64_t *ret_value)
 {
-    struct lineage *lineage;
+    struct gcm_count *count;
 
     if (is_durable(key)) {
         log_line(LOG_LEVEL_WARNING,
@@ -238,13 +262,12 @@ CK_RV gcm_counts_next(struct object *key, unsigned int bits, uint64_t *ret_value
                  key->slot->name);
         return CKR_MECHANISM_PARAM_INVALID;
     }
-    TRY(lineage_of(key, &lineage));
-    _Atomic uint64_t *next = &lineage->gcm.next;
-    uint64_t value = atomic_load(next);
+    TRY(count_of(key, &count));
+    uint64_t value = atomic_load(&count->next);
     do {
         if (bits < 64 && value >> bits != 0)
             return CKR_KEY_EXHAUSTED;
-    } while (!atomic_compare_exchange_weak(next, &value, value + 1));
+    } while (!atomic_compare_exchange_weak(&count->next, &value, value + 1));
     *ret_value = value;
     return CKR_OK;
 }
@@ -298,15 +321,15 @@ static CK_RV add_holder(void *context, struct row *row)
 
 static CK_RV arrival_of(struct object *source, struct arrival *ret_arrival)
 {
-    struct lineage *lineage;
+    struct gcm_count *count;
 
     *ret_arrival = (struct arrival){.has_old_holder = is_durable(source)};
     if (ret_arrival->has_old_holder)
         return CKR_OK;
-    TRY(lineage_of(source, &lineage));
-    pthread_mutex_lock(&lineage->gcm.lock);
-    ret_arrival->used = lineage->gcm.taken;
-    pthread_mutex_unlock(&lineage->gcm.lock);
+    TRY(count_of(source, &count));
+    pthread_mutex_lock(&count->lock);
+    ret_arrival->used = count->taken;
+    pthread_mutex_unlock(&count->lock);
     return CKR_OK;
 }
 
@@ -327,8 +350,8 @@ CK_RV gcm_counts_copied(struct object *source)
 
 static CK_RV drop_holder(void *context, struct row *row)
 {
-    (void) context;
     row->holders--;
+    *(uint32_t *) context = row->holders;
     return CKR_OK;
 }
 
@@ -339,6 +362,10 @@ void gcm_counts_destroyed(struct object *object)
 
     if (rows_of(object, ids, &count) != CKR_OK)
         return;
-    for (size_t i = 0; i < count; i++)
-        (void) row_change(object->slot->custody, &ids[i], drop_holder, NULL);
+    for (size_t i = 0; i < count; i++) {
+        uint32_t left = 0;
+        CK_RV rv = row_change(object->slot->custody, &ids[i], drop_holder, &left);
+        if (rv == CKR_OK && left == 0)
+            gcm_registry_forget(&object->slot->gcm_counts, &ids[i]);
+    }
 }

@@ -12,23 +12,12 @@
  */
 #pragma once
 
-#include <pthread.h>
-
+#include "module/gcm_registry.h"
 #include "module/object.h"
-
-/* A process's part of a key's count; a lineage has it. */
-struct gcm_count {
-    pthread_mutex_t lock; /* over all but `next`; not held while the store is asked */
-    pthread_cond_t refilled;
-    bool is_refilling;
-    uint64_t left;  /* taken and not yet handed out to a session */
-    uint64_t taken; /* by this process, in all */
-    _Atomic uint64_t next;
-};
 
 /* What an operation has taken for itself. Begins as zeros, ends with gcm_counts_give_back. */
 struct gcm_share {
-    struct lineage *lineage; /* referenced; NULL: nothing was taken yet */
+    struct gcm_count *count; /* referenced; NULL: nothing was taken yet */
     uint32_t left;
 };
 

@@ -15,8 +15,7 @@ void lineage_release(struct lineage *lineage)
     if (lineage == NULL ||
         atomic_fetch_sub_explicit(&lineage->references, 1, memory_order_acq_rel) != 1)
         return;
-    pthread_mutex_destroy(&lineage->gcm.lock);
-    pthread_cond_destroy(&lineage->gcm.refilled);
+    gcm_count_release(atomic_load(&lineage->gcm));
     mem_free(lineage);
 }
 
@@ -45,8 +44,6 @@ CK_RV lineage_of(struct object *object, struct lineage **ret_lineage)
         if (fresh == NULL)
             return CKR_HOST_MEMORY;
         atomic_init(&fresh->references, 1);
-        pthread_mutex_init(&fresh->gcm.lock, NULL);
-        pthread_cond_init(&fresh->gcm.refilled, NULL);
         if (atomic_compare_exchange_strong(&object->lineage, &lineage, fresh))
             lineage = fresh;
         else

@@ -5,12 +5,13 @@
  */
 #pragma once
 
-#include "module/gcm_counts.h"
+#include "module/gcm_registry.h"
+#include "module/object.h"
 
 struct lineage {
     atomic_uint references;
-    _Atomic unsigned int family; /* of the first use (policy.h: one key, one family) */
-    struct gcm_count gcm;
+    _Atomic unsigned int family;     /* of the first use (policy.h: one key, one family) */
+    _Atomic(struct gcm_count *) gcm; /* referenced; NULL until it is needed */
 };
 
 /* The object's own, borrowed: it lives as long as the object. */

@@ -17,6 +17,7 @@ CK_RV slot_open(struct slot *slot, const struct conf *conf, const struct conf_se
     pthread_rwlock_init(&slot->changes, &fair);
     pthread_rwlockattr_destroy(&fair);
     pthread_mutex_init(&slot->lock, NULL);
+    gcm_registry_init(&slot->gcm_counts);
     pthread_cond_init(&slot->admin_done, NULL);
     TRY(object_table_new(&slot->objects));
     if (section->bad)
@@ -37,6 +38,7 @@ CK_RV slot_open(struct slot *slot, const struct conf *conf, const struct conf_se
 void slot_close(struct slot *slot)
 {
     object_table_free(&slot->objects);
+    gcm_registry_clear(&slot->gcm_counts);
     custody_close(&slot->custody);
     pthread_cond_destroy(&slot->admin_done);
     pthread_mutex_destroy(&slot->lock);

@@ -12,6 +12,7 @@
 
 #include "conf/conf.h"
 #include "module/config.h"
+#include "module/gcm_registry.h"
 #include "module/object_table.h"
 #include "tokens/custody.h"
 
@@ -42,6 +43,7 @@ struct slot {
     CK_ULONG session_count;
     CK_ULONG rw_session_count;
     struct object_table *objects;
+    struct gcm_registry gcm_counts;
 };
 
 /* One section of the configuration, with the [key] sections that name it. A custody that cannot be

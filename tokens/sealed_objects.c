@@ -222,12 +222,10 @@ CK_RV sealed_objects_new_id(struct object_id *ret_id)
 CK_RV sealed_objects_value_id(struct custody *custody, const struct secret *value,
                               struct object_id *ret_id)
 {
-    _cleanup_(secret_clear) struct secret key = {0};
     _cleanup_(keyring_release) struct keyring *held = NULL;
     unsigned char mac[SHA256_LEN];
     TRY(keyring_hold(&custody->keyring, &held));
-    TRY(derive_key(&held->token_key, held->serial, LABEL_VALUE_ID, &key));
-    TRY(crypto_hmac_sha256(&key, (struct view){value->bytes, value->len}, mac));
+    TRY(crypto_hmac_sha256(&held->value_id_key, (struct view){value->bytes, value->len}, mac));
     memcpy(ret_id->bytes, mac, OBJECT_ID_LEN);
     return CKR_OK;
 }

@@ -179,6 +179,7 @@ static void know_keyring(void)
     own_memory_add(memory, "keys key", keyring->keys_key.bytes);
     own_memory_add(memory, "summary key", keyring->summary_key.bytes);
     own_memory_add(memory, "set key", keyring->set_key.bytes);
+    own_memory_add(memory, "value id key", keyring->value_id_key.bytes);
     own_memory_add(memory, "epoch key", keyring->epoch_key.bytes);
 }
 

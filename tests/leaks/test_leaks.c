@@ -96,6 +96,7 @@ static void add_keyring(const struct keyring *keyring)
     add_secret(LEAK_SECRET, "keys key", &keyring->keys_key);
     add_secret(LEAK_SECRET, "summary key", &keyring->summary_key);
     add_secret(LEAK_SECRET, "set key", &keyring->set_key);
+    add_secret(LEAK_SECRET, "value id key", &keyring->value_id_key);
     add_secret(LEAK_SECRET, "epoch key", &keyring->epoch_key);
     add_secret(LEAK_CACHED, "attribute key", &attributes);
     secret_clear(&attributes);
