@@ -27,7 +27,10 @@
 extern const struct digest_ops mech_digest;
 extern const struct digest_ops mech_mac;
 extern const struct digest_ops mech_mac_general;
+extern const struct digest_ops mech_gmac;
 extern const struct cipher_ops mech_aes_gcm;
+extern const struct cipher_ops mech_aes_ecb;
+extern const struct cipher_ops mech_aes_ctr;
 extern const struct cipher_ops mech_aes_cbc;
 extern const struct cipher_ops mech_aes_cbc_pad;
 extern const struct derive_ops mech_sp800_108_counter;

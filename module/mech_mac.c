@@ -1,10 +1,15 @@
 /*
- * MACs: HMAC over every digest of the table (FIPS 198-1), and AES CMAC (NIST SP 800-38B).
+ * MACs: HMAC over every digest of the table (FIPS 198-1), AES CMAC (NIST SP 800-38B) and AES GMAC
+ * (NIST SP 800-38D, 6.4).
  *
  * A message restarts the kept context by EVP_MAC_init without a key, which copies the keyed state
  * instead of hashing the key again.
+ *
+ * GMAC's IV comes from the caller, as in 2.40 (12 bytes, the tag has 128 bits) or in CK_GCM_PARAMS
+ * (since 3.0), told apart by the size. The message is what C_Sign and C_SignUpdate get; associated
+ * data in the parameter would leave open whether it is part of it, and is refused.
  */
-#include "module/mech.h"
+#include "module/mech_aes_gcm.h"
 
 #include <string.h>
 
@@ -18,6 +23,8 @@
 /* Shorter MACs could be found byte by byte through C_Verify, so they are refused. */
 #define HMAC_GENERAL_LEN_MIN 10
 #define CMAC_GENERAL_LEN_MIN 8
+
+#define GMAC_IV_LEN 12
 
 struct mac_state {
     EVP_MAC_CTX *context;
@@ -49,10 +56,10 @@ CK_RV mech_mac_context(const struct mechanism *mechanism, const struct secret *k
     const char *algorithm = mechanism->algorithm;
     const char *mac_name = "HMAC";
 
-    if (is_cmac(mechanism)) {
+    if (is_cmac(mechanism) || mechanism->mac == &mech_gmac) {
         parameter = OSSL_MAC_PARAM_CIPHER;
-        mac_name = "CMAC";
-        TRY(mech_aes_name("CBC", key->len, &algorithm));
+        mac_name = is_cmac(mechanism) ? "CMAC" : "GMAC";
+        TRY(mech_aes_name(mechanism->algorithm, key->len, &algorithm));
     }
     if (key->len < mechanism->min_key || key->len > mechanism->max_key)
         return REFUSE(CKR_KEY_SIZE_RANGE, "%s: a key of %zu bytes", mechanism->name, key->len);
@@ -154,6 +161,37 @@ static CK_RV mac_general_start(struct operation *operation, const CK_MECHANISM *
     return CKR_OK;
 }
 
+static CK_RV gmac_input(const CK_MECHANISM *mechanism, struct gcm_input *ret_input)
+{
+    struct gcm_input input = {.tag_len = AES_BLOCK_LEN};
+
+    if (mechanism->ulParameterLen == GMAC_IV_LEN)
+        TRY(mech_parameter_bytes(mechanism->pParameter, GMAC_IV_LEN, GMAC_IV_LEN, &input.iv));
+    else
+        TRY(gcm_input_read(mechanism, &input));
+    if (input.aad.len > 0)
+        return REFUSE(CKR_MECHANISM_PARAM_INVALID, "CKM_AES_GMAC: associated data");
+    *ret_input = input;
+    return CKR_OK;
+}
+
+static CK_RV gmac_start(struct operation *operation, const CK_MECHANISM *mechanism)
+{
+    struct mac_state *state = NULL;
+    struct gcm_input input;
+
+    TRY(gmac_input(mechanism, &input));
+    TRY(mac_restart(operation, &state));
+    OSSL_PARAM params[] = {
+        OSSL_PARAM_construct_octet_string(OSSL_MAC_PARAM_IV, (void *) input.iv.bytes, input.iv.len),
+        OSSL_PARAM_construct_end(),
+    };
+    if (!EVP_MAC_init(state->context, NULL, 0, params))
+        return mech_openssl_failed(mech_name(operation), "setting the IV");
+    state->mac_len = input.tag_len;
+    return CKR_OK;
+}
+
 static CK_RV mac_update(struct operation *operation, struct view in)
 {
     struct mac_state *state = operation->state;
@@ -207,6 +245,15 @@ const struct digest_ops mech_mac = {
 
 const struct digest_ops mech_mac_general = {
     .start = mac_general_start,
+    .update = mac_update,
+    .finish = mac_finish,
+    .result_len = mac_len,
+    .end = mac_end,
+    .free_state = mac_free,
+};
+
+const struct digest_ops mech_gmac = {
+    .start = gmac_start,
     .update = mac_update,
     .finish = mac_finish,
     .result_len = mac_len,

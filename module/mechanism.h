@@ -122,6 +122,9 @@ enum mechanism_family {
     FAMILY_AES_ECB,
     FAMILY_AES_CTR,
     FAMILY_AES_CMAC,
+    /* Not that of GCM: GMAC gives GHASH and E(J0) out bare, and who may choose its IVs could make it
+     * an encryption oracle for GCM's key stream. */
+    FAMILY_AES_GMAC,
     FAMILY_AES_WRAP,
     FAMILY_DERIVE,
     FAMILY_HMAC,
