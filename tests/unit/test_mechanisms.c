@@ -52,6 +52,9 @@ START_TEST(families_keep_modes_apart)
     ck_assert_uint_eq(mechanism_find(CKM_AES_GCM)->family, FAMILY_AES_GCM);
     ck_assert_uint_eq(mechanism_find(CKM_AES_CBC)->family, FAMILY_AES_CBC);
     ck_assert_uint_eq(mechanism_find(CKM_AES_CBC_PAD)->family, FAMILY_AES_CBC);
+    ck_assert_uint_eq(mechanism_find(CKM_AES_ECB)->family, FAMILY_AES_ECB);
+    ck_assert_uint_eq(mechanism_find(CKM_AES_CTR)->family, FAMILY_AES_CTR);
+    ck_assert_uint_eq(mechanism_find(CKM_AES_GMAC)->family, FAMILY_AES_GMAC);
     ck_assert_uint_eq(mechanism_find(CKM_AES_CMAC_GENERAL)->family, FAMILY_AES_CMAC);
     ck_assert_uint_eq(mechanism_find(CKM_SHA3_512_HMAC)->family, FAMILY_HMAC);
     ck_assert_uint_eq(mechanism_find(CKM_HKDF_DERIVE)->family, FAMILY_DERIVE);
@@ -161,6 +164,7 @@ int main(void)
     suite_add_tcase(suite, mechanism_mac_tests());
     suite_add_tcase(suite, mechanism_gcm_tests());
     suite_add_tcase(suite, mechanism_cbc_tests());
+    suite_add_tcase(suite, mechanism_modes_tests());
     suite_add_tcase(suite, mechanism_sp800_108_tests());
     suite_add_tcase(suite, mechanism_hkdf_tests());
     SRunner *runner = srunner_create(suite);
