@@ -141,12 +141,12 @@ static const struct {
     {"f0f1f2f3f4f5f6f7f8f9fafbfcfdfeff", 1, 16},   {"f0f1f2f3f4f5f6f7f8f9fafbfcfdfefe", 1, 32},
     {"f0f1f2f3f4f5f6f7f8f9fafbfcfdfeff", 8, 16},   {"f0f1f2f3f4f5f6f7f8f9fafbfcfdfefc", 8, 64},
     {"f0f1f2f3f4f5f6f7f8f9fafbfcfdfefc", 2, 64},   {"f0f1f2f3f4f5f6f7f8f9fafbfcfdfefc", 3, 64},
-    {"00000000000000000000000000000003", 3, 80},   {"f0f1f2f3f4f5f6f7f8f9fafbfcfdfeff", 9, 16},
-    {"f0f1f2f3f4f5f6f7f8f9fafbfcfdfcff", 9, 0},    {"f0f1f2f3f4f5f6f7f8f9fafbfcfdfeff", 16, 0},
+    {"00000000000000000000000000000003", 3, 80},   {"f0f1f2f3f4f5f6f7f8f9fafbfcfdffff", 9, 16},
+    {"f0f1f2f3f4f5f6f7f8f9fafbfcfdfeff", 9, 0},    {"f0f1f2f3f4f5f6f7f8f9fafbfcfdfeff", 16, 0},
     {"f0f1f2f3f4f5f6f7f8f9fafbfffffffe", 32, 32},  {"f0f1f2f3f4f5f6f7fffffffffffffffd", 64, 48},
-    {"f0f1f2f3f4f5f6f7fffffffffffffffd", 65, 0},   {"fffffffffffffffffffffffffffffffe", 128, 32},
-    {"7ffffffffffffffffffffffffffffffe", 127, 32}, {"7ffffffffffffffffffffffffffffffe", 128, 0},
-    {"00000000000000000000000000000000", 128, 0},
+    {"f0f1f2f3f4f5f6f7fffffffffffffffd", 65, 48},  {"f0f1f2f3f4f5f6f6fffffffffffffffd", 65, 0},
+    {"fffffffffffffffffffffffffffffffe", 128, 32}, {"7ffffffffffffffffffffffffffffffe", 127, 32},
+    {"7ffffffffffffffffffffffffffffffe", 128, 0},  {"00000000000000000000000000000000", 128, 0},
 };
 
 START_TEST(ctr_does_not_wrap)
