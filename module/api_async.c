@@ -1,5 +1,5 @@
 /*
- * PKCS #11 5.22: asynchronous functions. The token has no asynchronous sessions (C_OpenSession
+ * Asynchronous functions (PKCS #11 3.2). The token has no asynchronous sessions (C_OpenSession
  * refuses CKF_ASYNC_SESSION), so no function ever answers CKR_PENDING, and there is nothing to
  * complete (CKR_OPERATION_NOT_INITIALIZED) and no saved operation to join
  * (CKR_SAVED_STATE_INVALID).

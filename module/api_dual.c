@@ -1,5 +1,5 @@
 /*
- * PKCS #11 5.16: two operations at once. One call passes a part through the session's cipher
+ * PKCS #11 5.17: two operations at once. One call passes a part through the session's cipher
  * operation and its plaintext through the digest, signing or verifying operation.
  *
  * Both must be active, else CKR_OPERATION_NOT_INITIALIZED, which leaves the one that is as it was.

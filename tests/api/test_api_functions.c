@@ -40,8 +40,8 @@ static struct api api;
     X(C_InitPIN, CKR_USER_NOT_LOGGED_IN, s, NULL, 0)                                               \
     X(C_SetPIN, CKR_ARGUMENTS_BAD, s, NULL, 0, NULL, 0)                                            \
     X(C_GetSessionInfo, CKR_ARGUMENTS_BAD, s, NULL)                                                \
-    X(C_GetOperationState, NO, s, NULL, NULL)                                                      \
-    X(C_SetOperationState, NO, s, NULL, 0, 0, 0)                                                   \
+    X(C_GetOperationState, NOT_BEGUN, s, NULL, NULL)                                               \
+    X(C_SetOperationState, CKR_ARGUMENTS_BAD, s, NULL, 0, 0, 0)                                    \
     X(C_Login, CKR_ARGUMENTS_BAD, s, CKU_USER, NULL, 0)                                            \
     X(C_LoginUser, CKR_ARGUMENTS_BAD, s, CKU_USER, NULL, 0, NULL, 1)                               \
     X(C_CreateObject, CKR_ARGUMENTS_BAD, s, NULL, 0, NULL)                                         \
@@ -78,10 +78,10 @@ static struct api api;
     X(C_VerifyFinal, NOT_BEGUN, s, NULL, 1)                                                        \
     X(C_VerifyRecoverInit, NO, s, NULL, 0)                                                         \
     X(C_VerifyRecover, NO, s, NULL, 1, NULL, NULL)                                                 \
-    X(C_DigestEncryptUpdate, NO, s, NULL, 1, NULL, NULL)                                           \
-    X(C_DecryptDigestUpdate, NO, s, NULL, 1, NULL, NULL)                                           \
-    X(C_SignEncryptUpdate, NO, s, NULL, 1, NULL, NULL)                                             \
-    X(C_DecryptVerifyUpdate, NO, s, NULL, 1, NULL, NULL)                                           \
+    X(C_DigestEncryptUpdate, NOT_BEGUN, s, NULL, 1, NULL, NULL)                                    \
+    X(C_DecryptDigestUpdate, NOT_BEGUN, s, NULL, 1, NULL, NULL)                                    \
+    X(C_SignEncryptUpdate, NOT_BEGUN, s, NULL, 1, NULL, NULL)                                      \
+    X(C_DecryptVerifyUpdate, NOT_BEGUN, s, NULL, 1, NULL, NULL)                                    \
     X(C_GenerateKey, CKR_ARGUMENTS_BAD, s, NULL, NULL, 1, NULL)                                    \
     X(C_GenerateKeyPair, NO, s, NULL, NULL, 1, NULL, 1, NULL, NULL)                                \
     X(C_WrapKey, NO, s, NULL, 0, 0, NULL, NULL)                                                    \
@@ -112,14 +112,14 @@ static struct api api;
     X(C_MessageVerifyFinal, NO, s)                                                                 \
     X(C_EncapsulateKey, NO, s, NULL, 0, NULL, 1, NULL, NULL, NULL)                                 \
     X(C_DecapsulateKey, NO, s, NULL, 0, NULL, 1, NULL, 1, NULL)                                    \
-    X(C_VerifySignatureInit, NO, s, NULL, 0, NULL, 1)                                              \
-    X(C_VerifySignature, NO, s, NULL, 1)                                                           \
-    X(C_VerifySignatureUpdate, NO, s, NULL, 1)                                                     \
-    X(C_VerifySignatureFinal, NO, s)                                                               \
-    X(C_GetSessionValidationFlags, NO, s, 0, NULL)                                                 \
-    X(C_AsyncComplete, NO, s, NULL, NULL)                                                          \
-    X(C_AsyncGetID, NO, s, NULL, NULL)                                                             \
-    X(C_AsyncJoin, NO, s, NULL, 0, NULL, 1)                                                        \
+    X(C_VerifySignatureInit, CKR_OK, s, NULL, 0, NULL, 1)                                          \
+    X(C_VerifySignature, NOT_BEGUN, s, NULL, 1)                                                    \
+    X(C_VerifySignatureUpdate, NOT_BEGUN, s, NULL, 1)                                              \
+    X(C_VerifySignatureFinal, NOT_BEGUN, s)                                                        \
+    X(C_GetSessionValidationFlags, CKR_ARGUMENTS_BAD, s, 0, NULL)                                  \
+    X(C_AsyncComplete, CKR_ARGUMENTS_BAD, s, NULL, NULL)                                           \
+    X(C_AsyncGetID, CKR_ARGUMENTS_BAD, s, NULL, NULL)                                              \
+    X(C_AsyncJoin, CKR_ARGUMENTS_BAD, s, NULL, 0, NULL, 1)                                         \
     X(C_WrapKeyAuthenticated, NO, s, NULL, 0, 0, NULL, 1, NULL, NULL)                              \
     X(C_UnwrapKeyAuthenticated, NO, s, NULL, 0, NULL, 1, NULL, 1, NULL, 1, NULL)
 
@@ -323,7 +323,8 @@ START_TEST(what_the_library_says)
     EXPECT(CKR_SLOT_ID_INVALID, api.p11->C_CloseAllSessions(1));
     OK(api.p11->C_GetTokenInfo(0, &token));
     ck_assert_mem_eq(token.label, "test                            ", 32);
-    ck_assert_uint_eq(token.flags, CKF_RNG | CKF_LOGIN_REQUIRED | CKF_TOKEN_INITIALIZED |
+    ck_assert_uint_eq(token.flags, CKF_RNG | CKF_LOGIN_REQUIRED | CKF_DUAL_CRYPTO_OPERATIONS |
+                                       CKF_RESTORE_KEY_NOT_NEEDED | CKF_TOKEN_INITIALIZED |
                                        CKF_USER_PIN_INITIALIZED);
     ck_assert(token.ulMinPinLen == 4 && token.ulMaxPinLen == 255);
     ck_assert(token.ulSessionCount == 1 && token.ulRwSessionCount == 1);
@@ -340,6 +341,9 @@ static const struct {
     CK_FLAGS flags;
 } mechanisms[] = {
     {CKM_AES_GCM, 16, 32, CKF_ENCRYPT | CKF_DECRYPT},
+    {CKM_AES_ECB, 16, 32, CKF_ENCRYPT | CKF_DECRYPT},
+    {CKM_AES_CTR, 16, 32, CKF_ENCRYPT | CKF_DECRYPT},
+    {CKM_AES_GMAC, 16, 32, CKF_SIGN | CKF_VERIFY},
     {CKM_AES_KEY_GEN, 16, 32, CKF_GENERATE},
     {CKM_SHA256, 0, 0, CKF_DIGEST},
     {CKM_GENERIC_SECRET_KEY_GEN, 112, 4096, CKF_GENERATE},
