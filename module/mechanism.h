@@ -124,8 +124,8 @@ enum mechanism_family {
     FAMILY_AES_ECB,
     FAMILY_AES_CTR,
     FAMILY_AES_CMAC,
-    /* Not that of GCM: GMAC gives GHASH and E(J0) out bare, and who may choose its IVs could make it
-     * an encryption oracle for GCM's key stream. */
+    /* Not that of GCM: a GMAC is GHASH and one block of GCM's key stream, for an IV of the caller's
+     * choice. Together they would open and forge each other's messages. */
     FAMILY_AES_GMAC,
     FAMILY_AES_WRAP,
     FAMILY_DERIVE,

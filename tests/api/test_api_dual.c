@@ -62,17 +62,12 @@ static const struct pair {
     CK_RV other_flag[2]; /* CKF_ of the other operation: at encryption, at decryption */
 } pairs[] = {{false, {CKF_DIGEST, CKF_DIGEST}}, {true, {CKF_SIGN, CKF_VERIFY}}};
 
-static CK_RV dual(const struct pair *pair, bool encrypt, CK_BYTE *in, CK_ULONG in_len, CK_BYTE *out,
-                  CK_ULONG *out_len)
+/* The four functions take the same arguments. */
+static CK_C_DigestEncryptUpdate dual(const struct pair *pair, bool encrypt)
 {
-    CK_FUNCTION_LIST_3_2 *p11 = api.p11;
-
-    if (encrypt) {
-        return pair->is_mac ? p11->C_SignEncryptUpdate(api.session, in, in_len, out, out_len)
-                            : p11->C_DigestEncryptUpdate(api.session, in, in_len, out, out_len);
-    }
-    return pair->is_mac ? p11->C_DecryptVerifyUpdate(api.session, in, in_len, out, out_len)
-                        : p11->C_DecryptDigestUpdate(api.session, in, in_len, out, out_len);
+    if (encrypt)
+        return pair->is_mac ? api.p11->C_SignEncryptUpdate : api.p11->C_DigestEncryptUpdate;
+    return pair->is_mac ? api.p11->C_DecryptVerifyUpdate : api.p11->C_DecryptDigestUpdate;
 }
 
 static CK_RV begin_cipher(size_t cipher, bool encrypt)
@@ -155,7 +150,7 @@ static void encrypt_with(const struct pair *pair, size_t cipher, CK_ULONG part, 
         CK_ULONG in_len = sizeof(text) - at < part ? sizeof(text) - at : part;
         CK_ULONG len = sizeof(out) - written;
         memcpy(buffer, text + at, in_len);
-        OK(dual(pair, true, buffer, in_len, in_place ? buffer : out + written, &len));
+        OK(dual(pair, true)(api.session, buffer, in_len, in_place ? buffer : out + written, &len));
         if (in_place)
             memcpy(out + written, buffer, len);
         written += len;
@@ -191,7 +186,7 @@ static void decrypt_with(const struct pair *pair, size_t cipher, CK_ULONG part)
     for (CK_ULONG at = 0; at < sealed_len; at += part) {
         CK_ULONG in_len = sealed_len - at < part ? sealed_len - at : part;
         CK_ULONG len = sizeof(out) - written;
-        OK(dual(pair, false, sealed + at, in_len, out + written, &len));
+        OK(dual(pair, false)(api.session, sealed + at, in_len, out + written, &len));
         written += len;
     }
     ck_assert_uint_eq(written, cipher == GCM ? 0 : TEXT_LEN);
@@ -248,13 +243,13 @@ START_TEST(size_queries_feed_neither)
         OK(begin_other(pair, encrypt));
         for (int round = 0; round < 3; round++) {
             len = 0;
-            OK(dual(pair, encrypt, in, 40, NULL, &len));
+            OK(dual(pair, encrypt)(api.session, in, 40, NULL, &len));
             ck_assert_uint_eq(len, 40);
             len = 39;
-            EXPECT(CKR_BUFFER_TOO_SMALL, dual(pair, encrypt, in, 40, out, &len));
+            EXPECT(CKR_BUFFER_TOO_SMALL, dual(pair, encrypt)(api.session, in, 40, out, &len));
             ck_assert_uint_eq(len, 40);
         }
-        OK(dual(pair, encrypt, in, 40, out, &len));
+        OK(dual(pair, encrypt)(api.session, in, 40, out, &len));
         ck_assert_mem_eq(out, encrypt ? expected : text, 40);
         assert_other_saw(pair, encrypt, 40);
         OK(api.p11->C_SessionCancel(api.session, CKF_ENCRYPT | CKF_DECRYPT));
@@ -283,20 +278,20 @@ START_TEST(errors_end_both)
     for (int encrypt = 0; encrypt < 2; encrypt++) {
         OK(begin_cipher(CTR, encrypt));
         OK(begin_other(pair, encrypt));
-        EXPECT(CKR_ARGUMENTS_BAD, dual(pair, encrypt, NULL, 5, out, &len));
+        EXPECT(CKR_ARGUMENTS_BAD, dual(pair, encrypt)(api.session, NULL, 5, out, &len));
         assert_both_are_over(pair, encrypt);
         OK(begin_cipher(CTR, encrypt));
         OK(begin_other(pair, encrypt));
-        EXPECT(CKR_ARGUMENTS_BAD, dual(pair, encrypt, text, 5, out, NULL));
+        EXPECT(CKR_ARGUMENTS_BAD, dual(pair, encrypt)(api.session, text, 5, out, NULL));
         assert_both_are_over(pair, encrypt);
         /* Two blocks are the counter's last. */
         OK(encrypt ? api.p11->C_EncryptInit(api.session, &short_ctr, keys[CTR])
                    : api.p11->C_DecryptInit(api.session, &short_ctr, keys[CTR]));
         OK(begin_other(pair, encrypt));
-        OK(dual(pair, encrypt, text, 20, out, &len));
+        OK(dual(pair, encrypt)(api.session, text, 20, out, &len));
         len = sizeof(out);
         EXPECT(encrypt ? CKR_DATA_LEN_RANGE : CKR_ENCRYPTED_DATA_LEN_RANGE,
-               dual(pair, encrypt, text, 13, out, &len));
+               dual(pair, encrypt)(api.session, text, 13, out, &len));
         assert_both_are_over(pair, encrypt);
     }
 }
@@ -309,14 +304,17 @@ START_TEST(both_must_be_active)
     CK_ULONG len = sizeof(out);
 
     for (int encrypt = 0; encrypt < 2; encrypt++) {
-        EXPECT(CKR_OPERATION_NOT_INITIALIZED, dual(pair, encrypt, text, 16, out, &len));
+        EXPECT(CKR_OPERATION_NOT_INITIALIZED,
+               dual(pair, encrypt)(api.session, text, 16, out, &len));
         OK(begin_cipher(CTR, encrypt));
-        EXPECT(CKR_OPERATION_NOT_INITIALIZED, dual(pair, encrypt, text, 16, out, &len));
+        EXPECT(CKR_OPERATION_NOT_INITIALIZED,
+               dual(pair, encrypt)(api.session, text, 16, out, &len));
         OK(begin_other(pair, encrypt)); /* the cipher is still there */
         len = sizeof(out);
-        OK(dual(pair, encrypt, text, 16, out, &len));
+        OK(dual(pair, encrypt)(api.session, text, 16, out, &len));
         OK(api.p11->C_SessionCancel(api.session, CKF_ENCRYPT | CKF_DECRYPT));
-        EXPECT(CKR_OPERATION_NOT_INITIALIZED, dual(pair, encrypt, text, 16, out, &len));
+        EXPECT(CKR_OPERATION_NOT_INITIALIZED,
+               dual(pair, encrypt)(api.session, text, 16, out, &len));
         OK(update_other(pair, encrypt, text, 1)); /* one half cancelled leaves the other */
         OK(api.p11->C_SessionCancel(api.session, pair->other_flag[!encrypt]));
         EXPECT(CKR_OPERATION_NOT_INITIALIZED, update_other(pair, encrypt, text, 1));
@@ -335,12 +333,12 @@ START_TEST(mixes_with_single_updates)
     seal(CTR, expected);
     OK(begin_cipher(CTR, true));
     OK(begin_other(pair, true));
-    OK(dual(pair, true, text, 10, out, &len));
+    OK(dual(pair, true)(api.session, text, 10, out, &len));
     len = 20;
     OK(api.p11->C_EncryptUpdate(api.session, text + 10, 20, out + 10, &len));
     OK(update_other(pair, true, text + 10, 20));
     len = 6;
-    OK(dual(pair, true, text + 30, 6, out + 30, &len));
+    OK(dual(pair, true)(api.session, text + 30, 6, out + 30, &len));
     ck_assert_mem_eq(out, expected, 36);
     EXPECT(CKR_OPERATION_NOT_INITIALIZED, api.p11->C_Encrypt(api.session, text, 1, out, &len));
     assert_other_saw(pair, true, 36);
