@@ -450,6 +450,82 @@ START_TEST(searches)
 }
 END_TEST
 
+/* Public, fixed, and the same at every start. */
+START_TEST(profiles)
+{
+    static const CK_PROFILE_ID wanted[] = {CKP_BASELINE_PROVIDER, CKP_EXTENDED_PROVIDER};
+    CK_OBJECT_CLASS class = CKO_PROFILE;
+    CK_BYTE first_ids[2][64] = {{0}};
+
+    api_open(&api, "memory:", NULL);
+    OK(api.p11->C_Logout(api.session));
+    for (int start = 0; start < 2; start++) {
+        for (size_t i = 0; i < COUNT(wanted); i++) {
+            CK_PROFILE_ID profile = wanted[i];
+            CK_BYTE id[64] = {0};
+            CK_ATTRIBUTE template[] = {{CKA_CLASS, &class, sizeof(class)},
+                                       {CKA_PROFILE_ID, &profile, sizeof(profile)}};
+            CK_ATTRIBUTE unique_id = {CKA_UNIQUE_ID, id, sizeof(id)};
+            CK_OBJECT_HANDLE found[2];
+            CK_ULONG count = 0;
+            OK(api.p11->C_FindObjectsInit(api.session, template, COUNT(template)));
+            OK(api.p11->C_FindObjects(api.session, found, 2, &count));
+            OK(api.p11->C_FindObjectsFinal(api.session));
+            ck_assert_uint_eq(count, 1);
+            OK(api.p11->C_GetAttributeValue(api.session, found[0], &unique_id, 1));
+            if (start == 0)
+                memcpy(first_ids[i], id, sizeof(id));
+            ck_assert_mem_eq(first_ids[i], id, sizeof(id));
+            EXPECT(CKR_ACTION_PROHIBITED, api.p11->C_DestroyObject(api.session, found[0]));
+        }
+        CK_ATTRIBUTE all = {CKA_CLASS, &class, sizeof(class)};
+        ck_assert_uint_eq(api_count(&api, &all, 1), COUNT(wanted));
+        OK(api.p11->C_Finalize(NULL));
+        OK(api.p11->C_Initialize(NULL));
+        OK(api.p11->C_OpenSession(0, CKF_SERIAL_SESSION | CKF_RW_SESSION, NULL, NULL,
+                                  &api.session));
+    }
+    api_close(&api);
+}
+END_TEST
+
+/* A readable key is digested as its bytes. */
+START_TEST(digest_of_a_key)
+{
+    CK_BYTE value[32] = "a key that anybody may read....";
+    CK_MECHANISM sha256 = {CKM_SHA256, NULL, 0};
+    CK_BYTE expected[32];
+    CK_BYTE digest[32];
+    CK_ULONG len = sizeof(digest);
+    CK_OBJECT_CLASS class = CKO_SECRET_KEY;
+    CK_KEY_TYPE type = CKK_GENERIC_SECRET;
+    CK_BBOOL is_sensitive = CK_FALSE;
+    CK_BBOOL is_extractable = CK_TRUE;
+    CK_ATTRIBUTE template[] = {{CKA_CLASS, &class, sizeof(class)},
+                               {CKA_KEY_TYPE, &type, sizeof(type)},
+                               {CKA_VALUE, value, sizeof(value)},
+                               {CKA_SENSITIVE, &is_sensitive, 1},
+                               {CKA_EXTRACTABLE, &is_extractable, 1}};
+    CK_OBJECT_HANDLE readable;
+    CK_OBJECT_HANDLE sensitive;
+
+    api_open(&api, "memory:", NULL);
+    OK(api.p11->C_CreateObject(api.session, template, COUNT(template), &readable));
+    is_sensitive = CK_TRUE;
+    OK(api.p11->C_CreateObject(api.session, template, COUNT(template), &sensitive));
+    OK(api.p11->C_DigestInit(api.session, &sha256));
+    OK(api.p11->C_Digest(api.session, value, sizeof(value), expected, &len));
+    OK(api.p11->C_DigestInit(api.session, &sha256));
+    OK(api.p11->C_DigestKey(api.session, readable));
+    OK(api.p11->C_DigestFinal(api.session, digest, &len));
+    ck_assert_mem_eq(digest, expected, sizeof(digest));
+    OK(api.p11->C_DigestInit(api.session, &sha256));
+    EXPECT(CKR_KEY_INDIGESTIBLE, api.p11->C_DigestKey(api.session, sensitive));
+    EXPECT(CKR_OPERATION_NOT_INITIALIZED, api.p11->C_DigestFinal(api.session, digest, &len));
+    api_close(&api);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("api functions");
@@ -467,6 +543,8 @@ int main(void)
     tcase_add_test(tests, finalize_ends_the_wait);
     tcase_add_test(tests, random_numbers);
     tcase_add_test(tests, searches);
+    tcase_add_test(tests, profiles);
+    tcase_add_test(tests, digest_of_a_key);
     tcase_set_timeout(tests, 60);
     srunner_run_all(runner, CK_NORMAL);
     int failed = srunner_ntests_failed(runner);

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "base/alloc.h"
 #include "tests/unit/mechanism_fixture.h"
 
 #define COUNT(rows) (sizeof(rows) / sizeof((rows)[0]))
@@ -90,6 +91,34 @@ START_TEST(digest_starts_anew_after_an_unfinished_one)
     operation_end(&operation);
     ck_assert_uint_eq(test_digest(&operation, &mechanism, bytes_of("abc", 3), 0, out), CKR_OK);
     ck_assert_mem_eq(out, hex(hashes[2].abc).bytes, sizeof(out));
+    operation_forget(&operation);
+}
+END_TEST
+
+/* Copy and original go their own ways; without memory there is no copy, and nothing leaks. */
+START_TEST(digest_copies)
+{
+    CK_MECHANISM mechanism = test_mechanism(CKM_SHA256, NULL, 0);
+    struct operation operation = test_operation(OPERATION_DIGEST, CKM_SHA256, NULL);
+    const struct digest_ops *ops = operation.mechanism->digest;
+    struct operation copy = operation;
+    unsigned char out[32];
+
+    ck_assert_uint_eq(ops->start(&operation, &mechanism), CKR_OK);
+    ck_assert_uint_eq(ops->update(&operation, bytes_of("ab", 2)), CKR_OK);
+    long live = mem_live();
+    mem_fail_at(1, false);
+    ck_assert_uint_eq(ops->copy(operation.state, &copy.state), CKR_HOST_MEMORY);
+    mem_fail_at(0, false);
+    ck_assert_int_eq(mem_live(), live);
+    ck_assert_uint_eq(ops->copy(operation.state, &copy.state), CKR_OK);
+    ck_assert_uint_eq(ops->update(&operation, bytes_of("x", 1)), CKR_OK);
+    ck_assert_uint_eq(ops->update(&copy, bytes_of("c", 1)), CKR_OK);
+    ck_assert_uint_eq(ops->finish(&copy, out), CKR_OK);
+    ck_assert_mem_eq(out, hex(hashes[2].abc).bytes, sizeof(out));
+    operation_forget(&copy);
+    ck_assert_uint_eq(ops->finish(&operation, out), CKR_OK);
+    ck_assert_mem_ne(out, hex(hashes[2].abc).bytes, sizeof(out));
     operation_forget(&operation);
 }
 END_TEST
@@ -358,6 +387,7 @@ TCase *mechanism_mac_tests(void)
     tcase_add_checked_fixture(tests, mechanism_setup, mechanism_teardown);
     tcase_add_loop_test(tests, digests_known_answers, 0, COUNT(hashes));
     tcase_add_test(tests, digest_starts_anew_after_an_unfinished_one);
+    tcase_add_test(tests, digest_copies);
     tcase_add_loop_test(tests, hmacs_known_answers, 0, COUNT(hashes));
     tcase_add_loop_test(tests, hmac_general_cuts_and_has_a_floor, 0, COUNT(hashes));
     tcase_add_test(tests, cmac_known_answers);

@@ -109,6 +109,7 @@ START_TEST(start_survives_want_of_memory)
 {
     static CK_BYTE iv[16];
     CK_GCM_PARAMS gcm = {.pIv = iv, .ulIvLen = 12, .ulTagBits = 128};
+    CK_AES_CTR_PARAMS ctr = {.ulCounterBits = 32};
     struct object *key = test_key_new(CKK_AES, hex("000102030405060708090a0b0c0d0e0f"));
     const struct {
         enum operation_kind kind;
@@ -118,6 +119,8 @@ START_TEST(start_survives_want_of_memory)
         {OPERATION_SIGN, {CKM_AES_CMAC, NULL, 0}},
         {OPERATION_ENCRYPT, {CKM_AES_GCM, &gcm, sizeof(gcm)}},
         {OPERATION_DECRYPT, {CKM_AES_CBC, iv, sizeof(iv)}},
+        {OPERATION_ENCRYPT, {CKM_AES_CTR, &ctr, sizeof(ctr)}},
+        {OPERATION_SIGN, {CKM_AES_GMAC, &gcm, sizeof(gcm)}},
     };
 
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
