@@ -62,6 +62,10 @@ CK_RV mech_no_parameter(const CK_MECHANISM *mechanism);
  * with a length, or a length over max_len. */
 CK_RV mech_parameter_bytes(const void *bytes, CK_ULONG len, size_t max_len, struct view *ret_bytes);
 
+/* CK_GCM_PARAMS, or its older form without ulIvBits, told apart by the size; the fields are as the
+ * caller set them. CKR_MECHANISM_PARAM_INVALID for any other size. */
+CK_RV mech_gcm_params(const CK_MECHANISM *mechanism, CK_GCM_PARAMS *ret_params);
+
 /* "AES-256-CBC" for a key of 32 bytes and the mode "CBC": a constant. CKR_KEY_SIZE_RANGE for what
  * is no AES key. */
 CK_RV mech_aes_name(const char *mode, size_t key_len, const char **ret_name);

@@ -8,7 +8,7 @@
  * tag is wrong; another thread that reads the buffer during the call could see the plaintext
  * before.
  */
-#include "module/mech_aes_gcm.h"
+#include "module/mech.h"
 
 #include <stdint.h>
 #include <string.h>
@@ -47,6 +47,12 @@ struct gcm_state {
     size_t collected_room;
 };
 
+struct gcm_input {
+    struct view iv;
+    struct view aad;
+    size_t tag_len;
+};
+
 static bool encrypts(const struct operation *operation)
 {
     return operation->kind == OPERATION_ENCRYPT;
@@ -59,18 +65,18 @@ static CK_RV too_long(const struct operation *operation)
 }
 
 /* ulIvBits is not looked at: clients leave it 0 or unset. */
-static CK_RV gcm_params_read(const CK_MECHANISM *mechanism, CK_GCM_PARAMS *ret_params)
+CK_RV mech_gcm_params(const CK_MECHANISM *mechanism, CK_GCM_PARAMS *ret_params)
 {
     struct gcm_params_legacy legacy;
 
     if (!mechanism->pParameter)
-        return REFUSE(CKR_MECHANISM_PARAM_INVALID, "CK_GCM_PARAMS: no parameter");
+        return REFUSE(CKR_MECHANISM_PARAM_INVALID, "no CK_GCM_PARAMS");
     if (mechanism->ulParameterLen == sizeof(*ret_params)) {
         memcpy(ret_params, mechanism->pParameter, sizeof(*ret_params));
         return CKR_OK;
     }
     if (mechanism->ulParameterLen != sizeof(legacy)) {
-        return REFUSE(CKR_MECHANISM_PARAM_INVALID, "CK_GCM_PARAMS: a parameter of %lu bytes",
+        return REFUSE(CKR_MECHANISM_PARAM_INVALID, "CK_GCM_PARAMS of %lu bytes",
                       mechanism->ulParameterLen);
     }
     memcpy(&legacy, mechanism->pParameter, sizeof(legacy));
@@ -84,20 +90,20 @@ static CK_RV gcm_params_read(const CK_MECHANISM *mechanism, CK_GCM_PARAMS *ret_p
     return CKR_OK;
 }
 
-CK_RV gcm_input_read(const CK_MECHANISM *mechanism, struct gcm_input *ret_input)
+static CK_RV gcm_input_read(const CK_MECHANISM *mechanism, struct gcm_input *ret_input)
 {
     CK_GCM_PARAMS params;
     struct gcm_input input = {0};
 
-    TRY(gcm_params_read(mechanism, &params));
+    TRY(mech_gcm_params(mechanism, &params));
     TRY(mech_parameter_bytes(params.pIv, params.ulIvLen, GCM_IV_LEN_MAX, &input.iv));
     TRY(mech_parameter_bytes(params.pAAD, params.ulAADLen, GCM_AAD_LEN_MAX, &input.aad));
     if (input.iv.len == 0)
-        return REFUSE(CKR_MECHANISM_PARAM_INVALID, "CK_GCM_PARAMS: an empty IV");
+        return REFUSE(CKR_MECHANISM_PARAM_INVALID, "CKM_AES_GCM: an empty IV");
     input.tag_len = params.ulTagBits / 8;
     if (params.ulTagBits % 8 != 0 || input.tag_len < GCM_TAG_LEN_MIN ||
         input.tag_len > GCM_TAG_LEN_MAX) {
-        return REFUSE(CKR_MECHANISM_PARAM_INVALID, "CK_GCM_PARAMS: a tag of %lu bits",
+        return REFUSE(CKR_MECHANISM_PARAM_INVALID, "CKM_AES_GCM: a tag of %lu bits",
                       params.ulTagBits);
     }
     *ret_input = input;

@@ -9,7 +9,7 @@
  * (since 3.0), told apart by the size. The message is what C_Sign and C_SignUpdate get; associated
  * data in the parameter would leave open whether it is part of it, and is refused.
  */
-#include "module/mech_aes_gcm.h"
+#include "module/mech.h"
 
 #include <string.h>
 
@@ -24,7 +24,10 @@
 #define HMAC_GENERAL_LEN_MIN 10
 #define CMAC_GENERAL_LEN_MIN 8
 
-#define GMAC_IV_LEN 12
+/* As of AES-GCM. */
+#define GMAC_IV_LEN_MAX 128
+#define GMAC_TAG_LEN_MIN 12
+#define GMAC_BARE_IV_LEN 12
 
 struct mac_state {
     EVP_MAC_CTX *context;
@@ -161,34 +164,42 @@ static CK_RV mac_general_start(struct operation *operation, const CK_MECHANISM *
     return CKR_OK;
 }
 
-static CK_RV gmac_input(const CK_MECHANISM *mechanism, struct gcm_input *ret_input)
+static CK_RV gmac_input(const CK_MECHANISM *mechanism, struct view *ret_iv, size_t *ret_tag_len)
 {
-    struct gcm_input input = {.tag_len = AES_BLOCK_LEN};
+    CK_GCM_PARAMS params = {
+        .pIv = mechanism->pParameter,
+        .ulIvLen = mechanism->ulParameterLen,
+        .ulTagBits = 8UL * AES_BLOCK_LEN,
+    };
 
-    if (mechanism->ulParameterLen == GMAC_IV_LEN)
-        TRY(mech_parameter_bytes(mechanism->pParameter, GMAC_IV_LEN, GMAC_IV_LEN, &input.iv));
-    else
-        TRY(gcm_input_read(mechanism, &input));
-    if (input.aad.len > 0)
-        return REFUSE(CKR_MECHANISM_PARAM_INVALID, "CKM_AES_GMAC: associated data");
-    *ret_input = input;
+    if (mechanism->ulParameterLen != GMAC_BARE_IV_LEN)
+        TRY(mech_gcm_params(mechanism, &params));
+    TRY(mech_parameter_bytes(params.pIv, params.ulIvLen, GMAC_IV_LEN_MAX, ret_iv));
+    if (params.ulIvLen == 0 || params.ulAADLen > 0 || params.ulTagBits % 8 != 0 ||
+        params.ulTagBits < 8UL * GMAC_TAG_LEN_MIN || params.ulTagBits > 8UL * AES_BLOCK_LEN) {
+        return REFUSE(CKR_MECHANISM_PARAM_INVALID,
+                      "CKM_AES_GMAC: an empty IV, associated data, or a tag of %lu bits",
+                      params.ulTagBits);
+    }
+    *ret_tag_len = params.ulTagBits / 8;
     return CKR_OK;
 }
 
 static CK_RV gmac_start(struct operation *operation, const CK_MECHANISM *mechanism)
 {
     struct mac_state *state = NULL;
-    struct gcm_input input;
+    struct view iv;
+    size_t tag_len;
 
-    TRY(gmac_input(mechanism, &input));
+    TRY(gmac_input(mechanism, &iv, &tag_len));
     TRY(mac_restart(operation, &state));
     OSSL_PARAM params[] = {
-        OSSL_PARAM_construct_octet_string(OSSL_MAC_PARAM_IV, (void *) input.iv.bytes, input.iv.len),
+        OSSL_PARAM_construct_octet_string(OSSL_MAC_PARAM_IV, (void *) iv.bytes, iv.len),
         OSSL_PARAM_construct_end(),
     };
     if (!EVP_MAC_init(state->context, NULL, 0, params))
         return mech_openssl_failed(mech_name(operation), "setting the IV");
-    state->mac_len = input.tag_len;
+    state->mac_len = tag_len;
     return CKR_OK;
 }
 
