@@ -54,6 +54,8 @@ struct digest_ops {
     /* update and finish in one; NULL: the generic layer calls the two. */
     CK_RV (*one_shot)(struct operation *operation, struct view in, unsigned char *out);
     size_t (*result_len)(const struct operation *operation);
+    /* A second state at the same point of the same message. Digests alone have it. */
+    CK_RV (*copy)(const void *state, void **ret_state);
     void (*end)(void *state); /* NULL: nothing to forget */
     void (*free_state)(void *state);
 };
@@ -122,6 +124,9 @@ enum mechanism_family {
     FAMILY_AES_ECB,
     FAMILY_AES_CTR,
     FAMILY_AES_CMAC,
+    /* Not that of GCM: a GMAC is GHASH and one block of GCM's key stream, for an IV of the caller's
+     * choice. Together they would open and forge each other's messages. */
+    FAMILY_AES_GMAC,
     FAMILY_AES_WRAP,
     FAMILY_DERIVE,
     FAMILY_HMAC,

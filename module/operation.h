@@ -21,6 +21,7 @@ enum operation_kind {
     OPERATION_DIGEST,
     OPERATION_SIGN,
     OPERATION_VERIFY,
+    OPERATION_VERIFY_SIGNATURE, /* the signature came with the init */
     OPERATION_KINDS
 };
 

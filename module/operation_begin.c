@@ -8,6 +8,7 @@ static const enum attribute_flag usages[OPERATION_KINDS] = {
     [OPERATION_DECRYPT] = FLAG_DECRYPT,
     [OPERATION_SIGN] = FLAG_SIGN,
     [OPERATION_VERIFY] = FLAG_VERIFY,
+    [OPERATION_VERIFY_SIGNATURE] = FLAG_VERIFY,
 };
 
 /* The session's reference makes it safe to look: a kept key cannot have been freed and replaced.
@@ -21,8 +22,8 @@ static bool is_kept(const struct operation *operation, CK_MECHANISM_TYPE type, C
 
 static bool serves(const struct mechanism *mechanism, enum operation_kind kind)
 {
-    return kind == OPERATION_SIGN || kind == OPERATION_VERIFY ? mechanism->mac != NULL
-                                                              : mechanism->cipher != NULL;
+    return kind == OPERATION_ENCRYPT || kind == OPERATION_DECRYPT ? mechanism->cipher != NULL
+                                                                  : mechanism->mac != NULL;
 }
 
 static CK_RV take_key(struct session *session, struct operation *operation, CK_MECHANISM_TYPE type,
@@ -42,9 +43,9 @@ static CK_RV take_key(struct session *session, struct operation *operation, CK_M
 
 static CK_RV start(struct operation *operation, const CK_MECHANISM *mechanism)
 {
-    if (operation->kind == OPERATION_SIGN || operation->kind == OPERATION_VERIFY)
-        return operation->mechanism->mac->start(operation, mechanism);
-    return operation->mechanism->cipher->start(operation, mechanism);
+    if (operation->kind == OPERATION_ENCRYPT || operation->kind == OPERATION_DECRYPT)
+        return operation->mechanism->cipher->start(operation, mechanism);
+    return operation->mechanism->mac->start(operation, mechanism);
 }
 
 CK_RV operation_begin(struct session *session, enum operation_kind kind,
