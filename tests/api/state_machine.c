@@ -39,23 +39,6 @@ static void forget_data(struct machine *machine)
     machine->produced_len = 0;
 }
 
-/* One call's output for `len` bytes, in the other session. */
-static CK_ULONG reference(struct machine *machine, CK_BYTE *in, CK_ULONG len, CK_BYTE *out)
-{
-    const struct machine_driver *driver = machine->row->driver;
-    CK_MECHANISM mechanism = machine->row->mechanism;
-    CK_ULONG out_len = MACHINE_BYTES;
-    const struct machine_args args = {in, len, out, &out_len};
-
-    OK(driver->init(machine->other, &mechanism, machine->key, &args));
-    OK(driver->once(machine->other, &args));
-    if (driver->tail != NULL)
-        out_len += driver->tail(out + out_len);
-    if (driver->end != NULL)
-        OK(driver->end(machine->other));
-    return out_len;
-}
-
 /* The operation has ended well: its output is that of one call with the same input. */
 static void check_output(struct machine *machine)
 {
@@ -65,7 +48,7 @@ static void check_output(struct machine *machine)
     if (machine->row->driver->tail != NULL)
         produce(machine, tail, machine->row->driver->tail(tail));
     if ((machine->row->traits & TRAITS_CHECK) == 0) {
-        CK_ULONG len = reference(machine, machine->fed, machine->fed_len, expected);
+        CK_ULONG len = operations_reference(machine, machine->fed, machine->fed_len, expected);
         if (len != machine->produced_len)
             mismatch(machine, "output length", machine->produced_len, len, "5.2");
         if (memcmp(expected, machine->produced, len) != 0)
@@ -75,10 +58,16 @@ static void check_output(struct machine *machine)
 }
 
 /* What the next call of this function gives out, as a size query says it. */
-static CK_ULONG expected_len(const struct machine *machine, enum machine_function function)
+static CK_ULONG expected_len(const struct machine *machine, enum machine_function function,
+                             CK_ULONG in_len)
 {
     const struct machine_row *row = machine->row;
 
+    if ((row->traits & TRAITS_MESSAGE_CRYPT) != 0) {
+        if ((row->traits & TRAIT_COLLECTS) == 0 || function == FUNCTION_ONCE)
+            return in_len;
+        return function == FUNCTION_UPDATE ? 0 : machine->fed_len + in_len;
+    }
     switch (function) {
     case FUNCTION_ONCE:
         return row->once_len;
@@ -151,7 +140,7 @@ static void prepare(struct machine *machine, const struct machine_line *line,
 
     memset(attempt->out, CANARY, sizeof(attempt->out));
     prepare_input(machine, line, attempt);
-    attempt->needed = expected_len(machine, line->function);
+    attempt->needed = expected_len(machine, line->function, attempt->args.in_len);
     if (line->function == FUNCTION_UPDATE && attempt->args.in_len == 0)
         attempt->needed = 0;
     if (checks && line->function != FUNCTION_UPDATE)
@@ -305,8 +294,6 @@ static void note_other_call(struct machine *machine, enum machine_call call)
         machine->logged_out = true;
     if (call == CALL_LOGOUT || call == CALL_DESTROY)
         machine->key_is_gone = (machine->row->traits & TRAITS_KEY) != 0;
-    if (call == CALL_INIT || call == CALL_BEGIN)
-        forget_data(machine);
     if (call == CALL_KEY)
         feed(machine, operations_key_value, OPERATIONS_KEY_LEN);
 }
@@ -326,7 +313,7 @@ static void step(struct machine *machine, enum machine_call call)
 
     snprintf(machine->trace + len, sizeof(machine->trace) - len, " %s", line->name);
     feed_rest(machine, call);
-    if (expected_len(machine, line->function) == 0)
+    if (expected_len(machine, line->function, 1) == 0)
         traits |= TRAIT_NOTHING_OUT;
     if (machine->logged_out)
         traits |= TRAIT_LOGGED_OUT;
@@ -341,6 +328,8 @@ static void step(struct machine *machine, enum machine_call call)
         if (rv == CKR_OK)
             note_other_call(machine, call);
     }
+    if (rule->after != PHASE_SAME && rule->after != PHASE_PARTS)
+        forget_data(machine);
     if (rule->after != PHASE_SAME)
         machine->phase = rule->after;
 }

@@ -53,13 +53,12 @@ enum machine_trait {
 enum machine_phase {
     PHASE_IDLE = 1 << 0,
     PHASE_STARTED = 1 << 1, /* for messages: between two */
-    PHASE_BEGUN = 1 << 2,   /* messages only: begun, without data */
-    PHASE_PARTS = 1 << 3,
-    PHASE_KEYLESS = 1 << 4, /* idle, and the key is gone */
-    PHASE_CLOSED = 1 << 5,  /* the session is */
-    PHASE_SAME = 1 << 6,    /* in a rule: as before the call */
+    PHASE_PARTS = 1 << 2,   /* for messages: one was begun */
+    PHASE_KEYLESS = 1 << 3, /* idle, and the key is gone */
+    PHASE_CLOSED = 1 << 4,  /* the session is */
+    PHASE_SAME = 1 << 5,    /* in a rule: as before the call */
 };
-#define PHASES_ACTIVE (PHASE_STARTED | PHASE_BEGUN | PHASE_PARTS)
+#define PHASES_ACTIVE (PHASE_STARTED | PHASE_PARTS)
 #define PHASES_OVER (PHASE_IDLE | PHASE_KEYLESS)
 #define PHASES_LIVE (PHASES_ACTIVE | PHASES_OVER)
 

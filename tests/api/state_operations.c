@@ -287,6 +287,34 @@ const struct machine_row operations_rows[] = {
      .key_type = CKK_GENERIC_SECRET, .text_len = 125, .part_len = 33, .once_len = 32,
      .empty_final = CKR_SIGNATURE_INVALID, .bad = CKR_SIGNATURE_INVALID},
 
+    {.name = "MessageEncrypt GCM", .traits = TRAIT_MESSAGE_ENCRYPT, .driver = &messages_encrypt,
+     .mechanism = {CKM_AES_GCM, &messages_own_iv, sizeof(messages_own_iv)},
+     .flag = CKF_MESSAGE_ENCRYPT, .key_type = CKK_AES, .text_len = 125, .part_len = 33},
+    {.name = "MessageEncrypt GCM, counter", .traits = TRAIT_MESSAGE_ENCRYPT,
+     .driver = &messages_encrypt,
+     .mechanism = {CKM_AES_GCM, &messages_counted_iv, sizeof(messages_counted_iv)},
+     .flag = CKF_MESSAGE_ENCRYPT, .key_type = CKK_AES, .text_len = 125, .part_len = 33},
+    {.name = "MessageDecrypt GCM",
+     .traits = TRAIT_MESSAGE_DECRYPT | TRAIT_COLLECTS | TRAIT_REFUSES_DATA,
+     .driver = &messages_decrypt,
+     .mechanism = {CKM_AES_GCM, &messages_own_iv, sizeof(messages_own_iv)},
+     .flag = CKF_MESSAGE_DECRYPT, .key_type = CKK_AES, .text_len = 125, .part_len = 33,
+     .bad = CKR_AEAD_DECRYPT_FAILED},
+    {.name = "MessageSign HMAC", .traits = TRAIT_MESSAGE_SIGN, .driver = &messages_sign,
+     .mechanism = PLAIN(CKM_SHA256_HMAC), .flag = CKF_MESSAGE_SIGN, .key_type = CKK_GENERIC_SECRET,
+     .text_len = 125, .part_len = 33, .once_len = 32, .final_len = 32},
+    {.name = "MessageSign CMAC", .traits = TRAIT_MESSAGE_SIGN, .driver = &messages_sign,
+     .mechanism = PLAIN(CKM_AES_CMAC), .flag = CKF_MESSAGE_SIGN, .key_type = CKK_AES,
+     .text_len = 125, .part_len = 33, .once_len = 16, .final_len = 16},
+    {.name = "MessageVerify HMAC", .traits = TRAIT_MESSAGE_VERIFY | TRAIT_REFUSES_DATA,
+     .driver = &messages_verify, .mechanism = PLAIN(CKM_SHA256_HMAC), .flag = CKF_MESSAGE_VERIFY,
+     .key_type = CKK_GENERIC_SECRET, .text_len = 125, .part_len = 33, .once_len = 32,
+     .bad = CKR_SIGNATURE_INVALID},
+    {.name = "MessageVerify CMAC", .traits = TRAIT_MESSAGE_VERIFY | TRAIT_REFUSES_DATA,
+     .driver = &messages_verify, .mechanism = PLAIN(CKM_AES_CMAC), .flag = CKF_MESSAGE_VERIFY,
+     .key_type = CKK_AES, .text_len = 125, .part_len = 33, .once_len = 16,
+     .bad = CKR_SIGNATURE_INVALID},
+
     {.name = "FindObjects", .traits = TRAIT_FIND, .driver = &find,
      .text_len = FOUND_COUNT * HANDLE_LEN, .part_len = HANDLE_LEN, .first_len = HANDLE_LEN,
      .next_len = HANDLE_LEN, .empty_final = CKR_OK},
@@ -373,6 +401,8 @@ CK_ULONG operations_make_text(struct machine *machine)
     CK_MECHANISM mechanism = machine->row->mechanism;
     CK_ULONG len = sizeof(machine->text);
 
+    if ((machine->row->traits & TRAIT_MESSAGE_DECRYPT) != 0)
+        return messages_make_text(machine);
     if ((machine->row->traits & TRAIT_DECRYPT) == 0) {
         memcpy(machine->text, machine->plain, machine->row->text_len);
         return machine->row->text_len;
@@ -380,6 +410,23 @@ CK_ULONG operations_make_text(struct machine *machine)
     OK(P11->C_EncryptInit(machine->other, &mechanism, machine->key));
     OK(P11->C_Encrypt(machine->other, machine->plain, machine->row->text_len, machine->text, &len));
     return len;
+}
+
+CK_ULONG operations_reference(const struct machine *machine, CK_BYTE *in, CK_ULONG len,
+                              CK_BYTE *out)
+{
+    const struct machine_driver *driver = machine->row->driver;
+    CK_MECHANISM mechanism = machine->row->mechanism;
+    CK_ULONG out_len = MACHINE_BYTES;
+    const struct machine_args args = {in, len, out, &out_len};
+
+    if ((machine->row->traits & TRAITS_MESSAGE_CRYPT) != 0)
+        return messages_reference(machine, in, len, out);
+    if ((machine->row->traits & TRAIT_MESSAGE_SIGN) != 0)
+        return operations_mac(machine, in, len, out);
+    OK(driver->init(machine->other, &mechanism, machine->key, &args));
+    OK(driver->once(machine->other, &args));
+    return out_len;
 }
 
 CK_ULONG operations_mac(const struct machine *machine, CK_BYTE *in, CK_ULONG len, CK_BYTE *out)

@@ -16,7 +16,16 @@ extern const CK_BYTE operations_key_value[OPERATIONS_KEY_LEN];
 
 extern const struct machine_row operations_rows[];
 extern const size_t operations_count;
-/* The drivers of messages (state_messages.c). */
+/* What one call in the other session gives for the same input, by a function that has no parts and
+ * no messages. Returns its length. */
+CK_ULONG operations_reference(const struct machine *machine, CK_BYTE *in, CK_ULONG len,
+                              CK_BYTE *out);
+
+/* Messages (state_messages.c): the IV is the caller's, or the key's counter. */
+extern CK_GCM_MESSAGE_PARAMS messages_own_iv;
+extern CK_GCM_MESSAGE_PARAMS messages_counted_iv;
+CK_ULONG messages_make_text(struct machine *machine);
+CK_ULONG messages_reference(const struct machine *machine, CK_BYTE *in, CK_ULONG len, CK_BYTE *out);
 extern const struct machine_driver messages_encrypt;
 extern const struct machine_driver messages_decrypt;
 extern const struct machine_driver messages_sign;
