@@ -6,18 +6,17 @@
 #include "tests/api/state_operations.h"
 #include "tests/api/state_rules.h"
 
-#define CANARY 0xa5
 #define TAG 16
 #define MAC_ROOM 64
 
-static void mismatch(const struct machine *machine, const char *what, unsigned long got,
-                 unsigned long wanted, const char *section)
+void machine_mismatch(const struct machine *machine, const char *what, unsigned long got,
+                      unsigned long wanted, const char *section)
 {
     ck_abort_msg("%s:%s: %s 0x%lx, wanted 0x%lx (%s)", machine->row->name, machine->trace, what,
                  got, wanted, section);
 }
 
-static void feed(struct machine *machine, const CK_BYTE *bytes, CK_ULONG len)
+void machine_feed(struct machine *machine, const CK_BYTE *bytes, CK_ULONG len)
 {
     REQUIRE(machine->fed_len + len <= MACHINE_BYTES);
     if (len > 0)
@@ -25,7 +24,7 @@ static void feed(struct machine *machine, const CK_BYTE *bytes, CK_ULONG len)
     machine->fed_len += len;
 }
 
-static void produce(struct machine *machine, const CK_BYTE *bytes, CK_ULONG len)
+void machine_produce(struct machine *machine, const CK_BYTE *bytes, CK_ULONG len)
 {
     REQUIRE(machine->produced_len + len <= MACHINE_BYTES);
     memcpy(machine->produced + machine->produced_len, bytes, len);
@@ -46,13 +45,13 @@ static void check_output(struct machine *machine)
     CK_BYTE tail[MAC_ROOM];
 
     if (machine->row->driver->tail != NULL)
-        produce(machine, tail, machine->row->driver->tail(tail));
+        machine_produce(machine, tail, machine->row->driver->tail(tail));
     if ((machine->row->traits & TRAITS_CHECK) == 0) {
         CK_ULONG len = operations_reference(machine, machine->fed, machine->fed_len, expected);
         if (len != machine->produced_len)
-            mismatch(machine, "output length", machine->produced_len, len, "5.2");
+            machine_mismatch(machine, "output length", machine->produced_len, len, "5.2");
         if (memcmp(expected, machine->produced, len) != 0)
-            mismatch(machine, "output differs", 0, 0, "5.2");
+            machine_mismatch(machine, "output differs", 0, 0, "5.2");
     }
     forget_data(machine);
 }
@@ -119,8 +118,8 @@ static void prepare_input(const struct machine *machine, const struct machine_li
         len = left < machine->row->part_len ? left : machine->row->part_len;
     else if ((machine->row->traits & TRAITS_MESSAGE) != 0 && line->function == FUNCTION_FINAL)
         len = left;
-    memcpy(attempt->in,
-           machine->text + (line->function == FUNCTION_ONCE ? 0 : machine->taken), len);
+    memcpy(attempt->in, machine->text + (line->function == FUNCTION_ONCE ? 0 : machine->taken),
+           len);
     attempt->args.in = attempt->in;
     attempt->args.in_len = len;
     if (line->variant == VARIANT_BAD && len > 0 && (machine->row->traits & TRAITS_SIGNATURE) == 0) {
@@ -138,7 +137,7 @@ static void prepare(struct machine *machine, const struct machine_line *line,
 {
     bool checks = (machine->row->traits & TRAITS_SIGNATURE) != 0;
 
-    memset(attempt->out, CANARY, sizeof(attempt->out));
+    memset(attempt->out, MACHINE_CANARY, sizeof(attempt->out));
     prepare_input(machine, line, attempt);
     attempt->needed = expected_len(machine, line->function, attempt->args.in_len);
     if (line->function == FUNCTION_UPDATE && attempt->args.in_len == 0)
@@ -169,17 +168,18 @@ static void check_room(struct machine *machine, const struct machine_line *line,
     if ((machine->row->traits & TRAITS_CHECK) != 0)
         return;
     for (size_t i = touched; i < sizeof(attempt->out); i++)
-        if (attempt->out[i] != CANARY)
-            mismatch(machine, "a byte past the announced length: number", i, touched, "5.2");
+        if (attempt->out[i] != MACHINE_CANARY)
+            machine_mismatch(machine, "a byte past the announced length: number", i, touched,
+                             "5.2");
     if (sizes && attempt->len != attempt->needed)
-        mismatch(machine, "size", attempt->len, attempt->needed, "5.2");
+        machine_mismatch(machine, "size", attempt->len, attempt->needed, "5.2");
     if (rv == CKR_OK && line->function == FUNCTION_UPDATE && attempt->len != attempt->needed)
-        mismatch(machine, "output length", attempt->len, attempt->needed, "5.2");
+        machine_mismatch(machine, "output length", attempt->len, attempt->needed, "5.2");
     if (rv == CKR_OK && attempt->len > attempt->needed)
-        mismatch(machine, "output length", attempt->len, attempt->needed, "5.2");
+        machine_mismatch(machine, "output length", attempt->len, attempt->needed, "5.2");
     if (line->variant == VARIANT_BAD && rv != CKR_OK && attempt->needed >= TAG &&
         memcmp(attempt->out, machine->plain, TAG) == 0)
-        mismatch(machine, "plaintext of refused data", 0, 0, "5.10.2");
+        machine_mismatch(machine, "plaintext of refused data", 0, 0, "5.10.2");
 }
 
 static void data_call(struct machine *machine, const struct machine_line *line,
@@ -197,14 +197,14 @@ static void data_call(struct machine *machine, const struct machine_line *line,
     else
         rv = driver->final(machine->session, &attempt.args);
     if (rv != wanted)
-        mismatch(machine, "", rv, wanted, rule->section);
+        machine_mismatch(machine, "", rv, wanted, rule->section);
     check_room(machine, line, rv, &attempt);
     if (rv != CKR_OK || line->variant == VARIANT_QUERY)
         return;
-    feed(machine, attempt.args.in, attempt.args.in_len);
+    machine_feed(machine, attempt.args.in, attempt.args.in_len);
     machine->taken += attempt.args.in_len;
     if ((machine->row->traits & TRAITS_CHECK) == 0 && attempt.args.out_len != NULL)
-        produce(machine, attempt.out, attempt.len);
+        machine_produce(machine, attempt.out, attempt.len);
     if (line->function != FUNCTION_UPDATE)
         check_output(machine);
 }
@@ -227,10 +227,10 @@ static void feed_rest(struct machine *machine, enum machine_call call)
     }
     api_expect(machine->row->driver->update(machine->session, &attempt.args), CKR_OK,
                machine->trace);
-    feed(machine, attempt.in, attempt.args.in_len);
+    machine_feed(machine, attempt.in, attempt.args.in_len);
     machine->taken = machine->text_len;
     if ((machine->row->traits & TRAITS_OUTPUT_IN_PARTS) != 0)
-        produce(machine, attempt.out, attempt.len);
+        machine_produce(machine, attempt.out, attempt.len);
 }
 
 static CK_RV begin_operation(struct machine *machine, enum machine_call call)
@@ -245,6 +245,8 @@ static CK_RV begin_operation(struct machine *machine, enum machine_call call)
         mac_len = operations_mac(machine, machine->text, machine->text_len, mac);
     if (call == CALL_INIT_INPUT)
         args.out = NULL;
+    if (call == CALL_INIT_SMALL)
+        mac_len--;
     if (call == CALL_INIT_PARAMETER) {
         mechanism.pParameter = wrong;
         mechanism.ulParameterLen = sizeof(wrong);
@@ -295,7 +297,7 @@ static void note_other_call(struct machine *machine, enum machine_call call)
     if (call == CALL_LOGOUT || call == CALL_DESTROY)
         machine->key_is_gone = (machine->row->traits & TRAITS_KEY) != 0;
     if (call == CALL_KEY)
-        feed(machine, operations_key_value, OPERATIONS_KEY_LEN);
+        machine_feed(machine, operations_key_value, OPERATIONS_KEY_LEN);
 }
 
 static CK_RV wanted_rv(const struct machine *machine, const struct machine_rule *rule)
@@ -305,62 +307,122 @@ static CK_RV wanted_rv(const struct machine *machine, const struct machine_rule 
     return rule->rv == RV_OF_EMPTY_FINAL ? machine->row->empty_final : rule->rv;
 }
 
-static void step(struct machine *machine, enum machine_call call)
+static const struct machine_rule *find_rule(const struct machine *machine, enum machine_call call)
 {
-    const struct machine_line *line = &machine_lines[call];
     unsigned int traits = machine->row->traits;
-    size_t len = strlen(machine->trace);
 
-    snprintf(machine->trace + len, sizeof(machine->trace) - len, " %s", line->name);
-    feed_rest(machine, call);
-    if (expected_len(machine, line->function, 1) == 0)
+    if (expected_len(machine, machine_lines[call].function, 1) == 0)
         traits |= TRAIT_NOTHING_OUT;
     if (machine->logged_out)
         traits |= TRAIT_LOGGED_OUT;
-    const struct machine_rule *rule = rules_find(call, machine->phase, traits);
+    return rules_find(call, machine->phase, traits);
+}
+
+void machine_note(struct machine *machine, const char *text)
+{
+    size_t len = strlen(machine->trace);
+
+    snprintf(machine->trace + len, sizeof(machine->trace) - len, " %s", text);
+}
+
+void machine_enter(struct machine *machine, enum machine_phase phase)
+{
+    if (phase == PHASE_SAME)
+        return;
+    if (phase != PHASE_PARTS)
+        forget_data(machine);
+    machine->phase = phase;
+}
+
+void machine_step(struct machine *machine, enum machine_call call)
+{
+    const struct machine_line *line = &machine_lines[call];
+
+    machine_note(machine, line->name);
+    feed_rest(machine, call);
+    const struct machine_rule *rule = find_rule(machine, call);
     CK_RV wanted = wanted_rv(machine, rule);
     if (line->function != FUNCTION_OTHER) {
         data_call(machine, line, rule, wanted);
     } else {
         CK_RV rv = other_call(machine, call);
         if (rv != wanted)
-            mismatch(machine, "", rv, wanted, rule->section);
+            machine_mismatch(machine, "", rv, wanted, rule->section);
         if (rv == CKR_OK)
             note_other_call(machine, call);
     }
-    if (rule->after != PHASE_SAME && rule->after != PHASE_PARTS)
-        forget_data(machine);
-    if (rule->after != PHASE_SAME)
-        machine->phase = rule->after;
+    machine_enter(machine, rule->after);
 }
 
-static void begin_cell(struct machine *machine)
+void machine_follow(struct machine *machine, enum machine_call call)
 {
-    OK(states_api.p11->C_OpenSession(states_api.slot, CKF_SERIAL_SESSION | CKF_RW_SESSION, NULL,
-                                     NULL, &machine->session));
+    const struct machine_rule *rule = find_rule(machine, call);
+
+    if (rule->rv == CKR_OK)
+        note_other_call(machine, call);
+    machine_enter(machine, rule->after);
+}
+
+static void begin(struct machine *machine)
+{
     if (machine->key == 0)
         machine->key = operations_make_key(machine);
     machine->phase = PHASE_IDLE;
-    forget_data(machine);
     machine->trace[0] = '\0';
+    forget_data(machine);
 }
 
-static void end_cell(struct machine *machine)
+void machine_begin(struct machine *machine)
 {
-    if (machine->phase != PHASE_CLOSED)
-        OK(states_api.p11->C_CloseSession(machine->session));
-    if (machine->logged_out)
-        OK(states_api.p11->C_Login(machine->other, CKU_USER, NULL, 0));
+    OK(states_api.p11->C_OpenSession(states_api.slot, CKF_SERIAL_SESSION | CKF_RW_SESSION, NULL,
+                                     NULL, &machine->session));
+    begin(machine);
+}
+
+void machine_begin_beside(struct machine *machine, const struct machine *first)
+{
+    machine->session = first->session;
+    begin(machine);
+}
+
+static void end(struct machine *machine)
+{
     if (machine->key_is_gone)
         machine->key = 0;
     machine->logged_out = false;
     machine->key_is_gone = false;
 }
 
+void machine_end(struct machine *machine)
+{
+    if (machine->phase != PHASE_CLOSED)
+        OK(states_api.p11->C_CloseSession(machine->session));
+    if (machine->logged_out)
+        OK(states_api.p11->C_Login(machine->other, CKU_USER, NULL, 0));
+    end(machine);
+}
+
+void machine_end_beside(struct machine *machine)
+{
+    end(machine);
+}
+
 static void walk(struct machine *machine, const enum machine_call *path)
 {
     for (; *path != CALL_NONE; path++)
-        step(machine, *path);
+        machine_step(machine, *path);
+}
+
+bool machine_probe(struct machine *machine, size_t number)
+{
+    for (size_t i = 0; i < machine_probe_count; i++)
+        if (machine_probes[i].phase == machine->phase &&
+            (machine_probes[i].traits & machine->row->traits) != 0 && number-- == 0) {
+            machine_note(machine, ";");
+            walk(machine, machine_probes[i].calls);
+            return true;
+        }
+    return false;
 }
 
 /* The path, the call, and the probe with this number. False when the state that is left has no such
@@ -368,21 +430,12 @@ static void walk(struct machine *machine, const enum machine_call *path)
 static bool run_cell(struct machine *machine, const enum machine_call *path, enum machine_call call,
                      size_t number)
 {
-    const struct machine_probe *probe = NULL;
-
-    begin_cell(machine);
+    machine_begin(machine);
     walk(machine, path);
-    step(machine, call);
-    for (size_t i = 0; i < machine_probe_count && probe == NULL; i++)
-        if (machine_probes[i].phase == machine->phase &&
-            (machine_probes[i].traits & machine->row->traits) != 0 && number-- == 0)
-            probe = &machine_probes[i];
-    if (probe != NULL) {
-        strncat(machine->trace, ";", sizeof(machine->trace) - strlen(machine->trace) - 1);
-        walk(machine, probe->calls);
-    }
-    end_cell(machine);
-    return probe != NULL;
+    machine_step(machine, call);
+    bool probed = machine_probe(machine, number);
+    machine_end(machine);
+    return probed;
 }
 
 static bool path_applies(const struct machine_row *row, const enum machine_call *path)
@@ -411,6 +464,11 @@ size_t machine_run(struct machine *machine)
         }
     }
     return cells;
+}
+
+CK_ULONG machine_update_len(const struct machine *machine, CK_ULONG in_len)
+{
+    return in_len == 0 ? 0 : expected_len(machine, FUNCTION_UPDATE, in_len);
 }
 
 void machine_open(struct machine *machine, const struct machine_row *row)

@@ -1,9 +1,9 @@
 /*
  * A model of an operation's states beside the real one: each call that the machine makes has a rule
  * (state_rules.c) that names its return value and the state after it, for the state that it finds.
- * A state of the test is a path, a list of calls; a cell is a path, one more call, and then a probe:
- * the calls that tell the states apart, and which bring the operation to an end whose output is
- * compared with what one call gives for the same data.
+ * A state of the test is a path, a list of calls; a cell is a path, one more call, and then a
+ * probe: the calls that tell the states apart, and which bring the operation to an end whose output
+ * is compared with what one call gives for the same data.
  *
  * Everything fails the running Check test. One thread.
  */
@@ -16,6 +16,7 @@
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 #define MACHINE_BYTES 512
 #define MACHINE_PATH 5
+#define MACHINE_CANARY 0xa5 /* in buffers, where nothing is to be written */
 
 /* What rules and calls are about: one kind, and what else sets a row apart. */
 enum machine_trait {
@@ -42,7 +43,9 @@ enum machine_trait {
 #define TRAITS_MESSAGE (TRAITS_MESSAGE_CRYPT | TRAIT_MESSAGE_SIGN | TRAIT_MESSAGE_VERIFY)
 #define TRAITS_KEY                                                                                 \
     (TRAITS_CRYPT | TRAIT_SIGN | TRAITS_VERIFY | TRAITS_MESSAGE) /* those that hold a key */
-#define TRAITS_CHECK (TRAITS_VERIFY | TRAIT_MESSAGE_VERIFY) /* take a signature, give nothing out */
+#define TRAITS_CHECK                                                                               \
+    (TRAITS_VERIFY | TRAIT_MESSAGE_VERIFY) /* take a signature, give nothing out                   \
+                                            */
 /* Where the signature is an argument of the last call. */
 #define TRAITS_SIGNATURE (TRAIT_VERIFY | TRAIT_MESSAGE_VERIFY)
 #define TRAITS_OUTPUT_IN_PARTS (TRAITS_CRYPT | TRAITS_MESSAGE_CRYPT)
@@ -70,6 +73,7 @@ enum machine_call {
     CALL_INIT_KEY,       /* a handle that never was */
     CALL_INIT_MECHANISM, /* an unknown mechanism */
     CALL_INIT_INPUT,     /* a NULL template of one attribute, a NULL signature */
+    CALL_INIT_SMALL,     /* a signature one byte short */
     CALL_ONCE,
     CALL_ONCE_QUERY,
     CALL_ONCE_SMALL,
@@ -114,14 +118,16 @@ struct machine_args {
 /* The functions of a kind. */
 struct machine_driver {
     CK_FLAGS cancel_flag; /* of C_SessionCancel */
-    CK_RV (*init)(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_OBJECT_HANDLE key,
-                  const struct machine_args *args);
+    CK_RV(*init)
+    (CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_OBJECT_HANDLE key,
+     const struct machine_args *args);
     CK_RV (*once)(CK_SESSION_HANDLE session, const struct machine_args *args);
     CK_RV (*begin)(CK_SESSION_HANDLE session, bool with_parameter);
     CK_RV (*update)(CK_SESSION_HANDLE session, const struct machine_args *args);
     CK_RV (*final)(CK_SESSION_HANDLE session, const struct machine_args *args);
     CK_RV (*end)(CK_SESSION_HANDLE session);
-    /* What a finished message leaves outside its output (the tag); returns its length. NULL: none. */
+    /* What a finished message leaves outside its output (the tag); returns its length. NULL: none.
+     */
     CK_ULONG (*tail)(CK_BYTE *out);
 };
 
@@ -154,7 +160,7 @@ struct machine {
     bool key_is_gone;
     enum machine_phase phase;
     CK_BYTE plain[MACHINE_BYTES]; /* what must not come out of a refused decryption */
-    CK_BYTE text[MACHINE_BYTES]; /* the input of the operation */
+    CK_BYTE text[MACHINE_BYTES];  /* the input of the operation */
     CK_ULONG text_len;
     CK_ULONG taken;             /* of the text, so far */
     CK_BYTE fed[MACHINE_BYTES]; /* what was given so far */
@@ -168,3 +174,24 @@ struct machine {
 void machine_open(struct machine *machine, const struct machine_row *row);
 /* Runs every cell of the row. Returns how many. */
 size_t machine_run(struct machine *machine);
+
+/* The pieces of machine_run, for a test that puts two operations into one session. */
+void machine_begin(struct machine *machine);
+void machine_end(struct machine *machine);
+/* In the session of the first, which outlasts it. */
+void machine_begin_beside(struct machine *machine, const struct machine *first);
+void machine_end_beside(struct machine *machine);
+void machine_step(struct machine *machine, enum machine_call call);
+/* What the call, which another machine made in the same session, means for this one. */
+void machine_follow(struct machine *machine, enum machine_call call);
+/* The probe of this number for the machine's phase; false when there is none. */
+bool machine_probe(struct machine *machine, size_t number);
+void machine_enter(struct machine *machine, enum machine_phase phase);
+/* Notes data that came in and went out beside machine_step, and a word for the trace. */
+void machine_feed(struct machine *machine, const CK_BYTE *bytes, CK_ULONG len);
+void machine_produce(struct machine *machine, const CK_BYTE *bytes, CK_ULONG len);
+void machine_note(struct machine *machine, const char *text);
+/* What an update with in_len bytes gives out now. */
+CK_ULONG machine_update_len(const struct machine *machine, CK_ULONG in_len);
+void machine_mismatch(const struct machine *machine, const char *what, unsigned long got,
+                      unsigned long wanted, const char *section);

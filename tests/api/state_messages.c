@@ -220,11 +220,8 @@ DRIVER(verify, CKF_MESSAGE_VERIFY, NULL);
 /* C_Encrypt with the IV that the message had: ciphertext and tag. */
 static CK_ULONG seal(const struct machine *machine, CK_BYTE *in, CK_ULONG len, CK_BYTE *out)
 {
-    CK_GCM_PARAMS gcm = {.pIv = iv,
-                         .ulIvLen = sizeof(iv),
-                         .pAAD = aad,
-                         .ulAADLen = sizeof(aad),
-                         .ulTagBits = 128};
+    CK_GCM_PARAMS gcm = {
+        .pIv = iv, .ulIvLen = sizeof(iv), .pAAD = aad, .ulAADLen = sizeof(aad), .ulTagBits = 128};
     CK_MECHANISM mechanism = {CKM_AES_GCM, &gcm, sizeof(gcm)};
     CK_ULONG out_len = MACHINE_BYTES;
 
@@ -247,4 +244,49 @@ CK_ULONG messages_reference(const struct machine *machine, CK_BYTE *in, CK_ULONG
         return seal(machine, in, len, out);
     memcpy(out, machine->plain, len);
     return len;
+}
+
+bool messages_present(void)
+{
+    return P11->C_MessageEncryptFinal(states_api.session) != CKR_FUNCTION_NOT_SUPPORTED;
+}
+
+static unsigned long count_of_iv(void)
+{
+    unsigned long count = 0;
+
+    for (size_t i = 4; i < sizeof(iv); i++)
+        count = count << 8 | iv[i];
+    return count;
+}
+
+void messages_check_counter(void)
+{
+    static struct machine machine;
+    static const struct machine_row row = {
+        .name = "counter",
+        .traits = TRAIT_MESSAGE_ENCRYPT,
+        .driver = &messages_encrypt,
+        .mechanism = {CKM_AES_GCM, &messages_counted_iv, sizeof(messages_counted_iv)},
+        .key_type = CKK_AES,
+        .text_len = 50,
+        .part_len = 20,
+    };
+    /* No IV is due to those between the two that it is due to. */
+    static const enum machine_call between[] = {
+        CALL_ONCE_QUERY, CALL_ONCE_SMALL,  CALL_ONCE_NO_LEN,    CALL_ONCE_NO_INPUT,
+        CALL_UPDATE,     CALL_FINAL_SMALL, CALL_BEGIN_PARAMETER};
+
+    machine_open(&machine, &row);
+    machine_begin(&machine);
+    machine_step(&machine, CALL_INIT);
+    machine_step(&machine, CALL_ONCE);
+    for (size_t i = 0; i < COUNT(between); i++) {
+        unsigned long before = count_of_iv();
+        machine_step(&machine, between[i]);
+        machine_step(&machine, CALL_ONCE);
+        REQUIRE_MSG(count_of_iv() == before + 1, "%s: count %lu after %lu", machine.trace,
+                    count_of_iv(), before);
+    }
+    machine_end(&machine);
 }

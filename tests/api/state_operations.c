@@ -5,15 +5,9 @@
 struct api states_api;
 const CK_BYTE operations_key_value[OPERATIONS_KEY_LEN] = "the states test knows this key.";
 
-static CK_BYTE iv[16] = "initialisation.";
-static CK_GCM_PARAMS gcm = {.pIv = iv, .ulIvLen = 12, .ulTagBits = 128};
-static CK_GCM_PARAMS gmac = {.pIv = iv, .ulIvLen = 12, .ulTagBits = 128};
-static CK_AES_CTR_PARAMS ctr = {.ulCounterBits = 128, .cb = "counter block.."};
 static CK_BBOOL yes = CK_TRUE;
 static CK_BBOOL no = CK_FALSE;
 static CK_OBJECT_CLASS data_class = CKO_DATA;
-#define FOUND_COUNT 3
-#define HANDLE_LEN sizeof(CK_OBJECT_HANDLE)
 
 #define P11 states_api.p11
 
@@ -163,16 +157,16 @@ static CK_RV find_init(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_OB
 
 static CK_RV find_update(CK_SESSION_HANDLE session, const struct machine_args *args)
 {
-    CK_OBJECT_HANDLE handles[FOUND_COUNT];
+    CK_OBJECT_HANDLE handles[OPERATIONS_FOUND];
     CK_ULONG found = 0;
-    CK_ULONG wanted = (args->in_len + HANDLE_LEN - 1) / HANDLE_LEN;
+    CK_ULONG wanted = (args->in_len + sizeof(CK_OBJECT_HANDLE) - 1) / sizeof(CK_OBJECT_HANDLE);
 
-    REQUIRE(wanted <= FOUND_COUNT);
+    REQUIRE(wanted <= OPERATIONS_FOUND);
     CK_RV rv = P11->C_FindObjects(session, args->in == NULL ? NULL : handles, wanted,
                                   args->out_len == NULL ? NULL : &found);
     if (rv == CKR_OK) {
-        memcpy(args->out, handles, found * HANDLE_LEN);
-        *args->out_len = found * HANDLE_LEN;
+        memcpy(args->out, handles, found * sizeof(CK_OBJECT_HANDLE));
+        *args->out_len = found * sizeof(CK_OBJECT_HANDLE);
     }
     return rv;
 }
@@ -191,11 +185,11 @@ static CK_RV find_once(CK_SESSION_HANDLE session, const struct machine_args *arg
 }
 
 #define DRIVER(name, flag)                                                                         \
-    static const struct machine_driver name = {.cancel_flag = flag,                                \
-                                               .init = name##_init,                                \
-                                               .once = name##_once,                                \
-                                               .update = name##_update,                            \
-                                               .final = name##_final}
+    const struct machine_driver operations_##name = {.cancel_flag = flag,                          \
+                                                     .init = name##_init,                          \
+                                                     .once = name##_once,                          \
+                                                     .update = name##_update,                      \
+                                                     .final = name##_final}
 DRIVER(encrypt, CKF_ENCRYPT);
 DRIVER(decrypt, CKF_DECRYPT);
 DRIVER(digest, CKF_DIGEST);
@@ -203,123 +197,6 @@ DRIVER(sign, CKF_SIGN);
 DRIVER(verify, CKF_VERIFY);
 DRIVER(verify_signature, CKF_VERIFY);
 DRIVER(find, CKF_FIND_OBJECTS);
-
-#define GCM {CKM_AES_GCM, &gcm, sizeof(gcm)}
-#define GMAC {CKM_AES_GMAC, &gmac, sizeof(gmac)}
-#define CTR {CKM_AES_CTR, &ctr, sizeof(ctr)}
-#define CBC(type) {type, iv, sizeof(iv)}
-#define PLAIN(type) {type, NULL, 0}
-
-/* The lengths and codes, one by one. */
-const struct machine_row operations_rows[] = {
-    {.name = "Encrypt GCM", .traits = TRAIT_ENCRYPT, .driver = &encrypt, .mechanism = GCM,
-     .flag = CKF_ENCRYPT, .key_type = CKK_AES, .text_len = 125, .part_len = 33, .once_len = 141,
-     .first_len = 33, .next_len = 33, .final_len = 16, .empty_len = 16, .empty_final = CKR_OK},
-    {.name = "Encrypt CBC", .traits = TRAIT_ENCRYPT | TRAIT_REFUSES_DATA, .driver = &encrypt,
-     .mechanism = CBC(CKM_AES_CBC), .flag = CKF_ENCRYPT, .key_type = CKK_AES, .text_len = 128,
-     .part_len = 32, .once_len = 128, .first_len = 32, .next_len = 32, .final_len = 0,
-     .empty_len = 0, .empty_final = CKR_OK, .bad = CKR_DATA_LEN_RANGE, .bad_is_length = true},
-    {.name = "Encrypt CBC_PAD", .traits = TRAIT_ENCRYPT, .driver = &encrypt,
-     .mechanism = CBC(CKM_AES_CBC_PAD), .flag = CKF_ENCRYPT, .key_type = CKK_AES, .text_len = 125,
-     .part_len = 32, .once_len = 128, .first_len = 32, .next_len = 32, .final_len = 16,
-     .empty_len = 16, .empty_final = CKR_OK},
-    {.name = "Encrypt ECB", .traits = TRAIT_ENCRYPT | TRAIT_REFUSES_DATA, .driver = &encrypt,
-     .mechanism = PLAIN(CKM_AES_ECB), .flag = CKF_ENCRYPT, .key_type = CKK_AES, .text_len = 128,
-     .part_len = 32, .once_len = 128, .first_len = 32, .next_len = 32, .final_len = 0,
-     .empty_len = 0, .empty_final = CKR_OK, .bad = CKR_DATA_LEN_RANGE, .bad_is_length = true},
-    {.name = "Encrypt CTR", .traits = TRAIT_ENCRYPT, .driver = &encrypt, .mechanism = CTR,
-     .flag = CKF_ENCRYPT, .key_type = CKK_AES, .text_len = 125, .part_len = 33, .once_len = 125,
-     .first_len = 33, .next_len = 33, .final_len = 0, .empty_len = 0, .empty_final = CKR_OK},
-
-    {.name = "Decrypt GCM", .traits = TRAIT_DECRYPT | TRAIT_COLLECTS | TRAIT_REFUSES_DATA,
-     .driver = &decrypt, .mechanism = GCM, .flag = CKF_DECRYPT, .key_type = CKK_AES,
-     .text_len = 125, .part_len = 33, .once_len = 125, .first_len = 0, .next_len = 0,
-     .empty_len = 0, .empty_final = CKR_ENCRYPTED_DATA_LEN_RANGE,
-     .bad = CKR_ENCRYPTED_DATA_INVALID},
-    {.name = "Decrypt CBC", .traits = TRAIT_DECRYPT | TRAIT_REFUSES_DATA, .driver = &decrypt,
-     .mechanism = CBC(CKM_AES_CBC), .flag = CKF_DECRYPT, .key_type = CKK_AES, .text_len = 128,
-     .part_len = 32, .once_len = 128, .first_len = 32, .next_len = 32, .final_len = 0,
-     .empty_len = 0, .empty_final = CKR_OK, .bad = CKR_ENCRYPTED_DATA_LEN_RANGE,
-     .bad_is_length = true},
-    {.name = "Decrypt CBC_PAD", .traits = TRAIT_DECRYPT | TRAIT_REFUSES_DATA, .driver = &decrypt,
-     .mechanism = CBC(CKM_AES_CBC_PAD), .flag = CKF_DECRYPT, .key_type = CKK_AES, .text_len = 125,
-     .part_len = 32, .once_len = 128, .first_len = 16, .next_len = 32, .final_len = 16,
-     .empty_len = 0, .empty_final = CKR_ENCRYPTED_DATA_LEN_RANGE,
-     .bad = CKR_ENCRYPTED_DATA_INVALID},
-    {.name = "Decrypt ECB", .traits = TRAIT_DECRYPT | TRAIT_REFUSES_DATA, .driver = &decrypt,
-     .mechanism = PLAIN(CKM_AES_ECB), .flag = CKF_DECRYPT, .key_type = CKK_AES, .text_len = 128,
-     .part_len = 32, .once_len = 128, .first_len = 32, .next_len = 32, .final_len = 0,
-     .empty_len = 0, .empty_final = CKR_OK, .bad = CKR_ENCRYPTED_DATA_LEN_RANGE,
-     .bad_is_length = true},
-    {.name = "Decrypt CTR", .traits = TRAIT_DECRYPT, .driver = &decrypt, .mechanism = CTR,
-     .flag = CKF_DECRYPT, .key_type = CKK_AES, .text_len = 125, .part_len = 33, .once_len = 125,
-     .first_len = 33, .next_len = 33, .final_len = 0, .empty_len = 0, .empty_final = CKR_OK},
-
-    {.name = "Digest SHA-256", .traits = TRAIT_DIGEST, .driver = &digest,
-     .mechanism = PLAIN(CKM_SHA256), .flag = CKF_DIGEST, .text_len = 125, .part_len = 33,
-     .once_len = 32, .final_len = 32, .empty_len = 32, .empty_final = CKR_OK},
-    {.name = "Digest SHA3-512", .traits = TRAIT_DIGEST, .driver = &digest,
-     .mechanism = PLAIN(CKM_SHA3_512), .flag = CKF_DIGEST, .text_len = 125, .part_len = 33,
-     .once_len = 64, .final_len = 64, .empty_len = 64, .empty_final = CKR_OK},
-
-    {.name = "Sign HMAC", .traits = TRAIT_SIGN, .driver = &sign,
-     .mechanism = PLAIN(CKM_SHA256_HMAC), .flag = CKF_SIGN, .key_type = CKK_GENERIC_SECRET,
-     .text_len = 125, .part_len = 33, .once_len = 32, .final_len = 32, .empty_len = 32,
-     .empty_final = CKR_OK},
-    {.name = "Sign CMAC", .traits = TRAIT_SIGN, .driver = &sign, .mechanism = PLAIN(CKM_AES_CMAC),
-     .flag = CKF_SIGN, .key_type = CKK_AES, .text_len = 125, .part_len = 33, .once_len = 16,
-     .final_len = 16, .empty_len = 16, .empty_final = CKR_OK},
-    {.name = "Sign GMAC", .traits = TRAIT_SIGN, .driver = &sign, .mechanism = GMAC,
-     .flag = CKF_SIGN, .key_type = CKK_AES, .text_len = 125, .part_len = 33, .once_len = 16,
-     .final_len = 16, .empty_len = 16, .empty_final = CKR_OK},
-    {.name = "Verify HMAC", .traits = TRAIT_VERIFY | TRAIT_REFUSES_DATA, .driver = &verify,
-     .mechanism = PLAIN(CKM_SHA256_HMAC), .flag = CKF_VERIFY, .key_type = CKK_GENERIC_SECRET,
-     .text_len = 125, .part_len = 33, .once_len = 32, .empty_final = CKR_OK,
-     .bad = CKR_SIGNATURE_INVALID},
-    {.name = "Verify CMAC", .traits = TRAIT_VERIFY | TRAIT_REFUSES_DATA, .driver = &verify,
-     .mechanism = PLAIN(CKM_AES_CMAC), .flag = CKF_VERIFY, .key_type = CKK_AES, .text_len = 125,
-     .part_len = 33, .once_len = 16, .empty_final = CKR_OK, .bad = CKR_SIGNATURE_INVALID},
-    {.name = "Verify GMAC", .traits = TRAIT_VERIFY | TRAIT_REFUSES_DATA, .driver = &verify,
-     .mechanism = GMAC, .flag = CKF_VERIFY, .key_type = CKK_AES, .text_len = 125, .part_len = 33,
-     .once_len = 16, .empty_final = CKR_OK, .bad = CKR_SIGNATURE_INVALID},
-    {.name = "VerifySignature HMAC", .traits = TRAIT_VERIFY_SIGNATURE | TRAIT_REFUSES_DATA,
-     .driver = &verify_signature, .mechanism = PLAIN(CKM_SHA256_HMAC), .flag = CKF_VERIFY,
-     .key_type = CKK_GENERIC_SECRET, .text_len = 125, .part_len = 33, .once_len = 32,
-     .empty_final = CKR_SIGNATURE_INVALID, .bad = CKR_SIGNATURE_INVALID},
-
-    {.name = "MessageEncrypt GCM", .traits = TRAIT_MESSAGE_ENCRYPT, .driver = &messages_encrypt,
-     .mechanism = {CKM_AES_GCM, &messages_own_iv, sizeof(messages_own_iv)},
-     .flag = CKF_MESSAGE_ENCRYPT, .key_type = CKK_AES, .text_len = 125, .part_len = 33},
-    {.name = "MessageEncrypt GCM, counter", .traits = TRAIT_MESSAGE_ENCRYPT,
-     .driver = &messages_encrypt,
-     .mechanism = {CKM_AES_GCM, &messages_counted_iv, sizeof(messages_counted_iv)},
-     .flag = CKF_MESSAGE_ENCRYPT, .key_type = CKK_AES, .text_len = 125, .part_len = 33},
-    {.name = "MessageDecrypt GCM",
-     .traits = TRAIT_MESSAGE_DECRYPT | TRAIT_COLLECTS | TRAIT_REFUSES_DATA,
-     .driver = &messages_decrypt,
-     .mechanism = {CKM_AES_GCM, &messages_own_iv, sizeof(messages_own_iv)},
-     .flag = CKF_MESSAGE_DECRYPT, .key_type = CKK_AES, .text_len = 125, .part_len = 33,
-     .bad = CKR_AEAD_DECRYPT_FAILED},
-    {.name = "MessageSign HMAC", .traits = TRAIT_MESSAGE_SIGN, .driver = &messages_sign,
-     .mechanism = PLAIN(CKM_SHA256_HMAC), .flag = CKF_MESSAGE_SIGN, .key_type = CKK_GENERIC_SECRET,
-     .text_len = 125, .part_len = 33, .once_len = 32, .final_len = 32},
-    {.name = "MessageSign CMAC", .traits = TRAIT_MESSAGE_SIGN, .driver = &messages_sign,
-     .mechanism = PLAIN(CKM_AES_CMAC), .flag = CKF_MESSAGE_SIGN, .key_type = CKK_AES,
-     .text_len = 125, .part_len = 33, .once_len = 16, .final_len = 16},
-    {.name = "MessageVerify HMAC", .traits = TRAIT_MESSAGE_VERIFY | TRAIT_REFUSES_DATA,
-     .driver = &messages_verify, .mechanism = PLAIN(CKM_SHA256_HMAC), .flag = CKF_MESSAGE_VERIFY,
-     .key_type = CKK_GENERIC_SECRET, .text_len = 125, .part_len = 33, .once_len = 32,
-     .bad = CKR_SIGNATURE_INVALID},
-    {.name = "MessageVerify CMAC", .traits = TRAIT_MESSAGE_VERIFY | TRAIT_REFUSES_DATA,
-     .driver = &messages_verify, .mechanism = PLAIN(CKM_AES_CMAC), .flag = CKF_MESSAGE_VERIFY,
-     .key_type = CKK_AES, .text_len = 125, .part_len = 33, .once_len = 16,
-     .bad = CKR_SIGNATURE_INVALID},
-
-    {.name = "FindObjects", .traits = TRAIT_FIND, .driver = &find,
-     .text_len = FOUND_COUNT * HANDLE_LEN, .part_len = HANDLE_LEN, .first_len = HANDLE_LEN,
-     .next_len = HANDLE_LEN, .empty_final = CKR_OK},
-};
-const size_t operations_count = COUNT(operations_rows);
 
 /* Functions that are not served say so whatever they are given. */
 static bool served(const struct machine_row *row, CK_SESSION_HANDLE session)
@@ -368,11 +245,10 @@ static CK_OBJECT_HANDLE import(CK_SESSION_HANDLE session, CK_KEY_TYPE type, bool
 
 static CK_OBJECT_HANDLE make_found(CK_SESSION_HANDLE session)
 {
-    CK_ATTRIBUTE template[] = {{CKA_CLASS, &data_class, sizeof(data_class)},
-                               {CKA_PRIVATE, &no, 1}};
+    CK_ATTRIBUTE template[] = {{CKA_CLASS, &data_class, sizeof(data_class)}, {CKA_PRIVATE, &no, 1}};
     CK_OBJECT_HANDLE object = 0;
 
-    for (int i = 0; i < FOUND_COUNT; i++)
+    for (int i = 0; i < OPERATIONS_FOUND; i++)
         OK(P11->C_CreateObject(session, template, COUNT(template), &object));
     return object;
 }
@@ -449,9 +325,11 @@ CK_RV operations_digest_key(const struct machine *machine, bool good)
 }
 
 /* What the calls in between work with. */
-static CK_MECHANISM other_gcm = GCM;
-static CK_MECHANISM other_hmac = PLAIN(CKM_SHA384_HMAC);
-static CK_MECHANISM other_sha = PLAIN(CKM_SHA224);
+static CK_BYTE other_iv[12] = "another IV";
+static CK_GCM_PARAMS other_params = {.pIv = other_iv, .ulIvLen = 12, .ulTagBits = 128};
+static CK_MECHANISM other_gcm = {CKM_AES_GCM, &other_params, sizeof(other_params)};
+static CK_MECHANISM other_hmac = {CKM_SHA384_HMAC, NULL, 0};
+static CK_MECHANISM other_sha = {CKM_SHA224, NULL, 0};
 static CK_BYTE other_in[40] = "data of another operation";
 
 /* From beginning to end; without `whole`, one call that needs a beginning. */
@@ -460,8 +338,9 @@ static CK_RV run_other(const struct machine_driver *driver, CK_SESSION_HANDLE se
 {
     CK_BYTE out[128];
     CK_ULONG len = sizeof(out);
-    struct machine_args args = {other_in, driver == &find ? HANDLE_LEN : sizeof(other_in), out,
-                                &len};
+    struct machine_args args = {
+        other_in, driver == &operations_find ? sizeof(CK_OBJECT_HANDLE) : sizeof(other_in), out,
+        &len};
 
     if (!whole)
         return driver->update(session, &args);
@@ -478,9 +357,12 @@ static const struct {
     CK_MECHANISM *mechanism;
     CK_OBJECT_HANDLE *key;
 } others[] = {
-    {&encrypt, TRAIT_ENCRYPT, &other_gcm, &aes_key}, {&digest, TRAIT_DIGEST, &other_sha, NULL},
-    {&sign, TRAIT_SIGN, &other_hmac, &mac_key},      {&find, TRAIT_FIND, NULL, NULL},
-    {&decrypt, TRAIT_DECRYPT, NULL, NULL},           {&verify, TRAITS_VERIFY, NULL, NULL},
+    {&operations_encrypt, TRAIT_ENCRYPT, &other_gcm, &aes_key},
+    {&operations_digest, TRAIT_DIGEST, &other_sha, NULL},
+    {&operations_sign, TRAIT_SIGN, &other_hmac, &mac_key},
+    {&operations_find, TRAIT_FIND, NULL, NULL},
+    {&operations_decrypt, TRAIT_DECRYPT, NULL, NULL},
+    {&operations_verify, TRAITS_VERIFY, NULL, NULL},
 };
 
 CK_RV operations_others(const struct machine *machine)
@@ -489,7 +371,7 @@ CK_RV operations_others(const struct machine *machine)
 
     for (size_t i = 0; i < COUNT(others) && rv == CKR_OK; i++)
         if ((machine->row->traits & others[i].trait) == 0 &&
-            (others[i].mechanism != NULL || others[i].driver == &find))
+            (others[i].mechanism != NULL || others[i].driver == &operations_find))
             rv = run_other(others[i].driver, machine->session, others[i].mechanism,
                            others[i].key == NULL ? 0 : *others[i].key, true);
     return rv;

@@ -3,23 +3,32 @@
 const struct machine_line machine_lines[CALLS] = {
     [CALL_INIT] = {"Init", TRAITS_ALL, FUNCTION_OTHER, VARIANT_GOOD},
     [CALL_INIT_CANCEL] = {"Init(NULL)", TRAITS_ALL & ~TRAIT_FIND, FUNCTION_OTHER, VARIANT_GOOD},
-    [CALL_INIT_PARAMETER] = {"Init(wrong parameter)", TRAITS_ALL & ~TRAIT_FIND, FUNCTION_OTHER, VARIANT_GOOD},
+    [CALL_INIT_PARAMETER] = {"Init(wrong parameter)", TRAITS_ALL & ~TRAIT_FIND, FUNCTION_OTHER,
+                             VARIANT_GOOD},
     [CALL_INIT_KEY] = {"Init(no key)", TRAITS_KEY, FUNCTION_OTHER, VARIANT_GOOD},
-    [CALL_INIT_MECHANISM] = {"Init(no mechanism)", TRAITS_ALL & ~TRAIT_FIND, FUNCTION_OTHER, VARIANT_GOOD},
-    [CALL_INIT_INPUT] = {"Init(NULL input)", TRAIT_FIND | TRAIT_VERIFY_SIGNATURE, FUNCTION_OTHER, VARIANT_GOOD},
+    [CALL_INIT_MECHANISM] = {"Init(no mechanism)", TRAITS_ALL & ~TRAIT_FIND, FUNCTION_OTHER,
+                             VARIANT_GOOD},
+    [CALL_INIT_INPUT] = {"Init(NULL input)", TRAIT_FIND | TRAIT_VERIFY_SIGNATURE, FUNCTION_OTHER,
+                         VARIANT_GOOD},
+    [CALL_INIT_SMALL] = {"Init(short signature)", TRAIT_VERIFY_SIGNATURE, FUNCTION_OTHER,
+                         VARIANT_GOOD},
     [CALL_ONCE] = {"Once", TRAITS_ALL & ~TRAIT_FIND, FUNCTION_ONCE, VARIANT_GOOD},
     [CALL_ONCE_QUERY] = {"Once(query)", TRAITS_OUTPUT, FUNCTION_ONCE, VARIANT_QUERY},
-    [CALL_ONCE_SMALL] = {"Once(small)", TRAITS_OUTPUT | TRAIT_VERIFY | TRAIT_MESSAGE_VERIFY, FUNCTION_ONCE,
-                         VARIANT_SMALL},
+    [CALL_ONCE_SMALL] = {"Once(small)", TRAITS_OUTPUT | TRAIT_VERIFY | TRAIT_MESSAGE_VERIFY,
+                         FUNCTION_ONCE, VARIANT_SMALL},
     [CALL_ONCE_NO_LEN] = {"Once(no length)", TRAITS_OUTPUT | TRAIT_VERIFY | TRAIT_MESSAGE_VERIFY,
                           FUNCTION_ONCE, VARIANT_NO_LEN},
-    [CALL_ONCE_NO_INPUT] = {"Once(no input)", TRAITS_ALL & ~TRAIT_FIND, FUNCTION_ONCE, VARIANT_NO_INPUT},
+    [CALL_ONCE_NO_INPUT] = {"Once(no input)", TRAITS_ALL & ~TRAIT_FIND, FUNCTION_ONCE,
+                            VARIANT_NO_INPUT},
     [CALL_ONCE_BAD] = {"Once(bad data)", TRAIT_REFUSES_DATA, FUNCTION_ONCE, VARIANT_BAD},
     [CALL_BEGIN] = {"Begin", TRAITS_MESSAGE, FUNCTION_OTHER, VARIANT_GOOD},
-    [CALL_BEGIN_PARAMETER] = {"Begin(wrong parameter)", TRAITS_MESSAGE, FUNCTION_OTHER, VARIANT_GOOD},
+    [CALL_BEGIN_PARAMETER] = {"Begin(wrong parameter)", TRAITS_MESSAGE, FUNCTION_OTHER,
+                              VARIANT_GOOD},
     [CALL_UPDATE] = {"Update", TRAITS_ALL, FUNCTION_UPDATE, VARIANT_GOOD},
-    [CALL_UPDATE_QUERY] = {"Update(query)", TRAITS_CRYPT | TRAITS_MESSAGE_CRYPT, FUNCTION_UPDATE, VARIANT_QUERY},
-    [CALL_UPDATE_SMALL] = {"Update(small)", TRAITS_CRYPT | TRAITS_MESSAGE_CRYPT, FUNCTION_UPDATE, VARIANT_SMALL},
+    [CALL_UPDATE_QUERY] = {"Update(query)", TRAITS_CRYPT | TRAITS_MESSAGE_CRYPT, FUNCTION_UPDATE,
+                           VARIANT_QUERY},
+    [CALL_UPDATE_SMALL] = {"Update(small)", TRAITS_CRYPT | TRAITS_MESSAGE_CRYPT, FUNCTION_UPDATE,
+                           VARIANT_SMALL},
     [CALL_UPDATE_NO_LEN] = {"Update(no length)", TRAITS_CRYPT | TRAITS_MESSAGE_CRYPT | TRAIT_FIND,
                             FUNCTION_UPDATE, VARIANT_NO_LEN},
     [CALL_UPDATE_NO_INPUT] = {"Update(no input)", TRAITS_ALL, FUNCTION_UPDATE, VARIANT_NO_INPUT},
@@ -30,8 +39,9 @@ const struct machine_line machine_lines[CALLS] = {
     [CALL_FINAL_QUERY] = {"Final(query)", TRAITS_OUTPUT, FUNCTION_FINAL, VARIANT_QUERY},
     [CALL_FINAL_SMALL] = {"Final(small)", TRAITS_OUTPUT | TRAIT_VERIFY | TRAIT_MESSAGE_VERIFY,
                           FUNCTION_FINAL, VARIANT_SMALL},
-    [CALL_FINAL_NO_LEN] = {"Final(no length)", TRAITS_CRYPT | TRAIT_DIGEST | TRAIT_SIGN |
-                                                   TRAIT_VERIFY | TRAITS_MESSAGE_CRYPT,
+    [CALL_FINAL_NO_LEN] = {"Final(no length)",
+                           TRAITS_CRYPT | TRAIT_DIGEST | TRAIT_SIGN | TRAIT_VERIFY |
+                               TRAITS_MESSAGE_CRYPT,
                            FUNCTION_FINAL, VARIANT_NO_LEN},
     [CALL_FINAL_BAD] = {"Final(bad data)", TRAIT_REFUSES_DATA, FUNCTION_FINAL, VARIANT_BAD},
     [CALL_END] = {"MessageFinal", TRAITS_MESSAGE, FUNCTION_OTHER, VARIANT_GOOD},
@@ -92,7 +102,8 @@ const enum machine_call machine_paths[][MACHINE_PATH + 1] = {
     {CALL_INIT, CALL_UPDATE, CALL_LOGOUT},
     {CALL_INIT, CALL_INIT_CANCEL, CALL_LOGOUT},
     {CALL_INIT, CALL_UPDATE, CALL_CLOSE},
-    /* Messages: begun, in their midst, sized, failed, cancelled, finished, without key or session. */
+    /* Messages: begun, in their midst, sized, failed, cancelled, finished, without key or session.
+     */
     {CALL_INIT, CALL_BEGIN},
     {CALL_INIT, CALL_BEGIN, CALL_UPDATE},
     {CALL_INIT, CALL_BEGIN, CALL_BEGIN},
@@ -149,7 +160,8 @@ const size_t machine_probe_count = COUNT(machine_probes);
     (BIT(CALL_FINAL) | BIT(CALL_FINAL_QUERY) | BIT(CALL_FINAL_SMALL) | BIT(CALL_FINAL_NO_LEN) |    \
      BIT(CALL_FINAL_BAD))
 #define INITS                                                                                      \
-    (BIT(CALL_INIT) | BIT(CALL_INIT_PARAMETER) | BIT(CALL_INIT_KEY) | BIT(CALL_INIT_MECHANISM))
+    (BIT(CALL_INIT) | BIT(CALL_INIT_PARAMETER) | BIT(CALL_INIT_KEY) | BIT(CALL_INIT_MECHANISM) |   \
+     BIT(CALL_INIT_SMALL))
 #define BEGINS (BIT(CALL_BEGIN) | BIT(CALL_BEGIN_PARAMETER))
 
 /* The order of a row: calls, phases, traits, return value, phase after, section of PKCS #11 3.x.
@@ -166,11 +178,11 @@ static const struct machine_rule rules[] = {
     {BIT(CALL_LOGOUT), PHASES_LIVE, TRAITS_ALL, CKR_OK, PHASE_SAME, "5.6.10"},
     {BIT(CALL_DESTROY), PHASE_KEYLESS, TRAITS_ALL, CKR_OBJECT_HANDLE_INVALID, PHASE_SAME, "5.7.3"},
     {BIT(CALL_DESTROY), PHASES_LIVE, TRAITS_ALL, CKR_OK, PHASE_KEYLESS, "5.7.3"},
-    {BIT(CALL_CANCEL), PHASES_ACTIVE, TRAITS_ALL, CKR_OK, PHASE_IDLE, "5.6.11"},
+    {BIT(CALL_CANCEL), PHASES_ACTIVE, TRAITS_ALL, CKR_OK, PHASE_IDLE, "5.6.5"},
     {BIT(CALL_CANCEL) | BIT(CALL_CANCEL_OTHERS), PHASES_LIVE, TRAITS_ALL, CKR_OK, PHASE_SAME,
-     "5.6.11: flags of operations that are not active are ignored"},
+     "5.6.5: flags of operations that are not active are ignored"},
     /* One operation of each kind may be active at once [P]. */
-    {BIT(CALL_OTHERS), PHASES_LIVE, TRAITS_ALL, CKR_OK, PHASE_SAME, "5.1.4, 5.8.1"},
+    {BIT(CALL_OTHERS), PHASES_LIVE, TRAITS_ALL, CKR_OK, PHASE_SAME, "5.17"},
     {BIT(CALL_OTHERS_IDLE), PHASES_LIVE, TRAITS_ALL, CKR_OPERATION_NOT_INITIALIZED, PHASE_SAME,
      "5.8.2"},
 
@@ -185,6 +197,8 @@ static const struct machine_rule rules[] = {
     {INITS, PHASE_KEYLESS, TRAITS_ALL, CKR_KEY_HANDLE_INVALID, PHASE_SAME, "5.8.1"},
     {BIT(CALL_INIT_PARAMETER), PHASE_IDLE, TRAITS_ALL, CKR_MECHANISM_PARAM_INVALID, PHASE_SAME,
      "5.8.1"},
+    /* At the init as well as later, with the same code [P]. */
+    {BIT(CALL_INIT_SMALL), PHASE_IDLE, TRAITS_ALL, CKR_SIGNATURE_LEN_RANGE, PHASE_SAME, "5.15"},
     {BIT(CALL_INIT), PHASE_IDLE, TRAITS_ALL, CKR_OK, PHASE_STARTED, "5.8.1"},
 
     /* Nothing was begun. */
