@@ -79,8 +79,11 @@ static CK_ULONG expected_len(const struct machine *machine, enum machine_functio
     }
 }
 
+/* C_GetOperationState and C_SetOperationState come and go together. */
 static bool applies(const struct machine_row *row, enum machine_call call)
 {
+    if (call >= CALL_SAVE && call <= CALL_RESTORE && !operations_save_states())
+        return false;
     return (machine_lines[call].traits & row->traits) != 0;
 }
 
@@ -258,6 +261,38 @@ static CK_RV begin_operation(struct machine *machine, enum machine_call call)
                                       call == CALL_INIT_KEY ? 0x7fffffffUL : machine->key, &args);
 }
 
+static CK_RV save(struct machine *machine, enum machine_call call)
+{
+    struct machine_saved *saved = &machine->saved;
+    CK_BYTE bytes[MACHINE_SAVED];
+    CK_ULONG needed = 0;
+    CK_ULONG len = sizeof(bytes);
+
+    memset(bytes, MACHINE_CANARY, sizeof(bytes));
+    if (call == CALL_SAVE_NO_LEN)
+        return states_api.p11->C_GetOperationState(machine->session, bytes, NULL);
+    CK_RV rv = states_api.p11->C_GetOperationState(machine->session, NULL, &needed);
+    if (rv != CKR_OK || call == CALL_SAVE_QUERY)
+        return rv;
+    if (call == CALL_SAVE_SMALL)
+        len = needed - 1;
+    rv = states_api.p11->C_GetOperationState(machine->session, bytes, &len);
+    for (size_t i = rv == CKR_OK ? needed : 0; i < sizeof(bytes); i++)
+        if (bytes[i] != MACHINE_CANARY)
+            machine_mismatch(machine, "a byte past the announced length: number", i, needed, "5.2");
+    if (len != needed)
+        machine_mismatch(machine, "size", len, needed, "5.2");
+    if (rv != CKR_OK)
+        return rv;
+    saved->len = len;
+    memcpy(saved->bytes, bytes, len);
+    saved->phase = machine->phase;
+    saved->taken = machine->taken;
+    saved->fed_len = machine->fed_len;
+    memcpy(saved->fed, machine->fed, machine->fed_len);
+    return CKR_OK;
+}
+
 static CK_RV other_call(struct machine *machine, enum machine_call call)
 {
     CK_FLAGS flag = machine->row->driver->cancel_flag;
@@ -283,6 +318,16 @@ static CK_RV other_call(struct machine *machine, enum machine_call call)
         return states_api.p11->C_Logout(machine->session);
     case CALL_DESTROY:
         return states_api.p11->C_DestroyObject(machine->other, machine->key);
+    case CALL_CLOSE_OWNER:
+        return operations_change_owner(machine);
+    case CALL_SAVE:
+    case CALL_SAVE_QUERY:
+    case CALL_SAVE_SMALL:
+    case CALL_SAVE_NO_LEN:
+        return save(machine, call);
+    case CALL_RESTORE:
+        return states_api.p11->C_SetOperationState(machine->session, machine->saved.bytes,
+                                                   machine->saved.len, 0, 0);
     case CALL_CLOSE:
         return states_api.p11->C_CloseSession(machine->session);
     default:
@@ -294,7 +339,7 @@ static void note_other_call(struct machine *machine, enum machine_call call)
 {
     if (call == CALL_LOGOUT)
         machine->logged_out = true;
-    if (call == CALL_LOGOUT || call == CALL_DESTROY)
+    if (call == CALL_LOGOUT || call == CALL_DESTROY || call == CALL_CLOSE_OWNER)
         machine->key_is_gone = (machine->row->traits & TRAITS_KEY) != 0;
     if (call == CALL_KEY)
         machine_feed(machine, operations_key_value, OPERATIONS_KEY_LEN);
@@ -315,6 +360,8 @@ static const struct machine_rule *find_rule(const struct machine *machine, enum 
         traits |= TRAIT_NOTHING_OUT;
     if (machine->logged_out)
         traits |= TRAIT_LOGGED_OUT;
+    if (machine->saved.len > 0)
+        traits |= TRAIT_HAS_SAVED;
     return rules_find(call, machine->phase, traits);
 }
 
@@ -332,6 +379,11 @@ void machine_enter(struct machine *machine, enum machine_phase phase)
     if (phase != PHASE_PARTS)
         forget_data(machine);
     machine->phase = phase;
+    if (phase == PHASE_SAVED) {
+        machine->phase = machine->saved.phase;
+        machine->taken = machine->saved.taken;
+        machine_feed(machine, machine->saved.fed, machine->saved.fed_len);
+    }
 }
 
 void machine_step(struct machine *machine, enum machine_call call)
@@ -369,6 +421,7 @@ static void begin(struct machine *machine)
         machine->key = operations_make_key(machine);
     machine->phase = PHASE_IDLE;
     machine->trace[0] = '\0';
+    machine->saved.len = 0;
     forget_data(machine);
 }
 
@@ -475,11 +528,9 @@ void machine_open(struct machine *machine, const struct machine_row *row)
 {
     memset(machine, 0, sizeof(*machine));
     machine->row = row;
-    OK(states_api.p11->C_OpenSession(states_api.slot, CKF_SERIAL_SESSION | CKF_RW_SESSION, NULL,
-                                     NULL, &machine->other));
     for (size_t i = 0; i < sizeof(machine->plain); i++)
         machine->plain[i] = (CK_BYTE) (i + 1);
-    machine->key = operations_make_key(machine);
     operations_open(machine);
+    machine->key = operations_make_key(machine);
     machine->text_len = operations_make_text(machine);
 }

@@ -35,6 +35,7 @@ enum machine_trait {
     TRAIT_REFUSES_DATA = 1 << 17, /* some inputs are refused: the row's `bad` */
     TRAIT_NOTHING_OUT = 1 << 18,  /* of a call: it gives nothing out, so no buffer is too small */
     TRAIT_LOGGED_OUT = 1 << 19,   /* of the machine, for now */
+    TRAIT_HAS_SAVED = 1 << 20,    /* of the machine: C_GetOperationState has given something */
 };
 #define TRAITS_CRYPT (TRAIT_ENCRYPT | TRAIT_DECRYPT)
 #define TRAITS_VERIFY (TRAIT_VERIFY | TRAIT_VERIFY_SIGNATURE)
@@ -60,6 +61,7 @@ enum machine_phase {
     PHASE_KEYLESS = 1 << 3, /* idle, and the key is gone */
     PHASE_CLOSED = 1 << 4,  /* the session is */
     PHASE_SAME = 1 << 5,    /* in a rule: as before the call */
+    PHASE_SAVED = 1 << 6,   /* in a rule: as it was when it was saved */
 };
 #define PHASES_ACTIVE (PHASE_STARTED | PHASE_PARTS)
 #define PHASES_OVER (PHASE_IDLE | PHASE_KEYLESS)
@@ -101,7 +103,13 @@ enum machine_call {
     CALL_OTHERS,        /* operations of the other kinds, begun and finished in between */
     CALL_OTHERS_IDLE,   /* functions of other kinds, of which none was begun */
     CALL_LOGOUT,
-    CALL_DESTROY, /* of its key, by another session */
+    CALL_DESTROY,     /* of its key, by another session */
+    CALL_CLOSE_OWNER, /* the session that its key belongs to */
+    CALL_SAVE,        /* C_GetOperationState */
+    CALL_SAVE_QUERY,
+    CALL_SAVE_SMALL,
+    CALL_SAVE_NO_LEN,
+    CALL_RESTORE, /* C_SetOperationState, with what was saved last in the cell */
     CALL_CLOSE,
     CALLS
 };
@@ -151,6 +159,18 @@ struct machine_row {
     CK_RV empty_final;  /* C_*Final directly after C_*Init */
 };
 
+#define MACHINE_SAVED 128
+
+/* What C_GetOperationState gave, and the state that it stands for. */
+struct machine_saved {
+    CK_BYTE bytes[MACHINE_SAVED];
+    CK_ULONG len; /* 0: nothing */
+    enum machine_phase phase;
+    CK_ULONG taken;
+    CK_BYTE fed[MACHINE_BYTES];
+    CK_ULONG fed_len;
+};
+
 struct machine {
     const struct machine_row *row;
     CK_SESSION_HANDLE session; /* of the operation under test */
@@ -167,6 +187,7 @@ struct machine {
     CK_ULONG fed_len;
     CK_BYTE produced[MACHINE_BYTES];
     CK_ULONG produced_len;
+    struct machine_saved saved;
     char trace[256]; /* the calls so far, for failures */
 };
 

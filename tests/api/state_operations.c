@@ -265,10 +265,27 @@ CK_OBJECT_HANDLE operations_make_key(const struct machine *machine)
 static CK_OBJECT_HANDLE aes_key;
 static CK_OBJECT_HANDLE mac_key;
 
-void operations_open(const struct machine *machine)
+void operations_open(struct machine *machine)
 {
+    OK(P11->C_OpenSession(states_api.slot, CKF_SERIAL_SESSION | CKF_RW_SESSION, NULL, NULL,
+                          &machine->other));
     aes_key = import(machine->other, CKK_AES, false);
     mac_key = import(machine->other, CKK_GENERIC_SECRET, false);
+}
+
+CK_RV operations_change_owner(struct machine *machine)
+{
+    CK_RV rv = P11->C_CloseSession(machine->other);
+
+    operations_open(machine);
+    return rv;
+}
+
+bool operations_save_states(void)
+{
+    CK_ULONG len = 0;
+
+    return P11->C_GetOperationState(states_api.session, NULL, &len) != CKR_FUNCTION_NOT_SUPPORTED;
 }
 
 /* Decryption gets what encryption makes of it. */

@@ -47,8 +47,12 @@ extern const struct machine_driver messages_verify;
 /* Whether the module has the row's mechanism and functions. */
 bool operations_present(const struct machine_row *row);
 
-/* The keys of the calls in between. */
-void operations_open(const struct machine *machine);
+/* machine->other, and the keys of the calls in between. */
+void operations_open(struct machine *machine);
+/* Closes machine->other, which ends its objects, and opens another. */
+CK_RV operations_change_owner(struct machine *machine);
+/* Whether C_GetOperationState is served. */
+bool operations_save_states(void);
 /* A private session object of machine->other: gone after a logout. The key that C_DigestKey takes
  * and the objects that a search finds are public. */
 CK_OBJECT_HANDLE operations_make_key(const struct machine *machine);

@@ -51,6 +51,12 @@ const struct machine_line machine_lines[CALLS] = {
     [CALL_OTHERS_IDLE] = {"Others(idle)", TRAITS_ALL, FUNCTION_OTHER, VARIANT_GOOD},
     [CALL_LOGOUT] = {"Logout", TRAITS_ALL, FUNCTION_OTHER, VARIANT_GOOD},
     [CALL_DESTROY] = {"Destroy", TRAITS_KEY, FUNCTION_OTHER, VARIANT_GOOD},
+    [CALL_CLOSE_OWNER] = {"Close owner", TRAITS_KEY, FUNCTION_OTHER, VARIANT_GOOD},
+    [CALL_SAVE] = {"Save", TRAITS_ALL, FUNCTION_OTHER, VARIANT_GOOD},
+    [CALL_SAVE_QUERY] = {"Save(query)", TRAITS_ALL, FUNCTION_OTHER, VARIANT_GOOD},
+    [CALL_SAVE_SMALL] = {"Save(small)", TRAITS_ALL, FUNCTION_OTHER, VARIANT_GOOD},
+    [CALL_SAVE_NO_LEN] = {"Save(no length)", TRAITS_ALL, FUNCTION_OTHER, VARIANT_GOOD},
+    [CALL_RESTORE] = {"Restore", TRAIT_DIGEST, FUNCTION_OTHER, VARIANT_GOOD},
     [CALL_CLOSE] = {"Close", TRAITS_ALL, FUNCTION_OTHER, VARIANT_GOOD},
 };
 
@@ -99,9 +105,16 @@ const enum machine_call machine_paths[][MACHINE_PATH + 1] = {
     /* Key and session gone; the context alone is kept in the second. */
     {CALL_INIT, CALL_UPDATE, CALL_DESTROY},
     {CALL_INIT, CALL_INIT_CANCEL, CALL_DESTROY},
+    {CALL_INIT, CALL_UPDATE, CALL_CLOSE_OWNER},
     {CALL_INIT, CALL_UPDATE, CALL_LOGOUT},
     {CALL_INIT, CALL_INIT_CANCEL, CALL_LOGOUT},
     {CALL_INIT, CALL_UPDATE, CALL_CLOSE},
+    /* Saved and restored. */
+    {CALL_INIT, CALL_UPDATE, CALL_SAVE},
+    {CALL_INIT, CALL_UPDATE, CALL_SAVE_QUERY, CALL_SAVE_SMALL},
+    {CALL_INIT, CALL_SAVE, CALL_UPDATE},
+    {CALL_INIT, CALL_UPDATE, CALL_SAVE, CALL_FINAL, CALL_RESTORE},
+    {CALL_INIT, CALL_UPDATE, CALL_SAVE, CALL_UPDATE, CALL_RESTORE},
     /* Messages: begun, in their midst, sized, failed, cancelled, finished, without key or session.
      */
     {CALL_INIT, CALL_BEGIN},
@@ -162,6 +175,7 @@ const size_t machine_probe_count = COUNT(machine_probes);
 #define INITS                                                                                      \
     (BIT(CALL_INIT) | BIT(CALL_INIT_PARAMETER) | BIT(CALL_INIT_KEY) | BIT(CALL_INIT_MECHANISM) |   \
      BIT(CALL_INIT_SMALL))
+#define SAVES (BIT(CALL_SAVE) | BIT(CALL_SAVE_QUERY) | BIT(CALL_SAVE_SMALL) | BIT(CALL_SAVE_NO_LEN))
 #define BEGINS (BIT(CALL_BEGIN) | BIT(CALL_BEGIN_PARAMETER))
 
 /* The order of a row: calls, phases, traits, return value, phase after, section of PKCS #11 3.x.
@@ -169,7 +183,8 @@ const size_t machine_probe_count = COUNT(machine_probes);
  * module's choice. */
 static const struct machine_rule rules[] = {
     /* The session, and what happens around the operation. */
-    {BIT(CALL_DESTROY), PHASE_CLOSED, TRAITS_ALL, CKR_OK, PHASE_SAME, "5.7.3"},
+    {BIT(CALL_DESTROY) | BIT(CALL_CLOSE_OWNER), PHASE_CLOSED, TRAITS_ALL, CKR_OK, PHASE_SAME,
+     "5.7.3, 5.6.2"},
     {~0UL, PHASE_CLOSED, TRAITS_ALL, CKR_SESSION_HANDLE_INVALID, PHASE_SAME, "5.6.2"},
     {BIT(CALL_CLOSE), PHASES_LIVE, TRAITS_ALL, CKR_OK, PHASE_CLOSED, "5.6.2"},
     {BIT(CALL_LOGOUT), PHASES_LIVE, TRAIT_LOGGED_OUT, CKR_USER_NOT_LOGGED_IN, PHASE_SAME, "5.6.10"},
@@ -178,6 +193,7 @@ static const struct machine_rule rules[] = {
     {BIT(CALL_LOGOUT), PHASES_LIVE, TRAITS_ALL, CKR_OK, PHASE_SAME, "5.6.10"},
     {BIT(CALL_DESTROY), PHASE_KEYLESS, TRAITS_ALL, CKR_OBJECT_HANDLE_INVALID, PHASE_SAME, "5.7.3"},
     {BIT(CALL_DESTROY), PHASES_LIVE, TRAITS_ALL, CKR_OK, PHASE_KEYLESS, "5.7.3"},
+    {BIT(CALL_CLOSE_OWNER), PHASES_LIVE, TRAITS_ALL, CKR_OK, PHASE_KEYLESS, "5.6.2"},
     {BIT(CALL_CANCEL), PHASES_ACTIVE, TRAITS_ALL, CKR_OK, PHASE_IDLE, "5.6.5"},
     {BIT(CALL_CANCEL) | BIT(CALL_CANCEL_OTHERS), PHASES_LIVE, TRAITS_ALL, CKR_OK, PHASE_SAME,
      "5.6.5: flags of operations that are not active are ignored"},
@@ -185,6 +201,20 @@ static const struct machine_rule rules[] = {
     {BIT(CALL_OTHERS), PHASES_LIVE, TRAITS_ALL, CKR_OK, PHASE_SAME, "5.17"},
     {BIT(CALL_OTHERS_IDLE), PHASES_LIVE, TRAITS_ALL, CKR_OPERATION_NOT_INITIALIZED, PHASE_SAME,
      "5.8.2"},
+
+    /* Of all operations a digest alone can be saved [P]; it goes on. */
+    {SAVES, PHASES_OVER, TRAITS_ALL, CKR_OPERATION_NOT_INITIALIZED, PHASE_SAME, "5.6.6"},
+    {SAVES, PHASES_ACTIVE, TRAIT_FIND, CKR_OPERATION_NOT_INITIALIZED, PHASE_SAME,
+     "5.6.6: of cryptographic operations"},
+    {BIT(CALL_SAVE) | BIT(CALL_SAVE_QUERY), PHASES_ACTIVE, TRAIT_DIGEST, CKR_OK, PHASE_SAME,
+     "5.6.6"},
+    {BIT(CALL_SAVE_SMALL), PHASES_ACTIVE, TRAIT_DIGEST, CKR_BUFFER_TOO_SMALL, PHASE_SAME, "5.2"},
+    {BIT(CALL_SAVE_NO_LEN), PHASES_ACTIVE, TRAIT_DIGEST, CKR_ARGUMENTS_BAD, PHASE_SAME, "5.6.6"},
+    {SAVES, PHASES_ACTIVE, TRAITS_ALL, CKR_STATE_UNSAVEABLE, PHASE_SAME, "5.6.6"},
+    {BIT(CALL_RESTORE), PHASES_LIVE, TRAIT_LOGGED_OUT, CKR_SAVED_STATE_INVALID, PHASE_SAME,
+     "5.6.7: in the same session state"},
+    {BIT(CALL_RESTORE), PHASES_LIVE, TRAIT_HAS_SAVED, CKR_OK, PHASE_SAVED, "5.6.7"},
+    {BIT(CALL_RESTORE), PHASES_LIVE, TRAITS_ALL, CKR_SAVED_STATE_INVALID, PHASE_SAME, "5.6.7"},
 
     /* Beginning. */
     {BIT(CALL_INIT_INPUT), PHASES_LIVE, TRAIT_FIND | TRAIT_VERIFY_SIGNATURE, CKR_ARGUMENTS_BAD,
