@@ -42,11 +42,10 @@ enum machine_trait {
 #define TRAITS_STREAM (TRAITS_CRYPT | TRAIT_DIGEST | TRAIT_SIGN | TRAITS_VERIFY)
 #define TRAITS_MESSAGE_CRYPT (TRAIT_MESSAGE_ENCRYPT | TRAIT_MESSAGE_DECRYPT)
 #define TRAITS_MESSAGE (TRAITS_MESSAGE_CRYPT | TRAIT_MESSAGE_SIGN | TRAIT_MESSAGE_VERIFY)
-#define TRAITS_KEY                                                                                 \
-    (TRAITS_CRYPT | TRAIT_SIGN | TRAITS_VERIFY | TRAITS_MESSAGE) /* those that hold a key */
-#define TRAITS_CHECK                                                                               \
-    (TRAITS_VERIFY | TRAIT_MESSAGE_VERIFY) /* take a signature, give nothing out                   \
-                                            */
+/* Those that hold a key. */
+#define TRAITS_KEY (TRAITS_CRYPT | TRAIT_SIGN | TRAITS_VERIFY | TRAITS_MESSAGE)
+/* Those that give nothing out but their return value. */
+#define TRAITS_CHECK (TRAITS_VERIFY | TRAIT_MESSAGE_VERIFY)
 /* Where the signature is an argument of the last call. */
 #define TRAITS_SIGNATURE (TRAIT_VERIFY | TRAIT_MESSAGE_VERIFY)
 #define TRAITS_OUTPUT_IN_PARTS (TRAITS_CRYPT | TRAITS_MESSAGE_CRYPT)
