@@ -82,6 +82,8 @@ bool slot_is_due(const struct slot *slot);
  * lock. */
 void slot_tick(struct slot *slot);
 
-/* Ends the operations of sessions on this key, or on every private key (NULL), and wipes what they
- * kept. */
+/* Ends the operations of sessions on this key and wipes what they kept; the same for every private
+ * key, and for the keys that a session owns. */
 void slot_forget_key(struct slot *slot, const struct object *key);
+void slot_forget_private(struct slot *slot);
+void slot_forget_owned(struct slot *slot, CK_SESSION_HANDLE owner);

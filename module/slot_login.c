@@ -46,7 +46,7 @@ static void drop_role_locked(struct slot *slot)
 {
     atomic_store_explicit(&slot->role, ROLE_PUBLIC, memory_order_release);
     slot_objects_drop_private(slot);
-    slot_forget_key(slot, NULL);
+    slot_forget_private(slot);
 }
 
 static void close_role(struct slot *slot)
