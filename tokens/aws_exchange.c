@@ -9,6 +9,8 @@
 #include "tokens/aws_sign.h"
 
 #define STATUS_OK 200
+#define STATUS_UNAUTHORIZED 401
+#define STATUS_FORBIDDEN 403
 #define STATUS_SERVER 500
 /* AWS takes a date that is up to five minutes off. */
 #define CLOCK_SKEW_MAX_S 300
@@ -90,8 +92,8 @@ static CK_RV send_once(struct aws_exchange *exchange, const struct aws_act *act,
 static const char *where_of(const struct aws_exchange *exchange, const struct http_result *result,
                             const char *code, char buffer[WHERE_MAX])
 {
-    (void) snprintf(buffer, WHERE_MAX, "%s at %s (HTTP %ld %s%s%s)", exchange->aws->key,
-                    exchange->http.endpoint, result->status, code,
+    (void) snprintf(buffer, WHERE_MAX, "%s at %s (HTTP %ld%s%s%s%s)", exchange->aws->key,
+                    exchange->http.endpoint, result->status, code[0] == '\0' ? "" : " ", code,
                     result->request_id[0] == '\0' ? "" : ", request ", result->request_id);
     return buffer;
 }
@@ -131,6 +133,13 @@ static CK_RV fail(const struct aws_exchange *exchange, const struct aws_act *act
     const char *token = exchange->http.token;
     const struct aws_refusal *refusal =
         aws_refusal_find(code, (struct view){result->body.bytes, result->body.len});
+    /* Only a code of AWS's is a denial. */
+    if (code[0] == '\0' &&
+        (result->status == STATUS_UNAUTHORIZED || result->status == STATUS_FORBIDDEN))
+        return FAIL_CAUSE(INDEXKEY_CAUSE_SERVER,
+                          "token '%s': cannot %s by %s: something that is not AWS KMS refuses; "
+                          "check endpoint, and the proxy or gateway before it",
+                          token, act->what, where);
     if (refusal == NULL && (code[0] == '\0' || result->status >= STATUS_SERVER))
         return source_http_fail_status(&exchange->http, result, act->what);
     if (refusal == NULL)

@@ -14,7 +14,7 @@ struct http_target {
      * own. */
     char authority[HTTP_AUTHORITY_LEN_MAX + 1];
     bool is_tls;
-    bool has_path; /* more than "/", or a query */
+    bool has_path;  /* more than "/", or a query */
     bool is_name;   /* needs a resolver */
     bool is_direct; /* never through a proxy: loopback, link-local, metadata services */
 };

@@ -1,6 +1,7 @@
 /*
  * Sends signed requests to a service that keeps what it received, for sigv4.sh to compare with
- * botocore's signatures: POST to /, by the source `aws`, and by its signer and the HTTP client alone.
+ * botocore's signatures: POST to /, by the source `aws`, and by its signer and the HTTP client
+ * alone.
  *
  * One JSON line a request goes to the file that INDEXKEY_SIGV4_CASES names:
  * {"region", "access", "secret", "token", "url", "time": ours, "ahead": seconds that the service

@@ -1,7 +1,7 @@
 /*
  * The key is disabled at the KMS while eight threads use it: when the last call succeeds, what is
- * left of the keys in the process, and how the token comes back. On a fake Vault, and on a real one
- * where there is one. It prints a table.
+ * left of the keys in the process, and how the token comes back. On a fake of each KMS, and on a
+ * real Vault where there is one. It prints a table.
  */
 #include <pthread.h>
 #include <stdlib.h>
@@ -34,6 +34,9 @@
 #define MIN_VERSION(number)                                                                        \
     "POST transit/keys/index-keys/config '{\"min_decryption_version\": " number "}'"
 
+#define STATE(name) HANDLER("\"state\", \"state\": \"" name "\"")
+#define SLOW "\"kind\": \"delay\", \"seconds\": 0.8"
+
 /* What a denial is at the server: commands of the fake, or requests to the real one. */
 struct denial {
     const char *name;
@@ -44,7 +47,7 @@ struct denial {
     const char *allow;
 };
 
-static const struct denial denials[] = {
+static const struct denial vault_denials[] = {
     {"key version disabled", false, HANDLER("\"rotate\""), NULL,
      HANDLER("\"min_version\", \"version\": 2"), HANDLER("\"min_version\", \"version\": 1")},
     {"permission taken away", false, NULL, NULL,
@@ -53,12 +56,40 @@ static const struct denial denials[] = {
     {"Vault token revoked", false, NULL, NULL, HANDLER("\"revoke\", \"token\": \"good-token\""),
      HANDLER("\"allow\", \"token\": \"good-token\", \"acts\": " ALL_ACTS)},
     {"key deleted", false, NULL, NULL, HANDLER("\"delete_key\""), HANDLER("\"restore\"")},
-    {"denied after 0.8 s", false, HANDLER("\"rotate\""), "\"kind\": \"delay\", \"seconds\": 0.8",
+    {"denied after 0.8 s", false, HANDLER("\"rotate\""), SLOW,
      HANDLER("\"min_version\", \"version\": 2"), HANDLER("\"min_version\", \"version\": 1")},
     {"real: key version disabled", true, "POST transit/keys/index-keys/rotate", NULL,
      MIN_VERSION("2"), MIN_VERSION("1")},
     {"real: permission taken away", true, NULL, NULL, POLICY(LOOKUP_ONLY), POLICY(WHOLE_POLICY)},
 };
+
+static const struct denial aws_denials[] = {
+    {"key disabled", false, NULL, NULL, STATE("Disabled"), STATE("Enabled")},
+    {"permission taken away", false, NULL, NULL, HANDLER("\"deny\", \"act\": \"Decrypt\""),
+     HANDLER("\"restore\"")},
+    {"access key deleted", false, NULL, NULL, HANDLER("\"revoke\", \"access\": \"AKIDGOOD\""),
+     HANDLER("\"restore\"")},
+    {"credentials expired", false, NULL, NULL, HANDLER("\"expire\", \"access\": \"AKIDGOOD\""),
+     HANDLER("\"restore\"")},
+    {"key pending deletion", false, NULL, NULL, STATE("PendingDeletion"), STATE("Enabled")},
+    {"key deleted", false, NULL, NULL, HANDLER("\"delete_key\""), HANDLER("\"restore\"")},
+    {"disabled after 0.8 s", false, NULL, SLOW, STATE("Disabled"), STATE("Enabled")},
+};
+
+static bool on_vault(void)
+{
+    return strcmp(behaviour_kms->name, "vault") == 0;
+}
+
+static const struct denial *denial_of(int row)
+{
+    return on_vault() ? &vault_denials[row] : &aws_denials[row];
+}
+
+static int denial_count(void)
+{
+    return (int) (on_vault() ? COUNT_OF(vault_denials) : COUNT_OF(aws_denials));
+}
 
 /* ---- the servers ---- */
 
@@ -98,6 +129,8 @@ static void start(void)
 {
     char output[4096];
     behaviour_start();
+    if (!on_vault())
+        return;
     if (!has_vault()) {
         printf("no real Vault server: run tests/servers/vault.sh build, once\n");
         return;
@@ -145,7 +178,7 @@ static void make_token(const struct denial *denial, struct kms_settings settings
     settings.addr = addr;
     settings.token = token;
     settings.ca = ca;
-    vault_configure(NULL, &settings);
+    behaviour_configure(&settings);
     kms_init_token();
 }
 
@@ -316,7 +349,7 @@ static void end(void)
 
 START_TEST(a_denial_ends_all_use_in_time)
 {
-    const struct denial *denial = &denials[_i];
+    const struct denial *denial = denial_of(_i);
     const struct kms_settings settings = {.more = "lease = 2s", .deadline_ms = DEADLINE_MS};
     CK_SESSION_HANDLE session;
     if (denial->is_real && folder[0] == '\0')
@@ -333,10 +366,10 @@ START_TEST(a_denial_ends_all_use_in_time)
     unsigned long refused = atomic_load(&refusals);
     size_t left = left_in_memory();
     int64_t last = atomic_load(&last_success_ms);
-    printf("%-30s last success %5ld ms after, denial %5ld ms after, %zu key bytes' places in %zu "
-           "MiB, %lu calls before, %lu refused\n",
-           denial->name, (long) (last - disabled), (long) (denied - disabled), left,
-           own_memory_byte_count(memory) >> 20, atomic_load(&successes), refused);
+    printf("%-5s %-27s last success %5ld ms after, denial %5ld ms after, %zu key bytes' places in "
+           "%zu MiB, %lu calls before, %lu refused\n",
+           behaviour_kms->name, denial->name, (long) (last - disabled), (long) (denied - disabled),
+           left, own_memory_byte_count(memory) >> 20, atomic_load(&successes), refused);
     ck_assert_int_gt(last, disabled);
     ck_assert_int_le(last, disabled + LEASE_MS + DEADLINE_MS);
     ck_assert_uint_eq(left, 0);
@@ -361,7 +394,7 @@ static void set_pin(struct crew_member *member, void *context)
 /* An administrative call that waits for the KMS holds up neither the wipe nor the end of use. */
 START_TEST(a_denial_does_not_wait_for_c_setpin)
 {
-    const struct denial *denial = &denials[0];
+    const struct denial *denial = denial_of(0);
     const struct kms_settings settings = {.more = "lease = 2s", .deadline_ms = SET_PIN_DEADLINE_MS};
     static struct crew setter;
     CK_SESSION_HANDLE session;
@@ -378,9 +411,9 @@ START_TEST(a_denial_does_not_wait_for_c_setpin)
     size_t left = left_in_memory();
     crew_join(&setter);
     int64_t last = atomic_load(&last_success_ms);
-    printf("%-30s last success %5ld ms after, denial %5ld ms after, C_SetPIN %5ld ms after\n",
-           "denied during C_SetPIN", (long) (last - disabled), (long) (denied - disabled),
-           (long) (set_pin_ended - disabled));
+    printf("%-5s %-27s last success %5ld ms after, denial %5ld ms after, C_SetPIN %5ld ms after\n",
+           behaviour_kms->name, "denied during C_SetPIN", (long) (last - disabled),
+           (long) (denied - disabled), (long) (set_pin_ended - disabled));
     ck_assert_int_gt(set_pin_ended, denied + WIPED_WITHIN_MS);
     ck_assert_uint_eq(left, 0);
     ck_assert_int_le(last, denied + 250);
@@ -390,13 +423,18 @@ START_TEST(a_denial_does_not_wait_for_c_setpin)
 }
 END_TEST
 
-int main(void)
+static TCase *make_cases(void)
 {
     TCase *cases = tcase_create("revocation");
     tcase_set_timeout(cases, 60);
     tcase_add_unchecked_fixture(cases, start, stop);
     tcase_add_checked_fixture(cases, kms_first_call, NULL);
-    tcase_add_loop_test(cases, a_denial_ends_all_use_in_time, 0, (int) COUNT_OF(denials));
+    tcase_add_loop_test(cases, a_denial_ends_all_use_in_time, 0, denial_count());
     tcase_add_test(cases, a_denial_does_not_wait_for_c_setpin);
-    return fixture_run("revocation", cases);
+    return cases;
+}
+
+int main(int argc, char **argv)
+{
+    return behaviour_run("revocation", make_cases, argc > 1 ? argv[1] : NULL);
 }
