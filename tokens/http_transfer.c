@@ -35,12 +35,13 @@ static int on_seek(void *data, curl_off_t offset, int origin)
     return CURL_SEEKFUNC_OK;
 }
 
-/* Sees the body in libcurl's own buffer after it was written to the connection, and wipes it. */
+/* Sees headers and body in libcurl's own buffer after they were written to the connection, and
+ * wipes them: they hold tokens and keys. */
 static int on_debug(CURL *easy, curl_infotype type, char *bytes, size_t len, void *data)
 {
     (void) easy;
     (void) data;
-    if (type == CURLINFO_DATA_OUT && len > 0)
+    if ((type == CURLINFO_HEADER_OUT || type == CURLINFO_DATA_OUT) && len > 0)
         explicit_bzero(bytes, len);
     return 0;
 }
