@@ -19,8 +19,8 @@
  * http_is_inside tells the module's entry points to refuse such a call.
  *
  * libcurl is initialised at the first call and never cleaned up, since the host may use it too.
- * The request headers that libcurl composes on the heap and frees are beyond our reach; bodies are
- * wiped in its buffers once sent or received.
+ * Headers and bodies are wiped in libcurl's buffers once sent or received; where it composes the
+ * headers, on the heap, is beyond our reach.
  */
 #pragma once
 
