@@ -10,6 +10,7 @@
 
 #include <openssl/evp.h>
 #include <openssl/rand.h>
+#include <sqlite3.h>
 
 #include "include/indexkey.h"
 #include "module/module.h"
@@ -423,6 +424,74 @@ START_TEST(a_denial_does_not_wait_for_c_setpin)
 }
 END_TEST
 
+struct creation {
+    sqlite3 *other;
+    CK_SESSION_HANDLE session;
+    int64_t ended_ms;
+};
+
+/* Another process in the middle of a change. */
+static void occupy_store(struct creation *creation)
+{
+    const char *path = strchr(fixture_store(1), ':') + 1;
+    ck_assert_int_eq(sqlite3_open(path, &creation->other), SQLITE_OK);
+    ck_assert_int_eq(sqlite3_exec(creation->other, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
+}
+
+static void create_key(struct crew_member *member, void *context)
+{
+    struct creation *creation = context;
+    CK_OBJECT_CLASS class = CKO_SECRET_KEY;
+    CK_KEY_TYPE type = CKK_GENERIC_SECRET;
+    CK_BBOOL yes = CK_TRUE;
+    CK_BYTE value[OWN_SECRET_LEN] = {7};
+    CK_ATTRIBUTE template[] = {
+        {CKA_CLASS, &class, sizeof(class)},
+        {CKA_KEY_TYPE, &type, sizeof(type)},
+        {CKA_TOKEN, &yes, sizeof(yes)},
+        {CKA_VALUE, value, sizeof(value)},
+    };
+    CK_OBJECT_HANDLE handle;
+    (void) member;
+    /* Sealed before the denial, it may still succeed. */
+    (void) C_CreateObject(creation->session, template, COUNT_OF(template), &handle);
+    creation->ended_ms = behaviour_now_ms();
+}
+
+/* Neither does a change of objects that waits for other processes at the store. */
+START_TEST(a_denial_does_not_wait_for_the_store)
+{
+    const struct denial *denial = denial_of(0);
+    const struct kms_settings settings = {.more = "lease = 2s", .deadline_ms = DEADLINE_MS};
+    static struct crew creator;
+    struct creation creation = {.other = NULL};
+    CK_SESSION_HANDLE session;
+    begin(denial, &session, &settings);
+    behaviour_sleep_ms(200);
+    creation.session = behaviour_session();
+    occupy_store(&creation);
+    int64_t disabled = behaviour_now_ms();
+    ask(denial, denial->deny);
+    crew_start(&creator, 1, create_key, &creation);
+    int64_t denied = await_denial(disabled);
+    behaviour_sleep_ms((long) (denied + WIPED_WITHIN_MS - behaviour_now_ms()));
+    size_t left = left_in_memory();
+    int64_t last = atomic_load(&last_success_ms);
+    ck_assert_int_eq(sqlite3_close(creation.other), SQLITE_OK);
+    crew_join(&creator);
+    printf("%-5s %-27s last success %5ld ms after, denial %5ld ms after, C_CreateObject %5ld ms "
+           "after, %zu key bytes' places\n",
+           behaviour_kms->name, "denied during a change", (long) (last - disabled),
+           (long) (denied - disabled), (long) (creation.ended_ms - disabled), left);
+    ck_assert_int_gt(creation.ended_ms, denied + WIPED_WITHIN_MS);
+    ck_assert_uint_eq(left, 0);
+    ck_assert_int_le(last, denied + 250);
+    check_healed(denial, session);
+    crew_run(&crew, 20);
+    end();
+}
+END_TEST
+
 static TCase *make_cases(void)
 {
     TCase *cases = tcase_create("revocation");
@@ -431,6 +500,7 @@ static TCase *make_cases(void)
     tcase_add_checked_fixture(cases, kms_first_call, NULL);
     tcase_add_loop_test(cases, a_denial_ends_all_use_in_time, 0, denial_count());
     tcase_add_test(cases, a_denial_does_not_wait_for_c_setpin);
+    tcase_add_test(cases, a_denial_does_not_wait_for_the_store);
     return cases;
 }
 
