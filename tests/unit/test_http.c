@@ -8,6 +8,7 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "tests/unit/http_fixture.h"
+#include "tokens/http_url.h"
 
 /* What the service heard of the only request. */
 static const char *heard(struct fake_service *service)
@@ -453,6 +454,27 @@ START_TEST(refuses_headers_that_make_others)
 }
 END_TEST
 
+static const struct {
+    const char *url;
+    const char *authority;
+} authorities[] = {
+    {"https://KMS.example", "kms.example"},
+    {"https://kms.example:443/", "kms.example"},
+    {"https://kms.example:8443/", "kms.example:8443"},
+    {"http://127.0.0.1:80", "127.0.0.1"},
+    {"http://127.0.0.1:443", "127.0.0.1:443"},
+    {"https://[::1]:8443", "[::1]:8443"},
+    {"https://[::1]", "[::1]"},
+};
+
+START_TEST(an_authority_is_that_of_the_host_header)
+{
+    struct http_target target;
+    ck_assert_ptr_null(http_url_read(authorities[_i].url, &target));
+    ck_assert_str_eq(target.authority, authorities[_i].authority);
+}
+END_TEST
+
 int main(void)
 {
     TCase *cases = tcase_create("http");
@@ -460,6 +482,7 @@ int main(void)
     tcase_add_unchecked_fixture(cases, http_fixture_start, http_fixture_stop);
     tcase_add_checked_fixture(cases, http_fixture_setup, http_fixture_teardown);
     tcase_add_test(cases, posts_headers_and_body);
+    tcase_add_loop_test(cases, an_authority_is_that_of_the_host_header, 0, COUNT_OF(authorities));
     tcase_add_loop_test(cases, sends_every_method, 0, COUNT_OF(methods));
     tcase_add_test(cases, sends_long_bodies);
     tcase_add_loop_test(cases, a_broken_pipe_is_no_signal, 0, 2);
