@@ -16,6 +16,7 @@ CK_RV slot_open(struct slot *slot, const struct conf *conf, const struct conf_se
     pthread_rwlockattr_setkind_np(&fair, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
     pthread_rwlock_init(&slot->changes, &fair);
     pthread_rwlockattr_destroy(&fair);
+    pthread_mutex_init(&slot->login_lock, NULL);
     pthread_mutex_init(&slot->lock, NULL);
     gcm_registry_init(&slot->gcm_counts);
     pthread_cond_init(&slot->admin_done, NULL);
@@ -42,6 +43,7 @@ void slot_close(struct slot *slot)
     custody_close(&slot->custody);
     pthread_cond_destroy(&slot->admin_done);
     pthread_mutex_destroy(&slot->lock);
+    pthread_mutex_destroy(&slot->login_lock);
     pthread_rwlock_destroy(&slot->changes);
 }
 

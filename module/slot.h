@@ -33,6 +33,9 @@ struct slot {
      * alone, so that they see each commit together with its table entry. Never taken under a
      * session's lock. */
     pthread_rwlock_t changes;
+    /* Over a login's beginning and end; after `changes`, before `lock`. A denial takes it alone:
+     * who has `changes` may be waiting for another process at the store. */
+    pthread_mutex_t login_lock;
     pthread_mutex_t lock;
     pthread_cond_t admin_done;
     bool admin_busy;
