@@ -30,6 +30,8 @@ extern const struct digest_ops mech_mac_general;
 extern const struct cipher_ops mech_aes_gcm;
 extern const struct cipher_ops mech_aes_cbc;
 extern const struct cipher_ops mech_aes_cbc_pad;
+extern const struct wrap_ops mech_aes_gcm_wrap;
+extern const struct wrap_ops mech_aes_key_wrap;
 extern const struct derive_ops mech_sp800_108_counter;
 extern const struct derive_ops mech_hkdf;
 extern const struct derive_ops mech_aes_ecb_encrypt_data;
