@@ -9,3 +9,4 @@ TCase *mechanism_gcm_tests(void);
 TCase *mechanism_cbc_tests(void);
 TCase *mechanism_sp800_108_tests(void);
 TCase *mechanism_hkdf_tests(void);
+TCase *mechanism_wrap_tests(void);
