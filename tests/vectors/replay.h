@@ -39,3 +39,5 @@ struct replay_result replay_mac(const struct replay_token *token, const struct r
                                 json_t *group, json_t *test);
 struct replay_result replay_hkdf(const struct replay_token *token, const struct replay_file *file,
                                  json_t *group, json_t *test);
+struct replay_result replay_wrap(const struct replay_token *token, const struct replay_file *file,
+                                 json_t *group, json_t *test);
