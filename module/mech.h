@@ -66,6 +66,9 @@ CK_RV mech_parameter_bytes(const void *bytes, CK_ULONG len, size_t max_len, stru
 CK_RV mech_aes_name(const char *mode, size_t key_len, const char **ret_name);
 CK_RV mech_aes_cipher(const char *mode, size_t key_len, const EVP_CIPHER **ret_cipher);
 
+/* Checks a parameter of CKM_AES_GCM, without a use of the key. */
+CK_RV mech_aes_gcm_tag_len(const CK_MECHANISM *mechanism, size_t *ret_len);
+
 /* The mechanism's name of the operation, for log lines. */
 static inline const char *mech_name(const struct operation *operation)
 {

@@ -112,12 +112,13 @@ static CK_RV read_for_wrapping(const struct wrap_call *call, struct gcm_wrapping
 
 static CK_RV gcm_wrapped_len(const struct wrap_call *call, size_t key_len, size_t *ret_len)
 {
-    _cleanup_(operation_clear) struct operation operation = operation_of(call, OPERATION_ENCRYPT);
     struct gcm_wrapping wrapping = {0};
+    size_t tag_len = 0;
 
     TRY(read_for_wrapping(call, &wrapping));
-    TRY(mech_aes_gcm.start(&operation, &wrapping.mechanism));
-    return mech_aes_gcm.output_len(&operation, key_len, true, ret_len);
+    TRY(mech_aes_gcm_tag_len(&wrapping.mechanism, &tag_len));
+    *ret_len = key_len + tag_len;
+    return CKR_OK;
 }
 
 static CK_RV gcm_wrap(const struct wrap_call *call, const struct secret *key, unsigned char *out)

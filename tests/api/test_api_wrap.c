@@ -41,7 +41,7 @@ START_TEST(a_key_leaves_and_comes_back)
     len = sizeof(blob);
     OK(api.p11->C_WrapKey(api.session, mechanism, with, key, blob, &len));
     ck_assert_uint_eq(len, round_trips[_i].wrapped_len);
-    OK(unwrap(mechanism, with, blob, len, as_mac_key, COUNT(as_mac_key), &back));
+    OK(unwrap(FROM(mechanism, with, blob, len), as_mac_key, COUNT(as_mac_key), &back));
     expect_same_value(key, back);
     expect_flag(back, CKA_SENSITIVE, CK_TRUE);
     expect_flag(back, CKA_EXTRACTABLE, CK_TRUE);
@@ -51,9 +51,9 @@ START_TEST(a_key_leaves_and_comes_back)
     expect_flag(back, CKA_TOKEN, CK_FALSE);
     blob[3] ^= 1;
     EXPECT(CKR_WRAPPED_KEY_INVALID,
-           unwrap(mechanism, with, blob, len, as_mac_key, COUNT(as_mac_key), &back));
+           unwrap(FROM(mechanism, with, blob, len), as_mac_key, COUNT(as_mac_key), &back));
     EXPECT(CKR_WRAPPED_KEY_LEN_RANGE,
-           unwrap(mechanism, with, blob, 9, as_mac_key, COUNT(as_mac_key), &back));
+           unwrap(FROM(mechanism, with, blob, 9), as_mac_key, COUNT(as_mac_key), &back));
 }
 END_TEST
 
@@ -181,7 +181,7 @@ START_TEST(templates_of_unwrapping)
     for (size_t i = 0; i < COUNT(unwrap_templates); i++) {
         CK_ULONG before = api_count(&api, NULL, 0);
         CK_OBJECT_HANDLE back = NOTHING;
-        CK_RV rv = unwrap(&kwp, with, blob, len, unwrap_templates[i].more,
+        CK_RV rv = unwrap(FROM(&kwp, with, blob, len), unwrap_templates[i].more,
                           unwrap_templates[i].count, &back);
         ck_assert_msg(rv == unwrap_templates[i].wanted, "row %zu: 0x%lx", i, rv);
         ck_assert_msg((back == NOTHING) == (rv != CKR_OK), "row %zu", i);
@@ -211,20 +211,19 @@ START_TEST(refusals_of_unwrapping)
            api.p11->C_UnwrapKey(api.session, &kwp, with, blob, len, NULL, 2, &out));
     EXPECT(CKR_ARGUMENTS_BAD,
            api.p11->C_UnwrapKey(api.session, &kwp, with, blob, len, template, 2, NULL));
-    EXPECT(CKR_MECHANISM_INVALID, unwrap(&unknown, with, blob, len, template, 2, &out));
-    EXPECT(CKR_UNWRAPPING_KEY_HANDLE_INVALID, unwrap(&kwp, 0, blob, len, template, 2, &out));
-    EXPECT(CKR_UNWRAPPING_KEY_TYPE_INCONSISTENT, unwrap(&kwp, key, blob, len, template, 2, &out));
+    EXPECT(CKR_MECHANISM_INVALID, unwrap(FROM(&unknown, with, blob, len), template, 2, &out));
+    EXPECT(CKR_UNWRAPPING_KEY_HANDLE_INVALID, unwrap(FROM(&kwp, 0, blob, len), template, 2, &out));
+    EXPECT(CKR_UNWRAPPING_KEY_TYPE_INCONSISTENT,
+           unwrap(FROM(&kwp, key, blob, len), template, 2, &out));
     OK(generate(NULL, 0, &other));
-    EXPECT(CKR_KEY_FUNCTION_NOT_PERMITTED, unwrap(&kwp, other, blob, len, template, 2, &out));
-    EXPECT(CKR_WRAPPED_KEY_INVALID, unwrap(&key_wrap, with, blob, len, template, 2, &out));
-    EXPECT(CKR_MECHANISM_INVALID, unwrap(&kwp,
-                                         make_wrapping_key((CK_ATTRIBUTE){
-                                             CKA_ALLOWED_MECHANISMS, &gcm_only, sizeof(gcm_only)}),
-                                         blob, len, template, 2, &out));
+    EXPECT(CKR_KEY_FUNCTION_NOT_PERMITTED, unwrap(FROM(&kwp, other, blob, len), template, 2, &out));
+    EXPECT(CKR_WRAPPED_KEY_INVALID, unwrap(FROM(&key_wrap, with, blob, len), template, 2, &out));
+    other = make_wrapping_key((CK_ATTRIBUTE){CKA_ALLOWED_MECHANISMS, &gcm_only, sizeof(gcm_only)});
+    EXPECT(CKR_MECHANISM_INVALID, unwrap(FROM(&kwp, other, blob, len), template, 2, &out));
     OK(import(&generic, 17, extractable, signs, &other));
     len = sizeof(blob);
     OK(api.p11->C_WrapKey(api.session, &kwp, with, other, blob, &len));
-    EXPECT(CKR_WRAPPED_KEY_INVALID, unwrap(&kwp, with, blob, len, &as_aes, 1, &out));
+    EXPECT(CKR_WRAPPED_KEY_INVALID, unwrap(FROM(&kwp, with, blob, len), &as_aes, 1, &out));
     ck_assert_uint_eq(out, NOTHING);
 }
 END_TEST
@@ -262,9 +261,9 @@ START_TEST(unwrap_template_is_imposed)
     CK_ULONG len = sizeof(blob);
 
     OK(api.p11->C_WrapKey(api.session, &kwp, with, import_mac_key(), blob, &len));
-    EXPECT(CKR_TEMPLATE_INCONSISTENT, unwrap(&kwp, with, blob, len, against, 1, &back));
+    EXPECT(CKR_TEMPLATE_INCONSISTENT, unwrap(FROM(&kwp, with, blob, len), against, 1, &back));
     ck_assert_uint_eq(back, NOTHING);
-    OK(unwrap(&kwp, with, blob, len, besides, 2, &back));
+    OK(unwrap(FROM(&kwp, with, blob, len), besides, 2, &back));
     expect_flag(back, CKA_SIGN, CK_TRUE);
     expect_flag(back, CKA_VERIFY, CK_TRUE);
     expect_flag(back, CKA_EXTRACTABLE, CK_FALSE);
@@ -272,7 +271,7 @@ START_TEST(unwrap_template_is_imposed)
     ck_assert_uint_eq(allowed, CKM_SHA256_HMAC);
     inner[3].pValue = &yes; /* no unwrapped key is local */
     with = make_wrapping_key((CK_ATTRIBUTE){CKA_UNWRAP_TEMPLATE, inner, sizeof(inner)});
-    EXPECT(CKR_TEMPLATE_INCONSISTENT, unwrap(&kwp, with, blob, len, besides, 2, &back));
+    EXPECT(CKR_TEMPLATE_INCONSISTENT, unwrap(FROM(&kwp, with, blob, len), besides, 2, &back));
 }
 END_TEST
 

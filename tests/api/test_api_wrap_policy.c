@@ -131,7 +131,7 @@ START_TEST(relaxed_known_keys_wrap)
               &with));
     OK(api.p11->C_WrapKey(api.session, &kwp, with, import_mac_key(), blob, &len));
     /* Never relaxed: the blob of a data key comes back as a wrapping key. */
-    EXPECT(CKR_TEMPLATE_INCONSISTENT, unwrap(&kwp, with, blob, len, as_wrapping, 3, &out));
+    EXPECT(CKR_TEMPLATE_INCONSISTENT, unwrap(FROM(&kwp, with, blob, len), as_wrapping, 3, &out));
     ck_assert_uint_eq(out, NOTHING);
     api_close(&api);
 }
@@ -160,7 +160,7 @@ START_TEST(relaxed_token_keys_leave)
     expect_flag(key, CKA_PRIVATE, CK_TRUE);
     CK_OBJECT_HANDLE with = make_wrapping_key((CK_ATTRIBUTE){CKA_TOKEN, &yes, 1});
     OK(api.p11->C_WrapKey(api.session, &kwp, with, key, blob, &len));
-    OK(unwrap(&kwp, with, blob, len, as_token, 3, &back));
+    OK(unwrap(FROM(&kwp, with, blob, len), as_token, 3, &back));
     expect_same_value(key, back);
     expect_flag(back, CKA_EXTRACTABLE, CK_FALSE); /* it was not asked for by name */
     /* An index key derives: it stays. */
@@ -184,7 +184,7 @@ START_TEST(no_index_key_comes_in_wrapped)
     CK_ULONG len = sizeof(blob);
 
     OK(api.p11->C_WrapKey(api.session, &kwp, with, import_mac_key(), blob, &len));
-    OK(unwrap(&kwp, with, blob, len, as_token, 2, &back));
+    OK(unwrap(FROM(&kwp, with, blob, len), as_token, 2, &back));
     expect_flag(back, CKA_DERIVE, CK_FALSE);
     expect_flag(back, CKA_EXTRACTABLE, CK_FALSE);
 }

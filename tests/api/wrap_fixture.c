@@ -76,13 +76,13 @@ CK_OBJECT_HANDLE import_mac_key(void)
     return key;
 }
 
-CK_RV unwrap(CK_MECHANISM *mechanism, CK_OBJECT_HANDLE with, const CK_BYTE *blob, CK_ULONG len,
-             const CK_ATTRIBUTE *more, size_t count, CK_OBJECT_HANDLE *ret_key)
+CK_RV unwrap(const struct wrapped *from, const CK_ATTRIBUTE *more, size_t count,
+             CK_OBJECT_HANDLE *ret_key)
 {
     CK_ATTRIBUTE template[8] = {{CKA_CLASS, &secret_key, sizeof(secret_key)}};
 
     memcpy(template + 1, more, count * sizeof(*more));
-    return api.p11->C_UnwrapKey(api.session, mechanism, with, (CK_BYTE_PTR) (uintptr_t) blob, len,
+    return api.p11->C_UnwrapKey(api.session, from->mechanism, from->with, from->blob, from->len,
                                 template, count + 1, ret_key);
 }
 

@@ -45,9 +45,18 @@ CK_RV import(CK_KEY_TYPE *type, CK_ULONG len, CK_ATTRIBUTE one, CK_ATTRIBUTE two
              CK_OBJECT_HANDLE *ret_key);
 /* `value` as a session key that may leave and signs. */
 CK_OBJECT_HANDLE import_mac_key(void);
+
+/* A wrapped key, and what unwraps it. */
+struct wrapped {
+    CK_MECHANISM *mechanism;
+    CK_OBJECT_HANDLE with;
+    CK_BYTE *blob;
+    CK_ULONG len;
+};
+#define FROM(...) (&(struct wrapped){__VA_ARGS__})
 /* C_UnwrapKey into a secret key with these attributes. */
-CK_RV unwrap(CK_MECHANISM *mechanism, CK_OBJECT_HANDLE with, const CK_BYTE *blob, CK_ULONG len,
-             const CK_ATTRIBUTE *more, size_t count, CK_OBJECT_HANDLE *ret_key);
+CK_RV unwrap(const struct wrapped *from, const CK_ATTRIBUTE *more, size_t count,
+             CK_OBJECT_HANDLE *ret_key);
 
 /* C_WrapKey answers this, and writes nothing but with CKR_OK. */
 void expect_wrap(CK_RV wanted, CK_MECHANISM *mechanism, CK_OBJECT_HANDLE with,
