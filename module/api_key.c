@@ -84,14 +84,8 @@ static CK_RV derive_from(const struct session_view *view, const struct mechanism
     return new_object(view, ORIGIN_DERIVE, call->base, result, out);
 }
 
-/* The caller's template. */
-struct template_source {
-    CK_ATTRIBUTE_PTR template;
-    CK_ULONG count;
-};
-
 static CK_RV derive(const struct session_view *view, CK_MECHANISM_PTR given,
-                    CK_OBJECT_HANDLE handle, const struct template_source *source,
+                    CK_OBJECT_HANDLE handle, struct template_source *source,
                     CK_OBJECT_HANDLE_PTR out)
 {
     _cleanup_(template_result_clear) struct template_result result = {0};
@@ -105,8 +99,8 @@ static CK_RV derive(const struct session_view *view, CK_MECHANISM_PTR given,
         return CKR_MECHANISM_INVALID;
     TRY(key_use_get(view->slot, handle, FLAG_DERIVE, mechanism, &base));
     TRY(key_use_value(base, &base_value));
-    TRY(attributes_from_template(ORIGIN_DERIVE, source->template, source->count,
-                                 mechanism->derive->default_type, &result));
+    (void) attributes_bytes(&base->attributes, CKA_DERIVE_TEMPLATE, &source->imposed);
+    TRY(attributes_from_templates(ORIGIN_DERIVE, source, mechanism->derive->default_type, &result));
     if (result.attributes.object_class != CKO_SECRET_KEY)
         return CKR_TEMPLATE_INCONSISTENT;
     struct derive_call call = {
@@ -127,7 +121,7 @@ CK_RV C_DeriveKey(CK_SESSION_HANDLE hSession, CK_MECHANISM_PTR pMechanism,
                   CK_OBJECT_HANDLE hBaseKey, CK_ATTRIBUTE_PTR pTemplate, CK_ULONG ulAttributeCount,
                   CK_OBJECT_HANDLE_PTR phKey)
 {
-    struct template_source source = {pTemplate, ulAttributeCount};
+    struct template_source source = {.template = pTemplate, .count = ulAttributeCount};
     struct session_view view;
 
     TRY(session_look(hSession, &view));

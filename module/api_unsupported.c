@@ -32,11 +32,6 @@ UNSUPPORTED(C_GenerateKeyPair, CK_MECHANISM_PTR pMechanism, CK_ATTRIBUTE_PTR pPu
             CK_ULONG ulPublicKeyAttributeCount, CK_ATTRIBUTE_PTR pPrivateKeyTemplate,
             CK_ULONG ulPrivateKeyAttributeCount, CK_OBJECT_HANDLE_PTR phPublicKey,
             CK_OBJECT_HANDLE_PTR phPrivateKey)
-UNSUPPORTED(C_WrapKey, CK_MECHANISM_PTR pMechanism, CK_OBJECT_HANDLE hWrappingKey,
-            CK_OBJECT_HANDLE hKey, CK_BYTE_PTR pWrappedKey, CK_ULONG_PTR pulWrappedKeyLen)
-UNSUPPORTED(C_UnwrapKey, CK_MECHANISM_PTR pMechanism, CK_OBJECT_HANDLE hUnwrappingKey,
-            CK_BYTE_PTR pWrappedKey, CK_ULONG ulWrappedKeyLen, CK_ATTRIBUTE_PTR pTemplate,
-            CK_ULONG ulAttributeCount, CK_OBJECT_HANDLE_PTR phKey)
 UNSUPPORTED(C_MessageEncryptInit, CK_MECHANISM_PTR pMechanism, CK_OBJECT_HANDLE hKey)
 UNSUPPORTED(C_EncryptMessage, CK_VOID_PTR pParameter, CK_ULONG ulParameterLen,
             CK_BYTE_PTR pAssociatedData, CK_ULONG ulAssociatedDataLen, CK_BYTE_PTR pPlaintext,
@@ -77,13 +72,6 @@ UNSUPPORTED(C_EncapsulateKey, CK_MECHANISM_PTR pMechanism, CK_OBJECT_HANDLE hPub
 UNSUPPORTED(C_DecapsulateKey, CK_MECHANISM_PTR pMechanism, CK_OBJECT_HANDLE hPrivateKey,
             CK_ATTRIBUTE_PTR pTemplate, CK_ULONG ulAttributeCount, CK_BYTE_PTR pCiphertext,
             CK_ULONG ulCiphertextLen, CK_OBJECT_HANDLE_PTR phKey)
-UNSUPPORTED(C_WrapKeyAuthenticated, CK_MECHANISM_PTR pMechanism, CK_OBJECT_HANDLE hWrappingKey,
-            CK_OBJECT_HANDLE hKey, CK_BYTE_PTR pAssociatedData, CK_ULONG ulAssociatedDataLen,
-            CK_BYTE_PTR pWrappedKey, CK_ULONG_PTR pulWrappedKeyLen)
-UNSUPPORTED(C_UnwrapKeyAuthenticated, CK_MECHANISM_PTR pMechanism, CK_OBJECT_HANDLE hUnwrappingKey,
-            CK_BYTE_PTR pWrappedKey, CK_ULONG ulWrappedKeyLen, CK_ATTRIBUTE_PTR pTemplate,
-            CK_ULONG ulAttributeCount, CK_BYTE_PTR pAssociatedData, CK_ULONG ulAssociatedDataLen,
-            CK_OBJECT_HANDLE_PTR phKey)
 
 /* PKCS #11 5.21: functions of parallel sessions, which no longer exist. */
 CK_RV C_GetFunctionStatus(CK_SESSION_HANDLE hSession)

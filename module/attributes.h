@@ -110,6 +110,19 @@ CK_RV attributes_from_template(enum attribute_origin origin, const CK_ATTRIBUTE 
                                struct template_result *ret_result);
 void template_result_clear(struct template_result *result);
 
+/* The caller's template, and the one that another key imposes on the new one (CKA_UNWRAP_TEMPLATE,
+ * CKA_DERIVE_TEMPLATE: canonical bytes, empty for none). */
+struct template_source {
+    const CK_ATTRIBUTE *template;
+    CK_ULONG count;
+    struct view imposed;
+};
+
+/* attributes_from_template under an imposed template: what it says counts as said, and a caller's
+ * entry that says otherwise, or a result that differs, is CKR_TEMPLATE_INCONSISTENT. */
+CK_RV attributes_from_templates(enum attribute_origin origin, const struct template_source *source,
+                                CK_KEY_TYPE implied_type, struct template_result *ret_result);
+
 /* The sealed form (docs/formats.md, attributes) and back; hostile input gives CKR_DATA_INVALID. */
 CK_RV attributes_encode(const struct attributes *attributes, struct blob *ret_bytes);
 CK_RV attributes_decode(struct view bytes, struct attributes *ret_attributes);

@@ -29,6 +29,8 @@ static const struct conf_key module_keys[] = {
 #define PURPOSES "token centroid payload item query"
 #define POLICIES "strengthen strict"
 #define AES_DEFAULTS "gcm cbc"
+#define RELAXABLE                                                                                  \
+    "known-keys-do-not-wrap token-keys-stay-inside wrapped-under-as-strong wrapping-ivs-are-fresh"
 
 static const struct conf_key own_token_keys[] = {
     {.name = "subkeys",
@@ -43,6 +45,10 @@ static const struct conf_key own_token_keys[] = {
      .type = CONF_CHOICE,
      .choices = AES_DEFAULTS,
      .help = "CKA_ALLOWED_MECHANISMS of AES token keys whose template names none"},
+    {.name = "relax",
+     .type = CONF_WORDS,
+     .choices = RELAXABLE,
+     .help = "rules of the policy that do not hold for this token, or none"},
 };
 
 /* The module's own keys and those of the token layer, joined: the reader takes one table. */
@@ -84,4 +90,9 @@ enum config_policy config_policy(const struct conf_section *token)
 enum config_aes_default config_aes_default(const struct conf_section *token)
 {
     return (enum config_aes_default) conf_choice(token, "aes_default", CONFIG_AES_GCM);
+}
+
+unsigned int config_relaxed(const struct conf_section *token)
+{
+    return (unsigned int) conf_words(token, "relax", 0);
 }

@@ -7,9 +7,19 @@
 enum config_policy { CONFIG_STRENGTHEN, CONFIG_STRICT };
 enum config_aes_default { CONFIG_AES_GCM, CONFIG_AES_CBC };
 
+/* The rules of the policy that a site may switch off, in the order of `relax`'s words. */
+enum config_relaxation {
+    RELAX_KNOWN_KEYS_WRAP = 1,  /* known-keys-do-not-wrap */
+    RELAX_TOKEN_KEYS_LEAVE = 2, /* token-keys-stay-inside */
+    RELAX_WEAKER_WRAPS = 4,     /* wrapped-under-as-strong */
+    RELAX_CALLERS_IVS_WRAP = 8, /* wrapping-ivs-are-fresh */
+};
+
 const struct conf_schema *config_schema(void);
 
 /* `subkeys =`: bit p-1 is set when the subkey of purpose p is shown. */
 unsigned int config_subkeys(const struct conf_section *token);
 enum config_policy config_policy(const struct conf_section *token);
 enum config_aes_default config_aes_default(const struct conf_section *token);
+/* `relax =`: RELAX_ bits. */
+unsigned int config_relaxed(const struct conf_section *token);

@@ -49,6 +49,8 @@ CK_RV mech_aes_name(const char *mode, size_t key_len, const char **ret_name)
         {"CBC", {"AES-128-CBC", "AES-192-CBC", "AES-256-CBC"}},
         {"CTR", {"AES-128-CTR", "AES-192-CTR", "AES-256-CTR"}},
         {"ECB", {"AES-128-ECB", "AES-192-ECB", "AES-256-ECB"}},
+        {"WRAP", {"AES-128-WRAP", "AES-192-WRAP", "AES-256-WRAP"}},
+        {"WRAP-PAD", {"AES-128-WRAP-PAD", "AES-192-WRAP-PAD", "AES-256-WRAP-PAD"}},
     };
 
     if (key_len != 16 && key_len != 24 && key_len != 32)

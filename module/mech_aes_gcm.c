@@ -112,6 +112,15 @@ static CK_RV gcm_input_read(const CK_MECHANISM *mechanism, struct gcm_input *ret
     return CKR_OK;
 }
 
+CK_RV mech_aes_gcm_tag_len(const CK_MECHANISM *mechanism, size_t *ret_len)
+{
+    struct gcm_input input;
+
+    TRY(gcm_input_read(mechanism, &input));
+    *ret_len = input.tag_len;
+    return CKR_OK;
+}
+
 static void gcm_end(void *state)
 {
     struct gcm_state *gcm = state;

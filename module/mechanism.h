@@ -92,6 +92,31 @@ struct derive_ops {
     CK_RV (*derive)(const struct derive_call *call, struct secret *ret_value);
 };
 
+/* One wrapping or unwrapping. */
+struct wrap_call {
+    const CK_MECHANISM *mechanism;  /* the caller's own structure is not looked at again */
+    struct object *key;             /* that wraps or unwraps */
+    const struct secret *key_value; /* its value */
+    bool authenticated;             /* C_WrapKeyAuthenticated, C_UnwrapKeyAuthenticated */
+    struct view associated_data;    /* their argument */
+    bool callers_iv;                /* policy lets the caller choose the IV of a wrapping */
+};
+
+/* C_WrapKey, C_UnwrapKey and their authenticated forms. */
+struct wrap_ops {
+    bool authenticates; /* serves the authenticated forms */
+    /* Bytes that `wrap` makes of a key of key_len bytes, once the parameter is checked.
+     * CKR_KEY_SIZE_RANGE for a length that the mechanism does not wrap. Asked before `wrap`; a size
+     * query stops here. */
+    CK_RV (*wrapped_len)(const struct wrap_call *call, size_t key_len, size_t *ret_len);
+    /* `out` has room for wrapped_len bytes. An IV that is made here goes to the place that the
+     * parameter names, when all else is done. */
+    CK_RV (*wrap)(const struct wrap_call *call, const struct secret *key, unsigned char *out);
+    /* CKR_WRAPPED_KEY_LEN_RANGE by the length alone, else CKR_WRAPPED_KEY_INVALID whatever is wrong
+     * with it: two answers would be an oracle. */
+    CK_RV (*unwrap)(const struct wrap_call *call, struct view wrapped, struct secret *ret_key);
+};
+
 struct mechanism {
     CK_MECHANISM_TYPE type;
     const char *name;          /* "CKM_AES_GCM" */
@@ -107,6 +132,7 @@ struct mechanism {
     const struct digest_ops *mac; /* sign and verify */
     const struct generate_ops *generate;
     const struct derive_ops *derive;
+    const struct wrap_ops *wrap; /* wrap and unwrap */
 };
 
 /* NULL when the module does not have it. O(log n) or better. */

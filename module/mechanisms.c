@@ -44,11 +44,15 @@
 #define HMAC_KEY_GEN(mechanism, key)                                                               \
     KEY_GEN_WITH(mechanism, #mechanism, key, GENERATED_MIN, GENERATED_MAX)
 
-#define AES(mechanism, mode_family, ops_field, ops, openssl_name)                                  \
+#define AES_WITH_TEXT(mechanism, text, mode_family, openssl_name, ...)                             \
     {                                                                                              \
-        .type = mechanism, .name = #mechanism, .min_key = AES_KEY_MIN, .max_key = AES_KEY_MAX,     \
-        .key_type = CKK_AES, .family = mode_family, .algorithm = openssl_name, .ops_field = ops,   \
+        .type = mechanism, .name = text, .min_key = AES_KEY_MIN, .max_key = AES_KEY_MAX,           \
+        .key_type = CKK_AES, .family = mode_family, .algorithm = openssl_name, __VA_ARGS__,        \
     }
+#define AES_WITH(mechanism, mode_family, openssl_name, ...)                                        \
+    AES_WITH_TEXT(mechanism, #mechanism, mode_family, openssl_name, __VA_ARGS__)
+#define AES(mechanism, mode_family, ops_field, ops, openssl_name)                                  \
+    AES_WITH_TEXT(mechanism, #mechanism, mode_family, openssl_name, .ops_field = ops)
 
 /* In the order of the types: mechanism_find searches by halves. */
 static const struct mechanism table[] = {
@@ -111,12 +115,16 @@ static const struct mechanism table[] = {
     AES(CKM_AES_CBC, FAMILY_AES_CBC, cipher, &mech_aes_cbc, "CBC"),
     AES(CKM_AES_CBC_PAD, FAMILY_AES_CBC, cipher, &mech_aes_cbc_pad, "CBC"),
     AES(CKM_AES_CTR, FAMILY_AES_CTR, cipher, &mech_aes_ctr, "CTR"),
-    AES(CKM_AES_GCM, FAMILY_AES_GCM, cipher, &mech_aes_gcm, "GCM"),
+    AES_WITH(CKM_AES_GCM, FAMILY_AES_GCM, "GCM", .cipher = &mech_aes_gcm,
+             .wrap = &mech_aes_gcm_wrap),
     AES(CKM_AES_CMAC, FAMILY_AES_CMAC, mac, &mech_mac, "CBC"),
     AES(CKM_AES_CMAC_GENERAL, FAMILY_AES_CMAC, mac, &mech_mac_general, "CBC"),
     AES(CKM_AES_GMAC, FAMILY_AES_GMAC, mac, &mech_gmac, "GCM"),
     AES(CKM_AES_ECB_ENCRYPT_DATA, FAMILY_DERIVE, derive, &mech_aes_ecb_encrypt_data, "ECB"),
     AES(CKM_AES_CBC_ENCRYPT_DATA, FAMILY_DERIVE, derive, &mech_aes_cbc_encrypt_data, "CBC"),
+    AES(CKM_AES_KEY_WRAP, FAMILY_AES_WRAP, wrap, &mech_aes_key_wrap, "WRAP"),
+    AES(CKM_AES_KEY_WRAP_PAD, FAMILY_AES_WRAP, wrap, &mech_aes_key_wrap, "WRAP-PAD"),
+    AES(CKM_AES_KEY_WRAP_KWP, FAMILY_AES_WRAP, wrap, &mech_aes_key_wrap, "WRAP-PAD"),
 
     HMAC_KEY_GEN(CKM_SHA_1_KEY_GEN, CKK_SHA_1_HMAC),
     HMAC_KEY_GEN(CKM_SHA224_KEY_GEN, CKK_SHA224_HMAC),
@@ -170,5 +178,7 @@ CK_FLAGS mechanism_flags(const struct mechanism *mechanism)
         flags |= CKF_GENERATE;
     if (mechanism->derive)
         flags |= CKF_DERIVE;
+    if (mechanism->wrap)
+        flags |= CKF_WRAP | CKF_UNWRAP;
     return flags;
 }

@@ -18,15 +18,15 @@ CK_RV new_object_check_session(const struct session_view *view, const struct att
     return CKR_OK;
 }
 
-/* A zero-length CKA_CHECK_VALUE asks for none. One for a derived key would be a guess: the caller
- * does not know its value. */
+/* A zero-length CKA_CHECK_VALUE asks for none. One for a derived or unwrapped key would be a guess:
+ * the caller does not know its value. */
 static CK_RV compare_check_value(enum attribute_origin origin, const struct template_result *result)
 {
     unsigned char expected[3];
 
     if (result->check_value.len == 0)
         return CKR_OK;
-    if (origin == ORIGIN_DERIVE)
+    if (origin == ORIGIN_DERIVE || origin == ORIGIN_UNWRAP)
         return CKR_ATTRIBUTE_VALUE_INVALID;
     if (!check_value_compute(result->attributes.key_type, &result->value, expected))
         return CKR_FUNCTION_FAILED;

@@ -23,6 +23,7 @@ struct proposal {
     uint64_t named;                /* booleans that the template holds */
     const struct attributes *base; /* derived from, copied from or changed from; NULL: none */
     bool is_change;                /* base is the former self */
+    unsigned int relaxed;          /* RELAX_ bits of the token */
 };
 
 struct rule {
@@ -48,24 +49,66 @@ static bool wrap_decrypts(const struct proposal *proposal)
     return mixes(proposal, FLAG_WRAP, FLAG_BIT(FLAG_DECRYPT));
 }
 
+static bool wrap_encrypts(const struct proposal *proposal)
+{
+    return mixes(proposal, FLAG_WRAP, FLAG_BIT(FLAG_ENCRYPT));
+}
+
 static bool unwrap_encrypts(const struct proposal *proposal)
 {
     return mixes(proposal, FLAG_UNWRAP, FLAG_BIT(FLAG_ENCRYPT));
 }
 
+/* A value that was never outside is one that was generated here and was sensitive from then on. A
+ * derived one is not: the same derivation gives it a second time, with another role. */
 static bool known_key_wraps(const struct proposal *proposal)
 {
-    return !proposal->is_change &&
-           (proposal->origin == ORIGIN_CREATE || proposal->origin == ORIGIN_UNWRAP) &&
+    const uint64_t secret = BITS_2(FLAG_LOCAL, FLAG_ALWAYS_SENSITIVE);
+
+    return (proposal->relaxed & RELAX_KNOWN_KEYS_WRAP) == 0 && !proposal->is_change &&
+           proposal->origin != ORIGIN_UNWRAP && (proposal->attributes->flags & secret) != secret &&
            (proposal->attributes->flags & BITS_2(FLAG_WRAP, FLAG_TRUSTED)) != 0;
+}
+
+static bool unwrapped_key_wraps(const struct proposal *proposal)
+{
+    return proposal->origin == ORIGIN_UNWRAP && !proposal->is_change &&
+           (proposal->attributes->flags & BITS_2(FLAG_WRAP, FLAG_TRUSTED)) != 0;
+}
+
+static bool unwrapped_key_derives(const struct proposal *proposal)
+{
+    return proposal->origin == ORIGIN_UNWRAP && !proposal->is_change &&
+           attributes_has(proposal->attributes, FLAG_DERIVE);
+}
+
+static bool unwrapped_key_is_readable(const struct proposal *proposal)
+{
+    return proposal->origin == ORIGIN_UNWRAP && !proposal->is_change &&
+           !attributes_has(proposal->attributes, FLAG_SENSITIVE);
+}
+
+/* Readable ones have no secret to lose. */
+static bool opener_leaves(const struct proposal *proposal)
+{
+    const uint64_t opens = BITS_2(FLAG_WRAP, FLAG_UNWRAP) | FLAG_BIT(FLAG_DERIVE);
+
+    return attributes_has(proposal->attributes, FLAG_SENSITIVE) &&
+           mixes(proposal, FLAG_EXTRACTABLE, opens);
 }
 
 static bool token_key_is_readable(const struct proposal *proposal)
 {
     return attributes_has(proposal->attributes, FLAG_TOKEN) &&
            (!attributes_has(proposal->attributes, FLAG_SENSITIVE) ||
-            !attributes_has(proposal->attributes, FLAG_PRIVATE) ||
-            attributes_has(proposal->attributes, FLAG_EXTRACTABLE));
+            !attributes_has(proposal->attributes, FLAG_PRIVATE));
+}
+
+static bool token_key_leaves(const struct proposal *proposal)
+{
+    return (proposal->relaxed & RELAX_TOKEN_KEYS_LEAVE) == 0 &&
+           attributes_has(proposal->attributes, FLAG_TOKEN) &&
+           attributes_has(proposal->attributes, FLAG_EXTRACTABLE);
 }
 
 static bool loosens_base(const struct proposal *proposal)
@@ -130,11 +173,22 @@ static const struct rule rules[] = {
      "a key with CKA_DERIVE may not sign, verify, encrypt, decrypt, wrap or unwrap",
      derive_is_mixed, false},
     {"wrap-excludes-decrypt", "a wrapping key may not decrypt", wrap_decrypts, false},
+    {"wrap-excludes-encrypt", "a wrapping key may not encrypt", wrap_encrypts, false},
     {"unwrap-excludes-encrypt", "an unwrapping key may not encrypt", unwrap_encrypts, false},
-    {"known-keys-do-not-wrap", "an imported or unwrapped key may neither wrap nor be trusted",
+    {"known-keys-do-not-wrap",
+     "only a key that was generated here, sensitive from the start, may wrap or be trusted",
      known_key_wraps, false},
-    {"token-keys-stay-inside", "a token key is sensitive, private and not extractable",
-     token_key_is_readable, false},
+    {"unwrapped-keys-do-not-wrap", "an unwrapped key may neither wrap nor be trusted",
+     unwrapped_key_wraps, false},
+    {"unwrapped-keys-do-not-derive", "an unwrapped key may not derive", unwrapped_key_derives,
+     false},
+    {"unwrapped-keys-are-sensitive", "an unwrapped key is sensitive", unwrapped_key_is_readable,
+     false},
+    {"openers-stay-inside", "a sensitive key that wraps, unwraps or derives is not extractable",
+     opener_leaves, false},
+    {"token-keys-are-sensitive", "a token key is sensitive and private", token_key_is_readable,
+     false},
+    {"token-keys-stay-inside", "a token key is not extractable", token_key_leaves, false},
     {"as-sensitive-as-its-base",
      "a key is at least as sensitive and as little extractable as the one it comes from",
      loosens_base, false},
@@ -185,6 +239,7 @@ CK_RV policy_new_object(const struct slot *slot, enum attribute_origin origin,
         .origin = origin,
         .named = result->named,
         .base = base == NULL ? NULL : &base->attributes,
+        .relaxed = slot->relaxed,
     };
     return apply_rules(slot, &proposal);
 }
@@ -196,6 +251,7 @@ CK_RV policy_changed_object(const struct slot *slot, const struct object *old,
         .attributes = changed,
         .base = &old->attributes,
         .is_change = true,
+        .relaxed = slot->relaxed,
     };
 
     if (changed->object_class != CKO_SECRET_KEY)
@@ -273,4 +329,27 @@ CK_RV policy_claim_family(struct object *key, const struct mechanism *mechanism)
         "of mechanisms than %s; give it CKA_ALLOWED_MECHANISMS or use a key of its own",
         key->slot->name, mechanism->name);
     return CKR_KEY_FUNCTION_NOT_PERMITTED;
+}
+
+/* AES has no more than 256 bits to protect with. */
+static size_t strength(const struct object *key)
+{
+    return key->attributes.value_len < 32 ? key->attributes.value_len : 32;
+}
+
+CK_RV policy_departure(const struct slot *slot, const struct object *wrapping,
+                       const struct object *key)
+{
+    if ((slot->relaxed & RELAX_WEAKER_WRAPS) != 0 || strength(wrapping) >= strength(key))
+        return CKR_OK;
+    log_line(LOG_LEVEL_WARNING,
+             "token %s: refused by policy rule wrapped-under-as-strong: a key of %u bytes may not "
+             "leave under one of %u",
+             slot->name, key->attributes.value_len, wrapping->attributes.value_len);
+    return CKR_WRAPPING_KEY_SIZE_RANGE;
+}
+
+bool policy_callers_iv(const struct slot *slot)
+{
+    return (slot->relaxed & RELAX_CALLERS_IVS_WRAP) != 0;
 }

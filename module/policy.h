@@ -28,3 +28,11 @@ CK_RV policy_derivation(struct view prf_input, struct template_result *result);
 /* A key without CKA_ALLOWED_MECHANISMS belongs to the family of its first use; another is
  * CKR_KEY_FUNCTION_NOT_PERMITTED. */
 CK_RV policy_claim_family(struct object *key, const struct mechanism *mechanism);
+
+/* `key` is about to leave, wrapped under `wrapping`: CKR_WRAPPING_KEY_SIZE_RANGE when that is
+ * weaker than what it protects (rule wrapped-under-as-strong). */
+CK_RV policy_departure(const struct slot *slot, const struct object *wrapping,
+                       const struct object *key);
+
+/* May the caller choose the IV under which a key is wrapped (rule wrapping-ivs-are-fresh)? */
+bool policy_callers_iv(const struct slot *slot);

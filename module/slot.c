@@ -33,6 +33,7 @@ CK_RV slot_open(struct slot *slot, const struct conf *conf, const struct conf_se
     slot->subkeys = config_subkeys(section);
     slot->policy = config_policy(section);
     slot->aes_default = config_aes_default(section);
+    slot->relaxed = config_relaxed(section);
     return profile_objects_add(slot);
 }
 

@@ -28,6 +28,7 @@ struct slot {
     unsigned int subkeys;       /* purposes shown, bit p-1 */
     enum config_policy policy;
     enum config_aes_default aes_default;
+    unsigned int relaxed; /* RELAX_ bits: rules of the policy that do not hold */
 
     /* Creating, changing and destroying objects share it; loading, refreshing and logout have it
      * alone, so that they see each commit together with its table entry. Never taken under a

@@ -84,8 +84,8 @@ static struct api api;
     X(C_DecryptVerifyUpdate, NOT_BEGUN, s, NULL, 1, NULL, NULL)                                    \
     X(C_GenerateKey, CKR_ARGUMENTS_BAD, s, NULL, NULL, 1, NULL)                                    \
     X(C_GenerateKeyPair, NO, s, NULL, NULL, 1, NULL, 1, NULL, NULL)                                \
-    X(C_WrapKey, NO, s, NULL, 0, 0, NULL, NULL)                                                    \
-    X(C_UnwrapKey, NO, s, NULL, 0, NULL, 1, NULL, 1, NULL)                                         \
+    X(C_WrapKey, CKR_ARGUMENTS_BAD, s, NULL, 0, 0, NULL, NULL)                                     \
+    X(C_UnwrapKey, CKR_ARGUMENTS_BAD, s, NULL, 0, NULL, 1, NULL, 1, NULL)                          \
     X(C_DeriveKey, CKR_ARGUMENTS_BAD, s, NULL, 0, NULL, 1, NULL)                                   \
     X(C_SeedRandom, CKR_ARGUMENTS_BAD, s, NULL, 1)                                                 \
     X(C_GenerateRandom, CKR_ARGUMENTS_BAD, s, NULL, 1)                                             \
@@ -120,8 +120,8 @@ static struct api api;
     X(C_AsyncComplete, CKR_ARGUMENTS_BAD, s, NULL, NULL)                                           \
     X(C_AsyncGetID, CKR_ARGUMENTS_BAD, s, NULL, NULL)                                              \
     X(C_AsyncJoin, CKR_ARGUMENTS_BAD, s, NULL, 0, NULL, 1)                                         \
-    X(C_WrapKeyAuthenticated, NO, s, NULL, 0, 0, NULL, 1, NULL, NULL)                              \
-    X(C_UnwrapKeyAuthenticated, NO, s, NULL, 0, NULL, 1, NULL, 1, NULL, 1, NULL)
+    X(C_WrapKeyAuthenticated, CKR_ARGUMENTS_BAD, s, NULL, 0, 0, NULL, 1, NULL, NULL)               \
+    X(C_UnwrapKeyAuthenticated, CKR_ARGUMENTS_BAD, s, NULL, 0, NULL, 1, NULL, 1, NULL, 1, NULL)
 
 /* Those that end something; called last. */
 #define CALLS_THAT_END(X)                                                                          \
@@ -340,10 +340,11 @@ static const struct {
     CK_ULONG max;
     CK_FLAGS flags;
 } mechanisms[] = {
-    {CKM_AES_GCM, 16, 32, CKF_ENCRYPT | CKF_DECRYPT},
+    {CKM_AES_GCM, 16, 32, CKF_ENCRYPT | CKF_DECRYPT | CKF_WRAP | CKF_UNWRAP},
     {CKM_AES_ECB, 16, 32, CKF_ENCRYPT | CKF_DECRYPT},
     {CKM_AES_CTR, 16, 32, CKF_ENCRYPT | CKF_DECRYPT},
     {CKM_AES_GMAC, 16, 32, CKF_SIGN | CKF_VERIFY},
+    {CKM_AES_KEY_WRAP_KWP, 16, 32, CKF_WRAP | CKF_UNWRAP},
     {CKM_AES_KEY_GEN, 16, 32, CKF_GENERATE},
     {CKM_SHA256, 0, 0, CKF_DIGEST},
     {CKM_GENERIC_SECRET_KEY_GEN, 112, 4096, CKF_GENERATE},

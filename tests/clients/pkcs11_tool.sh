@@ -65,7 +65,8 @@ shows '^ +version: 2\.40$' '^ +version: 3\.0$' '^ +version: 3\.2$'
 
 step "-M"
 works tool --slot 3 -M
-shows '^  AES-GCM, keySize=\{16,32\}, encrypt, decrypt$' '^  AES-CBC-PAD, .*encrypt, decrypt$' \
+shows '^  AES-GCM, keySize=\{16,32\}, encrypt, decrypt, wrap, unwrap$' \
+    '^  AES-CBC-PAD, .*encrypt, decrypt$' '^  AES-KEY-WRAP, .*wrap, unwrap$' \
     '^  AES-KEY-GEN, .*generate$' '^  GENERIC-SECRET-KEY-GEN, .*generate$' \
     '^  SHA256-HMAC, .*sign, verify$' '^  SHA3-256-HMAC, .*sign, verify$' \
     '^  SHA512, digest$' '^  mechtype-0x3AC, .*derive$'

@@ -39,8 +39,11 @@ START_TEST(flags_are_the_operations_present)
         ck_assert_int_eq((flags & CKF_VERIFY) != 0, all[i].mac != NULL);
         ck_assert_int_eq((flags & CKF_GENERATE) != 0, all[i].generate != NULL);
         ck_assert_int_eq((flags & CKF_DERIVE) != 0, all[i].derive != NULL);
+        ck_assert_int_eq((flags & CKF_WRAP) != 0, all[i].wrap != NULL);
+        ck_assert_int_eq((flags & CKF_UNWRAP) != 0, all[i].wrap != NULL);
         ck_assert_uint_eq(flags & ~(CK_FLAGS) (CKF_ENCRYPT | CKF_DECRYPT | CKF_DIGEST | CKF_SIGN |
-                                               CKF_VERIFY | CKF_GENERATE | CKF_DERIVE),
+                                               CKF_VERIFY | CKF_GENERATE | CKF_DERIVE | CKF_WRAP |
+                                               CKF_UNWRAP),
                           0);
         ck_assert_uint_le(all[i].min_key, all[i].max_key);
     }
@@ -170,6 +173,7 @@ int main(void)
     suite_add_tcase(suite, mechanism_modes_tests());
     suite_add_tcase(suite, mechanism_sp800_108_tests());
     suite_add_tcase(suite, mechanism_hkdf_tests());
+    suite_add_tcase(suite, mechanism_wrap_tests());
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);
     int failed = srunner_ntests_failed(runner);

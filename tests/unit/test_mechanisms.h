@@ -10,3 +10,4 @@ TCase *mechanism_cbc_tests(void);
 TCase *mechanism_modes_tests(void);
 TCase *mechanism_sp800_108_tests(void);
 TCase *mechanism_hkdf_tests(void);
+TCase *mechanism_wrap_tests(void);

@@ -26,6 +26,8 @@
 static const struct replay_file files[] = {
     {"aes_gcm_test.json", replay_gcm, CKM_AES_GCM, 0, CKK_AES, 0},
     {"aes_cbc_pkcs5_test.json", replay_cbc_pad, CKM_AES_CBC_PAD, 0, CKK_AES, 0},
+    {"aes_wrap_test.json", replay_wrap, CKM_AES_KEY_WRAP, 0, CKK_AES, 0},
+    {"aes_kwp_test.json", replay_wrap, CKM_AES_KEY_WRAP_KWP, 0, CKK_AES, 0},
     {"aes_cmac_test.json", replay_mac, CKM_AES_CMAC, CKM_AES_CMAC_GENERAL, CKK_AES, 16},
     {"aes_gmac_test.json", replay_gmac, CKM_AES_GMAC, 0, CKK_AES, 16},
     HMAC("hmac_sha1_test.json", SHA_1, 160),

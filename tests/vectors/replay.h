@@ -41,3 +41,5 @@ struct replay_result replay_gmac(const struct replay_token *token, const struct 
                                  json_t *group, json_t *test);
 struct replay_result replay_hkdf(const struct replay_token *token, const struct replay_file *file,
                                  json_t *group, json_t *test);
+struct replay_result replay_wrap(const struct replay_token *token, const struct replay_file *file,
+                                 json_t *group, json_t *test);
