@@ -16,6 +16,7 @@
 #include "module/attributes.h"
 #include "tokens/sealed_objects.h"
 
+struct key_ledger;
 struct slot;
 
 /* A subkey's purpose byte, 1 to 5 (indexkey.h); 0 for an object that is no subkey. */
@@ -42,6 +43,7 @@ struct object {
     struct secret value;
     _Atomic unsigned int
         family; /* mechanism family of its first use (policy: one key, one family) */
+    struct key_ledger *_Atomic ledger; /* key_ledger.h; NULL until it is asked for */
 };
 
 /* One reference, owned by the caller. Takes over attributes and value (both left empty). */
