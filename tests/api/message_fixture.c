@@ -11,6 +11,7 @@ const CK_BYTE message_key[32] = "the key of the message tests....";
 CK_BYTE message_text[200];
 
 static CK_BBOOL yes = CK_TRUE;
+static CK_BBOOL no = CK_FALSE;
 
 CK_OBJECT_HANDLE message_import(CK_KEY_TYPE type, const CK_BYTE value[32], CK_ATTRIBUTE_TYPE use,
                                 CK_ATTRIBUTE_TYPE other_use)
@@ -18,6 +19,7 @@ CK_OBJECT_HANDLE message_import(CK_KEY_TYPE type, const CK_BYTE value[32], CK_AT
     CK_OBJECT_CLASS class = CKO_SECRET_KEY;
     CK_ATTRIBUTE template[] = {{CKA_CLASS, &class, sizeof(class)},
                                {CKA_KEY_TYPE, &type, sizeof(type)},
+                               {CKA_PRIVATE, &no, 1},
                                {CKA_VALUE, (void *) value, 32},
                                {use, &yes, 1},
                                {other_use, &yes, 1}};

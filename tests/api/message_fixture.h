@@ -22,7 +22,7 @@ extern CK_BYTE message_text[200];
 void message_setup(void);
 void message_teardown(void);
 
-/* An AES or generic session key with two usages. */
+/* An AES or generic session key with two usages; it needs no login. */
 CK_OBJECT_HANDLE message_import(CK_KEY_TYPE type, const CK_BYTE value[32], CK_ATTRIBUTE_TYPE use,
                                 CK_ATTRIBUTE_TYPE other_use);
 
