@@ -18,34 +18,32 @@ static CK_FUNCTION_LIST_3_0 list;
 static CK_INTERFACE interface = {(CK_CHAR *) "PKCS 11", &list, 0};
 static struct counted_calls counts;
 
-static CK_RV counting_encrypt_init(CK_SESSION_HANDLE session, CK_MECHANISM_PTR mechanism,
-                                   CK_OBJECT_HANDLE key)
+CK_RV C_MessageEncryptInit(CK_SESSION_HANDLE session, CK_MECHANISM_PTR mechanism,
+                           CK_OBJECT_HANDLE key)
 {
     counts.message_encrypt_init++;
     return real->C_MessageEncryptInit(session, mechanism, key);
 }
 
-static CK_RV counting_decrypt_init(CK_SESSION_HANDLE session, CK_MECHANISM_PTR mechanism,
-                                   CK_OBJECT_HANDLE key)
+CK_RV C_MessageDecryptInit(CK_SESSION_HANDLE session, CK_MECHANISM_PTR mechanism,
+                           CK_OBJECT_HANDLE key)
 {
     counts.message_decrypt_init++;
     return real->C_MessageDecryptInit(session, mechanism, key);
 }
 
-static CK_RV counting_encrypt(CK_SESSION_HANDLE session, CK_VOID_PTR parameter,
-                              CK_ULONG parameter_len, CK_BYTE_PTR aad, CK_ULONG aad_len,
-                              CK_BYTE_PTR in, CK_ULONG in_len, CK_BYTE_PTR out,
-                              CK_ULONG_PTR out_len)
+CK_RV C_EncryptMessage(CK_SESSION_HANDLE session, CK_VOID_PTR parameter, CK_ULONG parameter_len,
+                       CK_BYTE_PTR aad, CK_ULONG aad_len, CK_BYTE_PTR in, CK_ULONG in_len,
+                       CK_BYTE_PTR out, CK_ULONG_PTR out_len)
 {
     counts.encrypt_message++;
     return real->C_EncryptMessage(session, parameter, parameter_len, aad, aad_len, in, in_len, out,
                                   out_len);
 }
 
-static CK_RV counting_decrypt(CK_SESSION_HANDLE session, CK_VOID_PTR parameter,
-                              CK_ULONG parameter_len, CK_BYTE_PTR aad, CK_ULONG aad_len,
-                              CK_BYTE_PTR in, CK_ULONG in_len, CK_BYTE_PTR out,
-                              CK_ULONG_PTR out_len)
+CK_RV C_DecryptMessage(CK_SESSION_HANDLE session, CK_VOID_PTR parameter, CK_ULONG parameter_len,
+                       CK_BYTE_PTR aad, CK_ULONG aad_len, CK_BYTE_PTR in, CK_ULONG in_len,
+                       CK_BYTE_PTR out, CK_ULONG_PTR out_len)
 {
     counts.decrypt_message++;
     return real->C_DecryptMessage(session, parameter, parameter_len, aad, aad_len, in, in_len, out,
@@ -53,15 +51,13 @@ static CK_RV counting_decrypt(CK_SESSION_HANDLE session, CK_VOID_PTR parameter,
 }
 
 /* The classic functions, which a client without message functions would use. */
-static CK_RV counting_classic_encrypt(CK_SESSION_HANDLE session, CK_MECHANISM_PTR mechanism,
-                                      CK_OBJECT_HANDLE key)
+CK_RV C_EncryptInit(CK_SESSION_HANDLE session, CK_MECHANISM_PTR mechanism, CK_OBJECT_HANDLE key)
 {
     counts.encrypt_init++;
     return real->C_EncryptInit(session, mechanism, key);
 }
 
-static CK_RV counting_classic_decrypt(CK_SESSION_HANDLE session, CK_MECHANISM_PTR mechanism,
-                                      CK_OBJECT_HANDLE key)
+CK_RV C_DecryptInit(CK_SESSION_HANDLE session, CK_MECHANISM_PTR mechanism, CK_OBJECT_HANDLE key)
 {
     counts.decrypt_init++;
     return real->C_DecryptInit(session, mechanism, key);
@@ -80,12 +76,12 @@ static CK_RV load(void)
         return CKR_GENERAL_ERROR;
     real = found->pFunctionList;
     list = *real;
-    list.C_MessageEncryptInit = counting_encrypt_init;
-    list.C_MessageDecryptInit = counting_decrypt_init;
-    list.C_EncryptMessage = counting_encrypt;
-    list.C_DecryptMessage = counting_decrypt;
-    list.C_EncryptInit = counting_classic_encrypt;
-    list.C_DecryptInit = counting_classic_decrypt;
+    list.C_MessageEncryptInit = C_MessageEncryptInit;
+    list.C_MessageDecryptInit = C_MessageDecryptInit;
+    list.C_EncryptMessage = C_EncryptMessage;
+    list.C_DecryptMessage = C_DecryptMessage;
+    list.C_EncryptInit = C_EncryptInit;
+    list.C_DecryptInit = C_DecryptInit;
     return CKR_OK;
 }
 
