@@ -25,16 +25,19 @@ static void end_message(struct operation *operation)
     operation->phase = PHASE_STARTED;
 }
 
-/* A size query or CKR_BUFFER_TOO_SMALL changes nothing: no IV is used up, no part is taken. */
+/* A size query or CKR_BUFFER_TOO_SMALL changes nothing: no IV is used up, no part is taken. But
+ * where decryption has nothing to give out, CKR_OK says that the tag was right, so that a NULL
+ * output does not make it a query. */
 static bool only_size(struct operation *operation, const struct message_call *call, CK_RV *ret_rv)
 {
     size_t len;
 
     *ret_rv = operation->mechanism->message->output_len(operation, call->part.in.len,
                                                         call->part.last, &len);
-    if (*ret_rv == CKR_OK && api_only_size(call->out, call->out_len, len, ret_rv))
-        return true;
-    return false;
+    if (*ret_rv != CKR_OK ||
+        (len == 0 && call->part.last && operation->kind == OPERATION_MESSAGE_DECRYPT))
+        return false;
+    return api_only_size(call->out, call->out_len, len, ret_rv);
 }
 
 static bool is_bad(const struct message_call *call)

@@ -250,6 +250,26 @@ START_TEST(a_wrong_tag_ends_the_message_only)
 }
 END_TEST
 
+/* A caller with nothing to decrypt may well give no buffer: CKR_OK must mean a right tag. */
+START_TEST(an_empty_message_is_verified_without_a_buffer)
+{
+    CK_ULONG len = 0;
+
+    begin_both();
+    message_prepare(&message, 8, CKG_NO_GENERATE);
+    OK(message_encrypt(api.session, &message, 21, 0));
+    message_assert_as_openssl(&message, 21, 0);
+    for (int bad = 0; bad < 2; bad++) {
+        CK_RV wanted = bad ? CKR_AEAD_DECRYPT_FAILED : CKR_OK;
+        message.tag[3] ^= (CK_BYTE) bad;
+        EXPECT(wanted, message_decrypt(api.session, &message, 21, NULL, &len));
+        OK(decrypt_begin(21));
+        EXPECT(wanted, decrypt_next(0, 0, NULL, &len, CKF_END_OF_MESSAGE));
+        EXPECT(CKR_OPERATION_NOT_INITIALIZED, decrypt_next(0, 0, NULL, &len, CKF_END_OF_MESSAGE));
+    }
+}
+END_TEST
+
 START_TEST(the_order_of_calls)
 {
     CK_BYTE out[256];
@@ -448,6 +468,7 @@ int main(void)
     tcase_add_test(tests, agrees_with_the_classic_functions);
     tcase_add_test(tests, asking_for_sizes_changes_nothing);
     tcase_add_test(tests, a_wrong_tag_ends_the_message_only);
+    tcase_add_test(tests, an_empty_message_is_verified_without_a_buffer);
     tcase_add_test(tests, the_order_of_calls);
     tcase_add_test(tests, what_ends_the_operation_from_outside);
     tcase_add_test(tests, bad_parameters_end_the_message_only);
