@@ -1,9 +1,8 @@
 /* PKCS #11 5.13, 5.15: signing and verification, which are MACs here. */
 #include "module/api.h"
 
+#include "module/mac_compute.h"
 #include "module/operation_begin.h"
-
-#define MAC_LEN_MAX 64
 
 static CK_RV begin(CK_SESSION_HANDLE handle, enum operation_kind kind, CK_MECHANISM_PTR mechanism,
                    CK_OBJECT_HANDLE key)
@@ -12,19 +11,6 @@ static CK_RV begin(CK_SESSION_HANDLE handle, enum operation_kind kind, CK_MECHAN
 
     TRY(session_enter(handle, &session));
     return session_leave(session, operation_begin(session, kind, mechanism, key));
-}
-
-/* The MAC of what was given in parts before, and of `in`, if any. */
-static CK_RV compute(struct operation *operation, const struct view *in, unsigned char *out)
-{
-    const struct digest_ops *mac = operation->mechanism->mac;
-
-    if (in == NULL)
-        return mac->finish(operation, out);
-    if (mac->one_shot != NULL)
-        return mac->one_shot(operation, *in, out);
-    TRY(mac->update(operation, *in));
-    return mac->finish(operation, out);
 }
 
 static CK_RV sign(struct operation *operation, const struct view *in, CK_BYTE_PTR out,
@@ -38,23 +24,14 @@ static CK_RV sign(struct operation *operation, const struct view *in, CK_BYTE_PT
     if (api_only_size(out, out_len, len, &rv))
         return rv;
     *out_len = len;
-    return operation_result(operation, compute(operation, in, out), true);
+    return operation_result(operation, mac_compute(operation, in, out), true);
 }
 
 static CK_RV verify(struct operation *operation, const struct view *in, struct view signature)
 {
-    size_t len = operation->mechanism->mac->result_len(operation);
-    unsigned char expected[MAC_LEN_MAX];
-
     if (signature.bytes == NULL || (in != NULL && api_bytes_are_bad(in->bytes, in->len)))
         return operation_result(operation, CKR_ARGUMENTS_BAD, true);
-    if (signature.len != len)
-        return operation_result(operation, CKR_SIGNATURE_LEN_RANGE, true);
-    CK_RV rv = compute(operation, in, expected);
-    if (rv == CKR_OK && !secret_bytes_equal(expected, signature.bytes, len))
-        rv = CKR_SIGNATURE_INVALID;
-    secret_wipe(expected, sizeof(expected));
-    return operation_result(operation, rv, true);
+    return operation_result(operation, mac_check(operation, in, signature), true);
 }
 
 static CK_RV update(CK_SESSION_HANDLE handle, enum operation_kind kind, struct view part)

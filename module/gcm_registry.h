@@ -18,9 +18,8 @@ struct gcm_count {
     pthread_mutex_t lock; /* over the next four; not held while the store is asked */
     pthread_cond_t refilled;
     bool is_refilling;
-    uint64_t left;         /* taken and not yet handed out to a session */
-    uint64_t taken;        /* by this process, in all */
-    _Atomic uint64_t next; /* of a generator of IVs */
+    uint64_t left;  /* taken and not yet handed out to a session */
+    uint64_t taken; /* by this process, in all */
 };
 
 /* One reference. `id` NULL: it counts in memory alone. NULL: no memory. */

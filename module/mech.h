@@ -28,6 +28,7 @@ extern const struct digest_ops mech_digest;
 extern const struct digest_ops mech_mac;
 extern const struct digest_ops mech_mac_general;
 extern const struct cipher_ops mech_aes_gcm;
+extern const struct message_ops mech_aes_gcm_message;
 extern const struct cipher_ops mech_aes_cbc;
 extern const struct cipher_ops mech_aes_cbc_pad;
 extern const struct derive_ops mech_sp800_108_counter;

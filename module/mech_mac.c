@@ -124,6 +124,13 @@ static CK_RV mac_restart(struct operation *operation, struct mac_state **ret_sta
     return CKR_OK;
 }
 
+static CK_RV mac_again(struct operation *operation)
+{
+    struct mac_state *state = NULL;
+
+    return mac_restart(operation, &state);
+}
+
 static CK_RV mac_start(struct operation *operation, const CK_MECHANISM *mechanism)
 {
     struct mac_state *state = NULL;
@@ -201,6 +208,7 @@ const struct digest_ops mech_mac = {
     .update = mac_update,
     .finish = mac_finish,
     .result_len = mac_len,
+    .restart = mac_again,
     .end = mac_end,
     .free_state = mac_free,
 };
@@ -210,6 +218,7 @@ const struct digest_ops mech_mac_general = {
     .update = mac_update,
     .finish = mac_finish,
     .result_len = mac_len,
+    .restart = mac_again,
     .end = mac_end,
     .free_state = mac_free,
 };

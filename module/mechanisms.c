@@ -109,7 +109,17 @@ static const struct mechanism table[] = {
     KEY_GEN(CKM_AES_KEY_GEN, CKK_AES, AES_KEY_MIN, AES_KEY_MAX),
     AES(CKM_AES_CBC, FAMILY_AES_CBC, cipher, &mech_aes_cbc, "CBC"),
     AES(CKM_AES_CBC_PAD, FAMILY_AES_CBC, cipher, &mech_aes_cbc_pad, "CBC"),
-    AES(CKM_AES_GCM, FAMILY_AES_GCM, cipher, &mech_aes_gcm, "GCM"),
+    {
+        .type = CKM_AES_GCM,
+        .name = "CKM_AES_GCM",
+        .min_key = AES_KEY_MIN,
+        .max_key = AES_KEY_MAX,
+        .key_type = CKK_AES,
+        .family = FAMILY_AES_GCM,
+        .algorithm = "GCM",
+        .cipher = &mech_aes_gcm,
+        .message = &mech_aes_gcm_message,
+    },
     AES(CKM_AES_CMAC, FAMILY_AES_CMAC, mac, &mech_mac, "CBC"),
     AES(CKM_AES_CMAC_GENERAL, FAMILY_AES_CMAC, mac, &mech_mac_general, "CBC"),
     AES(CKM_AES_ECB_ENCRYPT_DATA, FAMILY_DERIVE, derive, &mech_aes_ecb_encrypt_data, "ECB"),
@@ -159,10 +169,14 @@ CK_FLAGS mechanism_flags(const struct mechanism *mechanism)
 
     if (mechanism->cipher)
         flags |= CKF_ENCRYPT | CKF_DECRYPT;
+    if (mechanism->message)
+        flags |= CKF_MESSAGE_ENCRYPT | CKF_MESSAGE_DECRYPT | CKF_MULTI_MESSAGE;
     if (mechanism->digest)
         flags |= CKF_DIGEST;
     if (mechanism->mac)
         flags |= CKF_SIGN | CKF_VERIFY;
+    if (mechanism->mac && mechanism->mac->restart)
+        flags |= CKF_MESSAGE_SIGN | CKF_MESSAGE_VERIFY | CKF_MULTI_MESSAGE;
     if (mechanism->generate)
         flags |= CKF_GENERATE;
     if (mechanism->derive)

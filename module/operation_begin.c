@@ -8,6 +8,10 @@ static const enum attribute_flag usages[OPERATION_KINDS] = {
     [OPERATION_DECRYPT] = FLAG_DECRYPT,
     [OPERATION_SIGN] = FLAG_SIGN,
     [OPERATION_VERIFY] = FLAG_VERIFY,
+    [OPERATION_MESSAGE_ENCRYPT] = FLAG_ENCRYPT,
+    [OPERATION_MESSAGE_DECRYPT] = FLAG_DECRYPT,
+    [OPERATION_MESSAGE_SIGN] = FLAG_SIGN,
+    [OPERATION_MESSAGE_VERIFY] = FLAG_VERIFY,
 };
 
 /* The session's reference makes it safe to look: a kept key cannot have been freed and replaced.
@@ -21,8 +25,19 @@ static bool is_kept(const struct operation *operation, CK_MECHANISM_TYPE type, C
 
 static bool serves(const struct mechanism *mechanism, enum operation_kind kind)
 {
-    return kind == OPERATION_SIGN || kind == OPERATION_VERIFY ? mechanism->mac != NULL
-                                                              : mechanism->cipher != NULL;
+    switch (kind) {
+    case OPERATION_SIGN:
+    case OPERATION_VERIFY:
+        return mechanism->mac != NULL;
+    case OPERATION_MESSAGE_SIGN:
+    case OPERATION_MESSAGE_VERIFY:
+        return mechanism->mac != NULL && mechanism->mac->restart != NULL;
+    case OPERATION_MESSAGE_ENCRYPT:
+    case OPERATION_MESSAGE_DECRYPT:
+        return mechanism->message != NULL;
+    default:
+        return mechanism->cipher != NULL;
+    }
 }
 
 static CK_RV take_key(struct session *session, struct operation *operation, CK_MECHANISM_TYPE type,
@@ -42,9 +57,16 @@ static CK_RV take_key(struct session *session, struct operation *operation, CK_M
 
 static CK_RV start(struct operation *operation, const CK_MECHANISM *mechanism)
 {
-    if (operation->kind == OPERATION_SIGN || operation->kind == OPERATION_VERIFY)
+    switch (operation->kind) {
+    case OPERATION_ENCRYPT:
+    case OPERATION_DECRYPT:
+        return operation->mechanism->cipher->start(operation, mechanism);
+    case OPERATION_MESSAGE_ENCRYPT:
+    case OPERATION_MESSAGE_DECRYPT:
+        return operation->mechanism->message->start(operation, mechanism);
+    default:
         return operation->mechanism->mac->start(operation, mechanism);
-    return operation->mechanism->cipher->start(operation, mechanism);
+    }
 }
 
 CK_RV operation_begin(struct session *session, enum operation_kind kind,

@@ -1,6 +1,6 @@
 /*
  * How an operation begins and how its callers find it: what C_EncryptInit, C_DecryptInit,
- * C_SignInit and C_VerifyInit have in common.
+ * C_SignInit, C_VerifyInit and the four C_Message*Init have in common.
  */
 #pragma once
 
