@@ -155,7 +155,7 @@ static CK_RV run(CK_SESSION_HANDLE handle, enum operation_kind kind, mac_step *s
     struct operation *operation;
 
     TRY(session_enter(handle, &session));
-    CK_RV rv = operation_active(session, kind, false, &operation);
+    CK_RV rv = operation_active_message(session, kind, &operation);
     if (rv == CKR_OK)
         rv = step(operation, call);
     return session_leave(session, rv);

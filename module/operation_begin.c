@@ -107,6 +107,28 @@ CK_RV operation_active(struct session *session, enum operation_kind kind, bool s
     return CKR_OK;
 }
 
+CK_RV operation_active_message(struct session *session, enum operation_kind kind,
+                               struct operation **ret_operation)
+{
+    struct operation *operation;
+    struct object *key;
+
+    TRY(operation_active(session, kind, false, &operation));
+    if (operation->phase == PHASE_STARTED &&
+        atomic_load_explicit(&operation->key->retired, memory_order_acquire)) {
+        CK_RV rv = key_use_get(session->slot, operation->key->handle, usages[kind],
+                               operation->mechanism, &key);
+        if (rv != CKR_OK) {
+            operation_forget(operation);
+            return CKR_OPERATION_NOT_INITIALIZED;
+        }
+        object_release(&operation->key);
+        operation->key = key;
+    }
+    *ret_operation = operation;
+    return CKR_OK;
+}
+
 CK_RV operation_result(struct operation *operation, CK_RV rv, bool finished)
 {
     if (finished || (rv != CKR_OK && rv != CKR_BUFFER_TOO_SMALL))

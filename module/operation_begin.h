@@ -17,5 +17,11 @@ CK_RV operation_begin(struct session *session, enum operation_kind kind,
 CK_RV operation_active(struct session *session, enum operation_kind kind, bool single,
                        struct operation **ret_operation);
 
+/* The active operation of a message kind. It may go on for long: between messages, a key that was
+ * changed since is looked up and checked again; one that is gone, or may no longer be used so, ends
+ * the operation (CKR_OPERATION_NOT_INITIALIZED). */
+CK_RV operation_active_message(struct session *session, enum operation_kind kind,
+                               struct operation **ret_operation);
+
 /* Any result but success of a part, a size query or CKR_BUFFER_TOO_SMALL ends the operation. */
 CK_RV operation_result(struct operation *operation, CK_RV rv, bool finished);

@@ -339,6 +339,29 @@ START_TEST(what_ends_the_operation_from_outside)
 }
 END_TEST
 
+/* Between messages; a message that is begun goes on. */
+START_TEST(a_changed_key_is_checked_again)
+{
+    CK_BBOOL no = CK_FALSE;
+    CK_ATTRIBUTE label = {CKA_LABEL, "new", 3};
+    CK_ATTRIBUTE change = {CKA_ENCRYPT, &no, 1};
+    CK_BYTE out[256];
+    CK_ULONG len = sizeof(out);
+
+    message_prepare(&message, 1, CKG_NO_GENERATE);
+    begin_both();
+    OK(api.p11->C_SetAttributeValue(api.session, message_aes, &label, 1));
+    OK(encrypt_begin(0));
+    OK(api.p11->C_SetAttributeValue(api.session, message_aes, &change, 1));
+    OK(encrypt_next(0, 50, CKF_END_OF_MESSAGE, &message.out_len));
+    message_assert_as_openssl(&message, 0, 50);
+    EXPECT(CKR_OPERATION_NOT_INITIALIZED, encrypt_begin(0));
+    EXPECT(CKR_KEY_FUNCTION_NOT_PERMITTED, message_encrypt_init(api.session, message_aes));
+    OK(message_decrypt(api.session, &message, 0, out, &len));
+    ck_assert_mem_eq(out, message_text, 50);
+}
+END_TEST
+
 START_TEST(bad_parameters_end_the_message_only)
 {
     CK_BYTE iv[200] = {0};
@@ -471,6 +494,7 @@ int main(void)
     tcase_add_test(tests, an_empty_message_is_verified_without_a_buffer);
     tcase_add_test(tests, the_order_of_calls);
     tcase_add_test(tests, what_ends_the_operation_from_outside);
+    tcase_add_test(tests, a_changed_key_is_checked_again);
     tcase_add_test(tests, bad_parameters_end_the_message_only);
     tcase_add_test(tests, keys_are_checked_as_ever);
     tcase_add_test(tests, collecting_has_its_limit);
