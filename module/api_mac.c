@@ -1,6 +1,8 @@
 /* PKCS #11 5.13, 5.15: signing and verification, which are MACs here. */
 #include "module/api.h"
 
+#include <string.h>
+
 #include "module/mac_compute.h"
 #include "module/operation_begin.h"
 
@@ -119,4 +121,64 @@ CK_RV C_VerifyUpdate(CK_SESSION_HANDLE hSession, CK_BYTE_PTR pPart, CK_ULONG ulP
 CK_RV C_VerifyFinal(CK_SESSION_HANDLE hSession, CK_BYTE_PTR pSignature, CK_ULONG ulSignatureLen)
 {
     return verify_in(hSession, NULL, api_view(pSignature, ulSignatureLen));
+}
+
+/* A length that cannot fit is told at once, and begins nothing (PKCS #11 5.15,
+ * C_VerifySignatureInit lets us). */
+static CK_RV begin_with(struct session *session, CK_MECHANISM_PTR mechanism, CK_OBJECT_HANDLE key,
+                        struct view signature)
+{
+    struct operation *operation = &session->operations[OPERATION_VERIFY_SIGNATURE];
+
+    if (mechanism != NULL && signature.bytes == NULL)
+        return CKR_ARGUMENTS_BAD;
+    TRY(operation_begin(session, OPERATION_VERIFY_SIGNATURE, mechanism, key));
+    if (mechanism == NULL)
+        return CKR_OK;
+    if (signature.len != operation->mechanism->mac->result_len(operation) ||
+        signature.len > sizeof(session->signature))
+        return operation_result(operation, CKR_SIGNATURE_LEN_RANGE, true);
+    memcpy(session->signature, signature.bytes, signature.len);
+    return CKR_OK;
+}
+
+static CK_RV verify_kept_in(CK_SESSION_HANDLE handle, const struct view *in)
+{
+    struct session *session;
+    struct operation *operation;
+
+    TRY(session_enter(handle, &session));
+    CK_RV rv = operation_active(session, OPERATION_VERIFY_SIGNATURE, in != NULL, &operation);
+    if (rv == CKR_OK)
+        rv = verify(
+            operation, in,
+            (struct view){session->signature, operation->mechanism->mac->result_len(operation)});
+    return session_leave(session, rv);
+}
+
+CK_RV C_VerifySignatureInit(CK_SESSION_HANDLE hSession, CK_MECHANISM_PTR pMechanism,
+                            CK_OBJECT_HANDLE hKey, CK_BYTE_PTR pSignature, CK_ULONG ulSignatureLen)
+{
+    struct session *session;
+
+    TRY(session_enter(hSession, &session));
+    return session_leave(
+        session, begin_with(session, pMechanism, hKey, api_view(pSignature, ulSignatureLen)));
+}
+
+CK_RV C_VerifySignature(CK_SESSION_HANDLE hSession, CK_BYTE_PTR pData, CK_ULONG ulDataLen)
+{
+    struct view in = api_view(pData, ulDataLen);
+
+    return verify_kept_in(hSession, &in);
+}
+
+CK_RV C_VerifySignatureUpdate(CK_SESSION_HANDLE hSession, CK_BYTE_PTR pPart, CK_ULONG ulPartLen)
+{
+    return update(hSession, OPERATION_VERIFY_SIGNATURE, api_view(pPart, ulPartLen));
+}
+
+CK_RV C_VerifySignatureFinal(CK_SESSION_HANDLE hSession)
+{
+    return verify_kept_in(hSession, NULL);
 }

@@ -67,7 +67,8 @@ static CK_FLAGS pin_flags(const struct custody_pin_state *pin, CK_FLAGS low, CK_
 
 static CK_FLAGS token_flags(const struct slot *slot, const struct custody_info *info)
 {
-    CK_FLAGS flags = CKF_RNG | CKF_LOGIN_REQUIRED;
+    CK_FLAGS flags =
+        CKF_RNG | CKF_LOGIN_REQUIRED | CKF_DUAL_CRYPTO_OPERATIONS | CKF_RESTORE_KEY_NOT_NEEDED;
 
     if (info->initialized)
         flags |= CKF_TOKEN_INITIALIZED;

@@ -47,6 +47,7 @@ CK_RV mech_aes_name(const char *mode, size_t key_len, const char **ret_name)
     } modes[] = {
         {"GCM", {"AES-128-GCM", "AES-192-GCM", "AES-256-GCM"}},
         {"CBC", {"AES-128-CBC", "AES-192-CBC", "AES-256-CBC"}},
+        {"CTR", {"AES-128-CTR", "AES-192-CTR", "AES-256-CTR"}},
         {"ECB", {"AES-128-ECB", "AES-192-ECB", "AES-256-ECB"}},
     };
 

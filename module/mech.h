@@ -27,8 +27,11 @@
 extern const struct digest_ops mech_digest;
 extern const struct digest_ops mech_mac;
 extern const struct digest_ops mech_mac_general;
+extern const struct digest_ops mech_gmac;
 extern const struct cipher_ops mech_aes_gcm;
 extern const struct message_ops mech_aes_gcm_message;
+extern const struct cipher_ops mech_aes_ecb;
+extern const struct cipher_ops mech_aes_ctr;
 extern const struct cipher_ops mech_aes_cbc;
 extern const struct cipher_ops mech_aes_cbc_pad;
 extern const struct derive_ops mech_sp800_108_counter;
@@ -59,6 +62,10 @@ CK_RV mech_no_parameter(const CK_MECHANISM *mechanism);
 /* A pointer and a length of a parameter, as a view. CKR_MECHANISM_PARAM_INVALID for a NULL pointer
  * with a length, or a length over max_len. */
 CK_RV mech_parameter_bytes(const void *bytes, CK_ULONG len, size_t max_len, struct view *ret_bytes);
+
+/* CK_GCM_PARAMS, or its older form without ulIvBits, told apart by the size; the fields are as the
+ * caller set them. CKR_MECHANISM_PARAM_INVALID for any other size. */
+CK_RV mech_gcm_params(const CK_MECHANISM *mechanism, CK_GCM_PARAMS *ret_params);
 
 /* "AES-256-CBC" for a key of 32 bytes and the mode "CBC": a constant. CKR_KEY_SIZE_RANGE for what
  * is no AES key. */

@@ -45,18 +45,18 @@ static CK_RV too_long(const struct operation *operation)
 }
 
 /* ulIvBits is not looked at: clients leave it 0 or unset. */
-static CK_RV gcm_params_read(const CK_MECHANISM *mechanism, CK_GCM_PARAMS *ret_params)
+CK_RV mech_gcm_params(const CK_MECHANISM *mechanism, CK_GCM_PARAMS *ret_params)
 {
     struct gcm_params_legacy legacy;
 
     if (!mechanism->pParameter)
-        return REFUSE(CKR_MECHANISM_PARAM_INVALID, "CKM_AES_GCM: no parameter");
+        return REFUSE(CKR_MECHANISM_PARAM_INVALID, "no CK_GCM_PARAMS");
     if (mechanism->ulParameterLen == sizeof(*ret_params)) {
         memcpy(ret_params, mechanism->pParameter, sizeof(*ret_params));
         return CKR_OK;
     }
     if (mechanism->ulParameterLen != sizeof(legacy)) {
-        return REFUSE(CKR_MECHANISM_PARAM_INVALID, "CKM_AES_GCM: a parameter of %lu bytes",
+        return REFUSE(CKR_MECHANISM_PARAM_INVALID, "CK_GCM_PARAMS of %lu bytes",
                       mechanism->ulParameterLen);
     }
     memcpy(&legacy, mechanism->pParameter, sizeof(legacy));
@@ -83,7 +83,7 @@ static CK_RV gcm_input_read(const CK_MECHANISM *mechanism, struct gcm_input *ret
     CK_GCM_PARAMS params;
     struct gcm_input input = {0};
 
-    TRY(gcm_params_read(mechanism, &params));
+    TRY(mech_gcm_params(mechanism, &params));
     TRY(mech_parameter_bytes(params.pIv, params.ulIvLen, GCM_IV_LEN_MAX, &input.iv));
     TRY(mech_parameter_bytes(params.pAAD, params.ulAADLen, GCM_AAD_LEN_MAX, &input.aad));
     if (input.iv.len == 0)

@@ -1,8 +1,13 @@
 /*
- * MACs: HMAC over every digest of the table (FIPS 198-1), and AES CMAC (NIST SP 800-38B).
+ * MACs: HMAC over every digest of the table (FIPS 198-1), AES CMAC (NIST SP 800-38B) and AES GMAC
+ * (NIST SP 800-38D, 6.4).
  *
  * A message restarts the kept context by EVP_MAC_init without a key, which copies the keyed state
  * instead of hashing the key again.
+ *
+ * GMAC's IV comes from the caller, as in 2.40 (12 bytes, the tag has 128 bits) or in CK_GCM_PARAMS
+ * (since 3.0), told apart by the size. The message is what C_Sign and C_SignUpdate get; associated
+ * data in the parameter would leave open whether it is part of it, and is refused.
  */
 #include "module/mech.h"
 
@@ -18,6 +23,11 @@
 /* Shorter MACs could be found byte by byte through C_Verify, so they are refused. */
 #define HMAC_GENERAL_LEN_MIN 10
 #define CMAC_GENERAL_LEN_MIN 8
+
+/* As of AES-GCM. */
+#define GMAC_IV_LEN_MAX 128
+#define GMAC_TAG_LEN_MIN 12
+#define GMAC_BARE_IV_LEN 12
 
 struct mac_state {
     EVP_MAC_CTX *context;
@@ -49,10 +59,10 @@ CK_RV mech_mac_context(const struct mechanism *mechanism, const struct secret *k
     const char *algorithm = mechanism->algorithm;
     const char *mac_name = "HMAC";
 
-    if (is_cmac(mechanism)) {
+    if (is_cmac(mechanism) || mechanism->mac == &mech_gmac) {
         parameter = OSSL_MAC_PARAM_CIPHER;
-        mac_name = "CMAC";
-        TRY(mech_aes_name("CBC", key->len, &algorithm));
+        mac_name = is_cmac(mechanism) ? "CMAC" : "GMAC";
+        TRY(mech_aes_name(mechanism->algorithm, key->len, &algorithm));
     }
     if (key->len < mechanism->min_key || key->len > mechanism->max_key)
         return REFUSE(CKR_KEY_SIZE_RANGE, "%s: a key of %zu bytes", mechanism->name, key->len);
@@ -161,6 +171,45 @@ static CK_RV mac_general_start(struct operation *operation, const CK_MECHANISM *
     return CKR_OK;
 }
 
+static CK_RV gmac_input(const CK_MECHANISM *mechanism, struct view *ret_iv, size_t *ret_tag_len)
+{
+    CK_GCM_PARAMS params = {
+        .pIv = mechanism->pParameter,
+        .ulIvLen = mechanism->ulParameterLen,
+        .ulTagBits = 8UL * AES_BLOCK_LEN,
+    };
+
+    if (mechanism->ulParameterLen != GMAC_BARE_IV_LEN)
+        TRY(mech_gcm_params(mechanism, &params));
+    TRY(mech_parameter_bytes(params.pIv, params.ulIvLen, GMAC_IV_LEN_MAX, ret_iv));
+    if (params.ulIvLen == 0 || params.ulAADLen > 0 || params.ulTagBits % 8 != 0 ||
+        params.ulTagBits < 8UL * GMAC_TAG_LEN_MIN || params.ulTagBits > 8UL * AES_BLOCK_LEN) {
+        return REFUSE(CKR_MECHANISM_PARAM_INVALID,
+                      "CKM_AES_GMAC: an empty IV, associated data, or a tag of %lu bits",
+                      params.ulTagBits);
+    }
+    *ret_tag_len = params.ulTagBits / 8;
+    return CKR_OK;
+}
+
+static CK_RV gmac_start(struct operation *operation, const CK_MECHANISM *mechanism)
+{
+    struct mac_state *state = NULL;
+    struct view iv;
+    size_t tag_len;
+
+    TRY(gmac_input(mechanism, &iv, &tag_len));
+    TRY(mac_restart(operation, &state));
+    OSSL_PARAM params[] = {
+        OSSL_PARAM_construct_octet_string(OSSL_MAC_PARAM_IV, (void *) iv.bytes, iv.len),
+        OSSL_PARAM_construct_end(),
+    };
+    if (!EVP_MAC_init(state->context, NULL, 0, params))
+        return mech_openssl_failed(mech_name(operation), "setting the IV");
+    state->mac_len = tag_len;
+    return CKR_OK;
+}
+
 static CK_RV mac_update(struct operation *operation, struct view in)
 {
     struct mac_state *state = operation->state;
@@ -219,6 +268,15 @@ const struct digest_ops mech_mac_general = {
     .finish = mac_finish,
     .result_len = mac_len,
     .restart = mac_again,
+    .end = mac_end,
+    .free_state = mac_free,
+};
+
+const struct digest_ops mech_gmac = {
+    .start = gmac_start,
+    .update = mac_update,
+    .finish = mac_finish,
+    .result_len = mac_len,
     .end = mac_end,
     .free_state = mac_free,
 };

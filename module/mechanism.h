@@ -81,6 +81,8 @@ struct digest_ops {
     size_t (*result_len)(const struct operation *operation);
     /* Begins a further message with what start was given; NULL: no message functions. */
     CK_RV (*restart)(struct operation *operation);
+    /* A second state at the same point of the same message. Digests alone have it. */
+    CK_RV (*copy)(const void *state, void **ret_state);
     void (*end)(void *state); /* NULL: nothing to forget */
     void (*free_state)(void *state);
 };
@@ -150,6 +152,9 @@ enum mechanism_family {
     FAMILY_AES_ECB,
     FAMILY_AES_CTR,
     FAMILY_AES_CMAC,
+    /* Not that of GCM: a GMAC is GHASH and one block of GCM's key stream, for an IV of the caller's
+     * choice. Together they would open and forge each other's messages. */
+    FAMILY_AES_GMAC,
     FAMILY_AES_WRAP,
     FAMILY_DERIVE,
     FAMILY_HMAC,

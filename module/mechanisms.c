@@ -107,8 +107,10 @@ static const struct mechanism table[] = {
     },
 
     KEY_GEN(CKM_AES_KEY_GEN, CKK_AES, AES_KEY_MIN, AES_KEY_MAX),
+    AES(CKM_AES_ECB, FAMILY_AES_ECB, cipher, &mech_aes_ecb, "ECB"),
     AES(CKM_AES_CBC, FAMILY_AES_CBC, cipher, &mech_aes_cbc, "CBC"),
     AES(CKM_AES_CBC_PAD, FAMILY_AES_CBC, cipher, &mech_aes_cbc_pad, "CBC"),
+    AES(CKM_AES_CTR, FAMILY_AES_CTR, cipher, &mech_aes_ctr, "CTR"),
     {
         .type = CKM_AES_GCM,
         .name = "CKM_AES_GCM",
@@ -122,6 +124,7 @@ static const struct mechanism table[] = {
     },
     AES(CKM_AES_CMAC, FAMILY_AES_CMAC, mac, &mech_mac, "CBC"),
     AES(CKM_AES_CMAC_GENERAL, FAMILY_AES_CMAC, mac, &mech_mac_general, "CBC"),
+    AES(CKM_AES_GMAC, FAMILY_AES_GMAC, mac, &mech_gmac, "GCM"),
     AES(CKM_AES_ECB_ENCRYPT_DATA, FAMILY_DERIVE, derive, &mech_aes_ecb_encrypt_data, "ECB"),
     AES(CKM_AES_CBC_ENCRYPT_DATA, FAMILY_DERIVE, derive, &mech_aes_cbc_encrypt_data, "CBC"),
 

@@ -25,6 +25,7 @@ enum operation_kind {
     OPERATION_MESSAGE_DECRYPT,
     OPERATION_MESSAGE_SIGN,
     OPERATION_MESSAGE_VERIFY,
+    OPERATION_VERIFY_SIGNATURE, /* the signature came with the init */
     OPERATION_KINDS
 };
 

@@ -12,6 +12,7 @@ static const enum attribute_flag usages[OPERATION_KINDS] = {
     [OPERATION_MESSAGE_DECRYPT] = FLAG_DECRYPT,
     [OPERATION_MESSAGE_SIGN] = FLAG_SIGN,
     [OPERATION_MESSAGE_VERIFY] = FLAG_VERIFY,
+    [OPERATION_VERIFY_SIGNATURE] = FLAG_VERIFY,
 };
 
 /* The session's reference makes it safe to look: a kept key cannot have been freed and replaced.
@@ -26,17 +27,17 @@ static bool is_kept(const struct operation *operation, CK_MECHANISM_TYPE type, C
 static bool serves(const struct mechanism *mechanism, enum operation_kind kind)
 {
     switch (kind) {
-    case OPERATION_SIGN:
-    case OPERATION_VERIFY:
-        return mechanism->mac != NULL;
-    case OPERATION_MESSAGE_SIGN:
-    case OPERATION_MESSAGE_VERIFY:
-        return mechanism->mac != NULL && mechanism->mac->restart != NULL;
+    case OPERATION_ENCRYPT:
+    case OPERATION_DECRYPT:
+        return mechanism->cipher != NULL;
     case OPERATION_MESSAGE_ENCRYPT:
     case OPERATION_MESSAGE_DECRYPT:
         return mechanism->message != NULL;
+    case OPERATION_MESSAGE_SIGN:
+    case OPERATION_MESSAGE_VERIFY:
+        return mechanism->mac != NULL && mechanism->mac->restart != NULL;
     default:
-        return mechanism->cipher != NULL;
+        return mechanism->mac != NULL;
     }
 }
 

@@ -33,6 +33,9 @@ struct slot {
      * alone, so that they see each commit together with its table entry. Never taken under a
      * session's lock. */
     pthread_rwlock_t changes;
+    /* Over a login's beginning and end; after `changes`, before `lock`. A denial takes it alone:
+     * who has `changes` may be waiting for another process at the store. */
+    pthread_mutex_t login_lock;
     pthread_mutex_t lock;
     pthread_cond_t admin_done;
     bool admin_busy;
@@ -82,6 +85,8 @@ bool slot_is_due(const struct slot *slot);
  * lock. */
 void slot_tick(struct slot *slot);
 
-/* Ends the operations of sessions on this key, or on every private key (NULL), and wipes what they
- * kept. */
+/* Ends the operations of sessions on this key and wipes what they kept; the same for every private
+ * key, and for the keys that a session owns. */
 void slot_forget_key(struct slot *slot, const struct object *key);
+void slot_forget_private(struct slot *slot);
+void slot_forget_owned(struct slot *slot, CK_SESSION_HANDLE owner);

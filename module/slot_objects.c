@@ -149,15 +149,32 @@ void slot_objects_drop_private(struct slot *slot)
     object_table_remove_matching(slot->objects, is_private, NULL);
 }
 
+struct ownership {
+    CK_SESSION_HANDLE owner;
+    bool is_in_use; /* something of it is held outside the table */
+};
+
 static bool is_owned(void *context, struct object *object)
 {
-    return object->owner == *(const CK_SESSION_HANDLE *) context;
+    struct ownership *ownership = context;
+
+    if (object->owner != ownership->owner)
+        return false;
+    ownership->is_in_use |= atomic_load(&object->references) > 1;
+    return true;
 }
 
+/* Session objects go "even if the application has other sessions using the objects" (PKCS #11
+ * 5.6.2). */
 void slot_objects_drop_owned(struct slot *slot, CK_SESSION_HANDLE owner)
 {
-    if (object_table_has_owned(slot->objects))
-        object_table_remove_matching(slot->objects, is_owned, &owner);
+    struct ownership ownership = {.owner = owner};
+
+    if (!object_table_has_owned(slot->objects))
+        return;
+    object_table_remove_matching(slot->objects, is_owned, &ownership);
+    if (ownership.is_in_use)
+        slot_forget_owned(slot, owner);
 }
 
 /* Into the table, which takes the reference. A session that was closed meanwhile has looked for its

@@ -14,7 +14,8 @@
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 #define TAG 16
-static CK_BBOOL yes = CK_TRUE;
+static const CK_ATTRIBUTE_TYPE crypt_usages[2] = {CKA_ENCRYPT, CKA_DECRYPT};
+static const CK_ATTRIBUTE_TYPE mac_usages[2] = {CKA_SIGN, CKA_VERIFY};
 static const CK_BYTE key_a[32] = "the first known AES key, a....";
 static const CK_BYTE key_b[32] = "the second known AES key, b...";
 
@@ -25,27 +26,12 @@ static CK_OBJECT_HANDLE mac_key;
 static CK_BYTE iv[16] = "initialisation.";
 static CK_BYTE text[100];
 
-static CK_OBJECT_HANDLE import(CK_KEY_TYPE type, const CK_BYTE value[32], CK_ATTRIBUTE_TYPE use,
-                               CK_ATTRIBUTE_TYPE other_use)
-{
-    CK_OBJECT_CLASS class = CKO_SECRET_KEY;
-    CK_ATTRIBUTE template[] = {{CKA_CLASS, &class, sizeof(class)},
-                               {CKA_KEY_TYPE, &type, sizeof(type)},
-                               {CKA_VALUE, (void *) value, 32},
-                               {use, &yes, 1},
-                               {other_use, &yes, 1}};
-    CK_OBJECT_HANDLE key;
-
-    OK(api.p11->C_CreateObject(api.session, template, COUNT(template), &key));
-    return key;
-}
-
 static void open_token(void)
 {
     api_open(&api, "memory:", NULL);
-    aes_a = import(CKK_AES, key_a, CKA_ENCRYPT, CKA_DECRYPT);
-    aes_b = import(CKK_AES, key_b, CKA_ENCRYPT, CKA_DECRYPT);
-    mac_key = import(CKK_GENERIC_SECRET, key_a, CKA_SIGN, CKA_VERIFY);
+    aes_a = api_import_key(&api, CKK_AES, key_a, crypt_usages);
+    aes_b = api_import_key(&api, CKK_AES, key_b, crypt_usages);
+    mac_key = api_import_key(&api, CKK_GENERIC_SECRET, key_a, mac_usages);
     for (size_t i = 0; i < sizeof(text); i++)
         text[i] = (CK_BYTE) i;
 }

@@ -92,7 +92,7 @@ shows '^User PIN successfully initialized$'
 works tool --token-label files --login --login-type so --so-pin "$so_pin" --init-pin \
     --new-pin "$pin"
 works tool -L
-shows 'token flags +: login required, rng, token initialized, PIN initialized$'
+shows 'token flags +: login required, rng, token initialized, PIN initialized, other flags=0x220$'
 
 step "--init-token again needs the old SO PIN"
 refused tool --slot 3 --init-token --label taken --so-pin wrong-so-pin

@@ -244,6 +244,70 @@ CK_RV test_cipher(struct operation *operation, const CK_MECHANISM *mechanism, st
     return rv;
 }
 
+void test_cipher_gives(struct operation *operation, CK_MECHANISM *mechanism, const char *in,
+                       size_t part, const char *wanted)
+{
+    struct blob out = {0};
+
+    ck_assert_uint_eq(test_cipher(operation, mechanism, hex(in), part, &out), CKR_OK);
+    ck_assert(view_equal(blob_view(&out), hex(wanted)));
+    blob_clear(&out);
+}
+
+/* Output before, at and behind the input in one buffer, one-shot. */
+void test_overlaps_one_shot(CK_MECHANISM *mechanism, struct object *key, const char *from,
+                            const char *to)
+{
+    static const enum operation_kind kinds[] = {OPERATION_ENCRYPT, OPERATION_DECRYPT};
+
+    for (size_t k = 0; k < sizeof(kinds) / sizeof(kinds[0]); k++) {
+        struct operation operation = test_operation(kinds[k], mechanism->mechanism, key);
+        struct view in = hex(kinds[k] == OPERATION_ENCRYPT ? from : to);
+        struct view wanted = hex(kinds[k] == OPERATION_ENCRYPT ? to : from);
+        for (size_t shift = 0; shift <= 200; shift++) {
+            unsigned char buffer[400];
+            size_t len = 0;
+            memcpy(buffer + 100, in.bytes, in.len);
+            ck_assert_uint_eq(operation.mechanism->cipher->start(&operation, mechanism), CKR_OK);
+            ck_assert_uint_eq(operation.mechanism->cipher->one_shot(
+                                  &operation, bytes_of(buffer + 100, in.len), buffer + shift, &len),
+                              CKR_OK);
+            operation_end(&operation);
+            ck_assert(view_equal(bytes_of(buffer + shift, len), wanted));
+        }
+        operation_forget(&operation);
+    }
+}
+
+/* The same with two updates, the first of an odd length. */
+void test_overlaps_parts(CK_MECHANISM *mechanism, struct object *key, const char *from,
+                         const char *to)
+{
+    struct operation operation = test_operation(OPERATION_ENCRYPT, mechanism->mechanism, key);
+    const struct cipher_ops *ops = operation.mechanism->cipher;
+    struct view in = hex(from);
+    struct view wanted = hex(to);
+
+    for (size_t shift = 80; shift <= 120; shift++) {
+        unsigned char buffer[400];
+        unsigned char result[400];
+        size_t first = 0;
+        size_t second = 0;
+        size_t last = 0;
+        memcpy(buffer + 100, in.bytes + 5, in.len - 5);
+        ck_assert_uint_eq(ops->start(&operation, mechanism), CKR_OK);
+        ck_assert_uint_eq(ops->update(&operation, bytes_of(in.bytes, 5), result, &first), CKR_OK);
+        ck_assert_uint_eq(
+            ops->update(&operation, bytes_of(buffer + 100, in.len - 5), buffer + shift, &second),
+            CKR_OK);
+        memcpy(result + first, buffer + shift, second);
+        ck_assert_uint_eq(ops->finish(&operation, result + first + second, &last), CKR_OK);
+        operation_end(&operation);
+        ck_assert(view_equal(bytes_of(result, first + second + last), wanted));
+    }
+    operation_forget(&operation);
+}
+
 CK_RV test_derive(const CK_MECHANISM *mechanism, struct object *base, size_t len,
                   struct secret *ret_value)
 {

@@ -38,6 +38,17 @@ CK_RV test_digest(struct operation *operation, const CK_MECHANISM *mechanism, st
 CK_RV test_cipher(struct operation *operation, const CK_MECHANISM *mechanism, struct view in,
                   size_t part, struct blob *ret_out);
 
+/* test_cipher of hexadecimal `in` gives `wanted`. */
+void test_cipher_gives(struct operation *operation, CK_MECHANISM *mechanism, const char *in,
+                       size_t part, const char *wanted);
+/* Both directions between the hexadecimal `from` and `to`, with the output before, at and behind
+ * the input in one buffer. */
+void test_overlaps_one_shot(CK_MECHANISM *mechanism, struct object *key, const char *from,
+                            const char *to);
+/* The same, encrypting by two updates. */
+void test_overlaps_parts(CK_MECHANISM *mechanism, struct object *key, const char *from,
+                         const char *to);
+
 /* One derivation with the table's operations. */
 CK_RV test_derive(const CK_MECHANISM *mechanism, struct object *base, size_t len,
                   struct secret *ret_value);

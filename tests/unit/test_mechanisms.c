@@ -59,6 +59,9 @@ START_TEST(families_keep_modes_apart)
     ck_assert_uint_eq(mechanism_find(CKM_AES_GCM)->family, FAMILY_AES_GCM);
     ck_assert_uint_eq(mechanism_find(CKM_AES_CBC)->family, FAMILY_AES_CBC);
     ck_assert_uint_eq(mechanism_find(CKM_AES_CBC_PAD)->family, FAMILY_AES_CBC);
+    ck_assert_uint_eq(mechanism_find(CKM_AES_ECB)->family, FAMILY_AES_ECB);
+    ck_assert_uint_eq(mechanism_find(CKM_AES_CTR)->family, FAMILY_AES_CTR);
+    ck_assert_uint_eq(mechanism_find(CKM_AES_GMAC)->family, FAMILY_AES_GMAC);
     ck_assert_uint_eq(mechanism_find(CKM_AES_CMAC_GENERAL)->family, FAMILY_AES_CMAC);
     ck_assert_uint_eq(mechanism_find(CKM_SHA3_512_HMAC)->family, FAMILY_HMAC);
     ck_assert_uint_eq(mechanism_find(CKM_HKDF_DERIVE)->family, FAMILY_DERIVE);
@@ -113,6 +116,7 @@ START_TEST(start_survives_want_of_memory)
 {
     static CK_BYTE iv[16];
     CK_GCM_PARAMS gcm = {.pIv = iv, .ulIvLen = 12, .ulTagBits = 128};
+    CK_AES_CTR_PARAMS ctr = {.ulCounterBits = 32};
     struct object *key = test_key_new(CKK_AES, hex("000102030405060708090a0b0c0d0e0f"));
     const struct {
         enum operation_kind kind;
@@ -122,6 +126,8 @@ START_TEST(start_survives_want_of_memory)
         {OPERATION_SIGN, {CKM_AES_CMAC, NULL, 0}},
         {OPERATION_ENCRYPT, {CKM_AES_GCM, &gcm, sizeof(gcm)}},
         {OPERATION_DECRYPT, {CKM_AES_CBC, iv, sizeof(iv)}},
+        {OPERATION_ENCRYPT, {CKM_AES_CTR, &ctr, sizeof(ctr)}},
+        {OPERATION_SIGN, {CKM_AES_GMAC, &gcm, sizeof(gcm)}},
     };
 
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
@@ -168,6 +174,7 @@ int main(void)
     suite_add_tcase(suite, mechanism_mac_tests());
     suite_add_tcase(suite, mechanism_gcm_tests());
     suite_add_tcase(suite, mechanism_cbc_tests());
+    suite_add_tcase(suite, mechanism_modes_tests());
     suite_add_tcase(suite, mechanism_sp800_108_tests());
     suite_add_tcase(suite, mechanism_hkdf_tests());
     SRunner *runner = srunner_create(suite);

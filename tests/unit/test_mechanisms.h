@@ -7,5 +7,6 @@ TCase *mechanism_table_tests(void);
 TCase *mechanism_mac_tests(void);
 TCase *mechanism_gcm_tests(void);
 TCase *mechanism_cbc_tests(void);
+TCase *mechanism_modes_tests(void);
 TCase *mechanism_sp800_108_tests(void);
 TCase *mechanism_hkdf_tests(void);

@@ -27,6 +27,7 @@ static const struct replay_file files[] = {
     {"aes_gcm_test.json", replay_gcm, CKM_AES_GCM, 0, CKK_AES, 0},
     {"aes_cbc_pkcs5_test.json", replay_cbc_pad, CKM_AES_CBC_PAD, 0, CKK_AES, 0},
     {"aes_cmac_test.json", replay_mac, CKM_AES_CMAC, CKM_AES_CMAC_GENERAL, CKK_AES, 16},
+    {"aes_gmac_test.json", replay_gmac, CKM_AES_GMAC, 0, CKK_AES, 16},
     HMAC("hmac_sha1_test.json", SHA_1, 160),
     HMAC("hmac_sha224_test.json", SHA224, 224),
     HMAC("hmac_sha256_test.json", SHA256, 256),

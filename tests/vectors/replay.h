@@ -37,5 +37,7 @@ struct replay_result replay_cbc_pad(const struct replay_token *token,
                                     const struct replay_file *file, json_t *group, json_t *test);
 struct replay_result replay_mac(const struct replay_token *token, const struct replay_file *file,
                                 json_t *group, json_t *test);
+struct replay_result replay_gmac(const struct replay_token *token, const struct replay_file *file,
+                                 json_t *group, json_t *test);
 struct replay_result replay_hkdf(const struct replay_token *token, const struct replay_file *file,
                                  json_t *group, json_t *test);

@@ -7,6 +7,7 @@
 
 #define GCM_IV_LEN_MAX 128
 #define KEY_LEN_MAX 512
+#define GMAC_BARE_IV_LEN 12
 /* An odd number, so that parts and blocks do not meet. */
 #define PART_LEN 7
 
@@ -341,10 +342,11 @@ static struct replay_result mac_check(const struct replay_token *token, CK_MECHA
     return mac_sign(token, mechanism, key, &message, &tag);
 }
 
+static const CK_ATTRIBUTE_TYPE mac_usages[2] = {CKA_SIGN, CKA_VERIFY};
+
 struct replay_result replay_mac(const struct replay_token *token, const struct replay_file *file,
                                 json_t *group, json_t *test)
 {
-    static const CK_ATTRIBUTE_TYPE usages[2] = {CKA_SIGN, CKA_VERIFY};
     CLEARED struct bytes key_bytes = bytes_hex(test, "key");
     CK_MAC_GENERAL_PARAMS len =
         (CK_ULONG) json_integer_value(json_object_get(group, "tagSize")) / 8;
@@ -352,7 +354,7 @@ struct replay_result replay_mac(const struct replay_token *token, const struct r
     CK_MECHANISM cut = {file->general, &len, sizeof(len)};
     CK_MECHANISM *mechanism = len == file->full_len ? &whole : &cut;
     CK_OBJECT_HANDLE key = CK_INVALID_HANDLE;
-    CK_RV rv = key_new(token, file->key_type, usages, &key_bytes, &key);
+    CK_RV rv = key_new(token, file->key_type, mac_usages, &key_bytes, &key);
 
     if (rv != CKR_OK) {
         bool is_right = !is_valid(test) && has_flag(test, "InvalidKeySize") &&
@@ -360,6 +362,31 @@ struct replay_result replay_mac(const struct replay_token *token, const struct r
         return is_right ? outcome(REPLAY_REJECTED) : wrong("C_CreateObject gave 0x%lx", rv);
     }
     struct replay_result result = mac_check(token, mechanism, key, test);
+    key_destroy(token, key);
+    return result;
+}
+
+/* By CK_GCM_PARAMS, and where the IV has 12 bytes, by the bare IV too. */
+struct replay_result replay_gmac(const struct replay_token *token, const struct replay_file *file,
+                                 json_t *group, json_t *test)
+{
+    CLEARED struct bytes key_bytes = bytes_hex(test, "key");
+    CLEARED struct bytes iv = bytes_hex(test, "iv");
+    CK_GCM_PARAMS params = {
+        .pIv = iv.at,
+        .ulIvLen = iv.len,
+        .ulTagBits = (CK_ULONG) json_integer_value(json_object_get(group, "tagSize")),
+    };
+    CK_MECHANISM with_params = {file->mechanism, &params, sizeof(params)};
+    CK_MECHANISM bare = {file->mechanism, iv.at, iv.len};
+    CK_OBJECT_HANDLE key = CK_INVALID_HANDLE;
+    CK_RV rv = key_new(token, file->key_type, mac_usages, &key_bytes, &key);
+
+    if (rv != CKR_OK)
+        return wrong("C_CreateObject gave 0x%lx", rv);
+    struct replay_result result = mac_check(token, &with_params, key, test);
+    if (result.outcome != REPLAY_WRONG && iv.len == GMAC_BARE_IV_LEN)
+        result = mac_check(token, &bare, key, test);
     key_destroy(token, key);
     return result;
 }
