@@ -60,6 +60,9 @@ static void inherit(const struct object *base, struct attributes *attributes)
     attributes_set_flag(attributes, FLAG_NEVER_EXTRACTABLE,
                         object_has(base, FLAG_NEVER_EXTRACTABLE) &&
                             !attributes_has(attributes, FLAG_EXTRACTABLE));
+    if (object_has(base, FLAG_TOKEN))
+        attributes->flags |= OF_TOKEN_KEY;
+    attributes->flags |= base->attributes.flags & OF_TOKEN_KEY;
 }
 
 static CK_RV allow_prf_input(void *context, struct view prf_input)

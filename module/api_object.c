@@ -61,6 +61,8 @@ static CK_RV copy(const struct session_view *view, CK_OBJECT_HANDLE handle,
         return CKR_ACTION_PROHIBITED;
     TRY(attributes_for_copy(&source->attributes, template, count, view->role == ROLE_SO,
                             &attributes));
+    if (object_has(source, FLAG_TOKEN))
+        attributes.flags |= OF_TOKEN_KEY;
     TRY(policy_changed_object(view->slot, source, &attributes));
     TRY(new_object_check_session(view, &attributes));
     return slot_objects_copy(source, view->handle, &attributes, out);

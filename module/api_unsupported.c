@@ -32,40 +32,6 @@ UNSUPPORTED(C_GenerateKeyPair, CK_MECHANISM_PTR pMechanism, CK_ATTRIBUTE_PTR pPu
             CK_ULONG ulPublicKeyAttributeCount, CK_ATTRIBUTE_PTR pPrivateKeyTemplate,
             CK_ULONG ulPrivateKeyAttributeCount, CK_OBJECT_HANDLE_PTR phPublicKey,
             CK_OBJECT_HANDLE_PTR phPrivateKey)
-UNSUPPORTED(C_MessageEncryptInit, CK_MECHANISM_PTR pMechanism, CK_OBJECT_HANDLE hKey)
-UNSUPPORTED(C_EncryptMessage, CK_VOID_PTR pParameter, CK_ULONG ulParameterLen,
-            CK_BYTE_PTR pAssociatedData, CK_ULONG ulAssociatedDataLen, CK_BYTE_PTR pPlaintext,
-            CK_ULONG ulPlaintextLen, CK_BYTE_PTR pCiphertext, CK_ULONG_PTR pulCiphertextLen)
-UNSUPPORTED(C_EncryptMessageBegin, CK_VOID_PTR pParameter, CK_ULONG ulParameterLen,
-            CK_BYTE_PTR pAssociatedData, CK_ULONG ulAssociatedDataLen)
-UNSUPPORTED(C_EncryptMessageNext, CK_VOID_PTR pParameter, CK_ULONG ulParameterLen,
-            CK_BYTE_PTR pPlaintextPart, CK_ULONG ulPlaintextPartLen, CK_BYTE_PTR pCiphertextPart,
-            CK_ULONG_PTR pulCiphertextPartLen, CK_FLAGS flags)
-UNSUPPORTED(C_MessageEncryptFinal)
-UNSUPPORTED(C_MessageDecryptInit, CK_MECHANISM_PTR pMechanism, CK_OBJECT_HANDLE hKey)
-UNSUPPORTED(C_DecryptMessage, CK_VOID_PTR pParameter, CK_ULONG ulParameterLen,
-            CK_BYTE_PTR pAssociatedData, CK_ULONG ulAssociatedDataLen, CK_BYTE_PTR pCiphertext,
-            CK_ULONG ulCiphertextLen, CK_BYTE_PTR pPlaintext, CK_ULONG_PTR pulPlaintextLen)
-UNSUPPORTED(C_DecryptMessageBegin, CK_VOID_PTR pParameter, CK_ULONG ulParameterLen,
-            CK_BYTE_PTR pAssociatedData, CK_ULONG ulAssociatedDataLen)
-UNSUPPORTED(C_DecryptMessageNext, CK_VOID_PTR pParameter, CK_ULONG ulParameterLen,
-            CK_BYTE_PTR pCiphertextPart, CK_ULONG ulCiphertextPartLen, CK_BYTE_PTR pPlaintextPart,
-            CK_ULONG_PTR pulPlaintextPartLen, CK_FLAGS flags)
-UNSUPPORTED(C_MessageDecryptFinal)
-UNSUPPORTED(C_MessageSignInit, CK_MECHANISM_PTR pMechanism, CK_OBJECT_HANDLE hKey)
-UNSUPPORTED(C_SignMessage, CK_VOID_PTR pParameter, CK_ULONG ulParameterLen, CK_BYTE_PTR pData,
-            CK_ULONG ulDataLen, CK_BYTE_PTR pSignature, CK_ULONG_PTR pulSignatureLen)
-UNSUPPORTED(C_SignMessageBegin, CK_VOID_PTR pParameter, CK_ULONG ulParameterLen)
-UNSUPPORTED(C_SignMessageNext, CK_VOID_PTR pParameter, CK_ULONG ulParameterLen, CK_BYTE_PTR pData,
-            CK_ULONG ulDataLen, CK_BYTE_PTR pSignature, CK_ULONG_PTR pulSignatureLen)
-UNSUPPORTED(C_MessageSignFinal)
-UNSUPPORTED(C_MessageVerifyInit, CK_MECHANISM_PTR pMechanism, CK_OBJECT_HANDLE hKey)
-UNSUPPORTED(C_VerifyMessage, CK_VOID_PTR pParameter, CK_ULONG ulParameterLen, CK_BYTE_PTR pData,
-            CK_ULONG ulDataLen, CK_BYTE_PTR pSignature, CK_ULONG ulSignatureLen)
-UNSUPPORTED(C_VerifyMessageBegin, CK_VOID_PTR pParameter, CK_ULONG ulParameterLen)
-UNSUPPORTED(C_VerifyMessageNext, CK_VOID_PTR pParameter, CK_ULONG ulParameterLen, CK_BYTE_PTR pData,
-            CK_ULONG ulDataLen, CK_BYTE_PTR pSignature, CK_ULONG ulSignatureLen)
-UNSUPPORTED(C_MessageVerifyFinal)
 UNSUPPORTED(C_EncapsulateKey, CK_MECHANISM_PTR pMechanism, CK_OBJECT_HANDLE hPublicKey,
             CK_ATTRIBUTE_PTR pTemplate, CK_ULONG ulAttributeCount, CK_BYTE_PTR pCiphertext,
             CK_ULONG_PTR pulCiphertextLen, CK_OBJECT_HANDLE_PTR phKey)

@@ -43,6 +43,10 @@ enum attribute_flag {
 
 #define FLAG_BIT(flag) ((uint64_t) 1 << (flag))
 
+/* No attribute, never stored: a session key that is a copy of a token key or derived from one, and
+ * so can be had again after this process. Copies and derived keys inherit it. */
+#define OF_TOKEN_KEY FLAG_BIT(63)
+
 struct attributes {
     uint64_t flags;             /* by FLAG_BIT */
     uint32_t object_class;      /* CKO_ */

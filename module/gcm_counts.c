@@ -1,6 +1,7 @@
 #include "module/gcm_counts.h"
 
 #include "base/rv.h"
+#include "module/key_ledger.h"
 #include "module/lineage.h"
 #include "module/slot.h"
 #include "module/subkeys.h"
@@ -251,23 +252,38 @@ void gcm_counts_give_back(struct gcm_share *share)
     *share = (struct gcm_share){NULL, 0};
 }
 
+/* Also for what is derived from a token key for no purpose: the next process derives it again. */
+static bool outlives_process(const struct object *key)
+{
+    return is_durable(key) || (key->attributes.flags & OF_TOKEN_KEY) != 0;
+}
+
 CK_RV gcm_counts_next(struct object *key, unsigned int bits, uint64_t *ret_value)
 {
-    struct gcm_count *count;
+    struct key_ledger *ledger;
 
-    if (is_durable(key)) {
+    if (outlives_process(key)) {
         log_line(LOG_LEVEL_WARNING,
                  "token %s: no IV from a counter for this key: a store that was restored from a "
-                 "backup would give the same ones again; use CKG_GENERATE or CKG_GENERATE_RANDOM",
+                 "backup, or the next process, would give the same ones again; use CKG_GENERATE or "
+                 "CKG_GENERATE_RANDOM",
                  key->slot->name);
         return CKR_MECHANISM_PARAM_INVALID;
     }
-    TRY(count_of(key, &count));
-    uint64_t value = atomic_load(&count->next);
+    TRY(key_ledger_of(key, &ledger));
+    if (ledger->is_inherited) {
+        log_line(LOG_LEVEL_WARNING,
+                 "token %s: no IV from a counter for this key: the parent of this process counts "
+                 "on with the same key",
+                 key->slot->name);
+        return CKR_MECHANISM_PARAM_INVALID;
+    }
+    uint64_t limit = bits >= 64 ? UINT64_MAX : (uint64_t) 1 << bits;
+    uint64_t value = atomic_load(&ledger->counter);
     do {
-        if (bits < 64 && value >> bits != 0)
+        if (value >= limit)
             return CKR_KEY_EXHAUSTED;
-    } while (!atomic_compare_exchange_weak(&count->next, &value, value + 1));
+    } while (!atomic_compare_exchange_weak(&ledger->counter, &value, value + 1));
     *ret_value = value;
     return CKR_OK;
 }

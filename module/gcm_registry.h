@@ -9,7 +9,7 @@
 #include <stdbool.h>
 
 #include "include/cryptoki.h"
-#include "tokens/store.h"
+#include "tokens/sealed_objects.h"
 
 struct gcm_count {
     struct object_id id; /* of its row, if durable; the key of the tree: first */
@@ -18,9 +18,8 @@ struct gcm_count {
     pthread_mutex_t lock; /* over the next four; not held while the store is asked */
     pthread_cond_t refilled;
     bool is_refilling;
-    uint64_t left;         /* taken and not yet handed out to a session */
-    uint64_t taken;        /* by this process, in all */
-    _Atomic uint64_t next; /* of a generator of IVs */
+    uint64_t left;  /* taken and not yet handed out to a session */
+    uint64_t taken; /* by this process, in all */
 };
 
 /* One reference. `id` NULL: it counts in memory alone. NULL: no memory. */

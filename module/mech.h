@@ -29,6 +29,7 @@ extern const struct digest_ops mech_mac;
 extern const struct digest_ops mech_mac_general;
 extern const struct digest_ops mech_gmac;
 extern const struct cipher_ops mech_aes_gcm;
+extern const struct message_ops mech_aes_gcm_message;
 extern const struct cipher_ops mech_aes_ecb;
 extern const struct cipher_ops mech_aes_ctr;
 extern const struct cipher_ops mech_aes_cbc;
@@ -72,9 +73,6 @@ CK_RV mech_gcm_params(const CK_MECHANISM *mechanism, CK_GCM_PARAMS *ret_params);
  * is no AES key. */
 CK_RV mech_aes_name(const char *mode, size_t key_len, const char **ret_name);
 CK_RV mech_aes_cipher(const char *mode, size_t key_len, const EVP_CIPHER **ret_cipher);
-
-/* Checks a parameter of CKM_AES_GCM, without a use of the key. */
-CK_RV mech_aes_gcm_tag_len(const CK_MECHANISM *mechanism, size_t *ret_len);
 
 /* The mechanism's name of the operation, for log lines. */
 static inline const char *mech_name(const struct operation *operation)

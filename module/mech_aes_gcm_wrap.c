@@ -6,7 +6,7 @@
  * and has the secret key as the exclusive or of three things that he knows: policy decides whether
  * he may (wrap_call.callers_iv).
  */
-#include "module/mech.h"
+#include "module/mech_aes_gcm.h"
 
 #include <string.h>
 
@@ -113,10 +113,12 @@ static CK_RV read_for_wrapping(const struct wrap_call *call, struct gcm_wrapping
 static CK_RV gcm_wrapped_len(const struct wrap_call *call, size_t key_len, size_t *ret_len)
 {
     struct gcm_wrapping wrapping = {0};
+    CK_GCM_PARAMS params;
     size_t tag_len = 0;
 
     TRY(read_for_wrapping(call, &wrapping));
-    TRY(mech_aes_gcm_tag_len(&wrapping.mechanism, &tag_len));
+    TRY(mech_gcm_params(&wrapping.mechanism, &params));
+    TRY(mech_aes_gcm_tag_len(params.ulTagBits, &tag_len));
     *ret_len = key_len + tag_len;
     return CKR_OK;
 }

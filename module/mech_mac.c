@@ -9,7 +9,7 @@
  * (since 3.0), told apart by the size. The message is what C_Sign and C_SignUpdate get; associated
  * data in the parameter would leave open whether it is part of it, and is refused.
  */
-#include "module/mech.h"
+#include "module/mech_aes_gcm.h"
 
 #include <string.h>
 
@@ -25,7 +25,6 @@
 #define CMAC_GENERAL_LEN_MIN 8
 
 /* As of AES-GCM. */
-#define GMAC_IV_LEN_MAX 128
 #define GMAC_TAG_LEN_MIN 12
 #define GMAC_BARE_IV_LEN 12
 
@@ -34,6 +33,7 @@ struct mac_state {
     size_t full_len;
     size_t mac_len; /* of this message; what is cut off is never given out */
     bool unfinished;
+    struct gcm_share share; /* GMAC alone: its invocations are those of GCM */
 };
 
 void mech_mac_context_free(EVP_MAC_CTX **context)
@@ -99,6 +99,7 @@ static void mac_free(void *state)
 {
     struct mac_state *mac = state;
 
+    gcm_counts_give_back(&mac->share);
     EVP_MAC_CTX_free(mac->context);
     mem_free(mac);
 }
@@ -132,6 +133,13 @@ static CK_RV mac_restart(struct operation *operation, struct mac_state **ret_sta
     }
     *ret_state = state;
     return CKR_OK;
+}
+
+static CK_RV mac_again(struct operation *operation)
+{
+    struct mac_state *state = NULL;
+
+    return mac_restart(operation, &state);
 }
 
 static CK_RV mac_start(struct operation *operation, const CK_MECHANISM *mechanism)
@@ -174,7 +182,7 @@ static CK_RV gmac_input(const CK_MECHANISM *mechanism, struct view *ret_iv, size
 
     if (mechanism->ulParameterLen != GMAC_BARE_IV_LEN)
         TRY(mech_gcm_params(mechanism, &params));
-    TRY(mech_parameter_bytes(params.pIv, params.ulIvLen, GMAC_IV_LEN_MAX, ret_iv));
+    TRY(mech_parameter_bytes(params.pIv, params.ulIvLen, GCM_IV_LEN_MAX, ret_iv));
     if (params.ulIvLen == 0 || params.ulAADLen > 0 || params.ulTagBits % 8 != 0 ||
         params.ulTagBits < 8UL * GMAC_TAG_LEN_MIN || params.ulTagBits > 8UL * AES_BLOCK_LEN) {
         return REFUSE(CKR_MECHANISM_PARAM_INVALID,
@@ -193,6 +201,8 @@ static CK_RV gmac_start(struct operation *operation, const CK_MECHANISM *mechani
 
     TRY(gmac_input(mechanism, &iv, &tag_len));
     TRY(mac_restart(operation, &state));
+    if (operation->kind == OPERATION_SIGN)
+        TRY(gcm_counts_take(operation->key, &state->share));
     OSSL_PARAM params[] = {
         OSSL_PARAM_construct_octet_string(OSSL_MAC_PARAM_IV, (void *) iv.bytes, iv.len),
         OSSL_PARAM_construct_end(),
@@ -250,6 +260,7 @@ const struct digest_ops mech_mac = {
     .update = mac_update,
     .finish = mac_finish,
     .result_len = mac_len,
+    .restart = mac_again,
     .end = mac_end,
     .free_state = mac_free,
 };
@@ -259,6 +270,7 @@ const struct digest_ops mech_mac_general = {
     .update = mac_update,
     .finish = mac_finish,
     .result_len = mac_len,
+    .restart = mac_again,
     .end = mac_end,
     .free_state = mac_free,
 };

@@ -45,6 +45,31 @@ struct cipher_ops {
     void (*free_state)(void *state);
 };
 
+/* A piece of one message. */
+struct message_part {
+    struct view parameter; /* the mechanism's structure for messages, as the caller gives it */
+    struct view in;
+    bool last; /* ends the message: a tag is made, or read and verified */
+};
+
+/* The message functions for encryption and decryption (PKCS #11 5.9, 5.11). A failure of begin or
+ * next ends the message, not the operation. */
+struct message_ops {
+    /* The key is set, or kept from an earlier start. */
+    CK_RV (*start)(struct operation *operation, const CK_MECHANISM *mechanism);
+    /* Begins one message; an IV of the token's making goes to the caller's parameter. */
+    CK_RV (*begin)(struct operation *operation, struct view parameter, struct view aad);
+    /* Bytes that next would write, also before begin. */
+    CK_RV (*output_len)(struct operation *operation, size_t in_len, bool last, size_t *ret_len);
+    /* `out` has room for output_len bytes. In-place is allowed. */
+    CK_RV(*next)
+    (struct operation *operation, const struct message_part *part, unsigned char *out,
+     size_t *ret_len);
+    /* Forgets the message, keeps the keyed context. Called at each message's end. */
+    void (*end)(void *state);
+    void (*free_state)(void *state);
+};
+
 /* Digests and MACs: bytes in, one short result at the end. */
 struct digest_ops {
     CK_RV (*start)(struct operation *operation, const CK_MECHANISM *mechanism);
@@ -54,6 +79,8 @@ struct digest_ops {
     /* update and finish in one; NULL: the generic layer calls the two. */
     CK_RV (*one_shot)(struct operation *operation, struct view in, unsigned char *out);
     size_t (*result_len)(const struct operation *operation);
+    /* Begins a further message with what start was given; NULL: no message functions. */
+    CK_RV (*restart)(struct operation *operation);
     /* A second state at the same point of the same message. Digests alone have it. */
     CK_RV (*copy)(const void *state, void **ret_state);
     void (*end)(void *state); /* NULL: nothing to forget */
@@ -128,6 +155,7 @@ struct mechanism {
     unsigned int family;             /* FAMILY_*: a key belongs to one (policy.h); 0: none */
     const char *algorithm;           /* OpenSSL's name: "SHA2-256", "GCM", … */
     const struct cipher_ops *cipher; /* encrypt and decrypt */
+    const struct message_ops *message;
     const struct digest_ops *digest;
     const struct digest_ops *mac; /* sign and verify */
     const struct generate_ops *generate;

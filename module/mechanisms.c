@@ -116,7 +116,7 @@ static const struct mechanism table[] = {
     AES(CKM_AES_CBC_PAD, FAMILY_AES_CBC, cipher, &mech_aes_cbc_pad, "CBC"),
     AES(CKM_AES_CTR, FAMILY_AES_CTR, cipher, &mech_aes_ctr, "CTR"),
     AES_WITH(CKM_AES_GCM, FAMILY_AES_GCM, "GCM", .cipher = &mech_aes_gcm,
-             .wrap = &mech_aes_gcm_wrap),
+             .message = &mech_aes_gcm_message, .wrap = &mech_aes_gcm_wrap),
     AES(CKM_AES_CMAC, FAMILY_AES_CMAC, mac, &mech_mac, "CBC"),
     AES(CKM_AES_CMAC_GENERAL, FAMILY_AES_CMAC, mac, &mech_mac_general, "CBC"),
     AES(CKM_AES_GMAC, FAMILY_AES_GMAC, mac, &mech_gmac, "GCM"),
@@ -170,10 +170,14 @@ CK_FLAGS mechanism_flags(const struct mechanism *mechanism)
 
     if (mechanism->cipher)
         flags |= CKF_ENCRYPT | CKF_DECRYPT;
+    if (mechanism->message)
+        flags |= CKF_MESSAGE_ENCRYPT | CKF_MESSAGE_DECRYPT | CKF_MULTI_MESSAGE;
     if (mechanism->digest)
         flags |= CKF_DIGEST;
     if (mechanism->mac)
         flags |= CKF_SIGN | CKF_VERIFY;
+    if (mechanism->mac && mechanism->mac->restart)
+        flags |= CKF_MESSAGE_SIGN | CKF_MESSAGE_VERIFY | CKF_MULTI_MESSAGE;
     if (mechanism->generate)
         flags |= CKF_GENERATE;
     if (mechanism->derive)

@@ -8,6 +8,7 @@
 #include "base/fork.h"
 #include "base/secret.h"
 #include "module/config.h"
+#include "module/key_ledger.h"
 #include "module/session.h"
 #include "module/slot.h"
 
@@ -48,6 +49,7 @@ static void abandon_parent(void)
     pthread_mutex_init(&gate, NULL);
     pthread_cond_init(&gate_changed, NULL);
     inside = 0;
+    key_ledgers_abandon();
     secrets_abandon();
     sessions_abandon();
     for (size_t i = 0; slots_are_whole && i < module.slot_count; i++)

@@ -16,6 +16,7 @@
 #include "module/attributes.h"
 #include "tokens/sealed_objects.h"
 
+struct key_ledger;
 struct lineage;
 struct slot;
 
@@ -41,7 +42,8 @@ struct object {
     pthread_mutex_t lock;             /* guards value, value_is_open and subkeys */
     bool value_is_open;
     struct secret value;
-    _Atomic(struct lineage *) lineage; /* referenced; NULL until it is needed (lineage.h) */
+    _Atomic(struct lineage *) lineage;   /* referenced; NULL until it is needed (lineage.h) */
+    _Atomic(struct key_ledger *) ledger; /* referenced; NULL until it is needed (key_ledger.h) */
 };
 
 /* One reference, owned by the caller. Takes over attributes and value (both left empty). */

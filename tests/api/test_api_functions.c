@@ -90,26 +90,26 @@ static struct api api;
     X(C_SeedRandom, CKR_ARGUMENTS_BAD, s, NULL, 1)                                                 \
     X(C_GenerateRandom, CKR_ARGUMENTS_BAD, s, NULL, 1)                                             \
     X(C_SessionCancel, CKR_OK, s, 0)                                                               \
-    X(C_MessageEncryptInit, NO, s, NULL, 0)                                                        \
-    X(C_EncryptMessage, NO, s, NULL, 1, NULL, 1, NULL, 1, NULL, NULL)                              \
-    X(C_EncryptMessageBegin, NO, s, NULL, 1, NULL, 1)                                              \
-    X(C_EncryptMessageNext, NO, s, NULL, 1, NULL, 1, NULL, NULL, 0)                                \
-    X(C_MessageEncryptFinal, NO, s)                                                                \
-    X(C_MessageDecryptInit, NO, s, NULL, 0)                                                        \
-    X(C_DecryptMessage, NO, s, NULL, 1, NULL, 1, NULL, 1, NULL, NULL)                              \
-    X(C_DecryptMessageBegin, NO, s, NULL, 1, NULL, 1)                                              \
-    X(C_DecryptMessageNext, NO, s, NULL, 1, NULL, 1, NULL, NULL, 0)                                \
-    X(C_MessageDecryptFinal, NO, s)                                                                \
-    X(C_MessageSignInit, NO, s, NULL, 0)                                                           \
-    X(C_SignMessage, NO, s, NULL, 1, NULL, 1, NULL, NULL)                                          \
-    X(C_SignMessageBegin, NO, s, NULL, 1)                                                          \
-    X(C_SignMessageNext, NO, s, NULL, 1, NULL, 1, NULL, NULL)                                      \
-    X(C_MessageSignFinal, NO, s)                                                                   \
-    X(C_MessageVerifyInit, NO, s, NULL, 0)                                                         \
-    X(C_VerifyMessage, NO, s, NULL, 1, NULL, 1, NULL, 1)                                           \
-    X(C_VerifyMessageBegin, NO, s, NULL, 1)                                                        \
-    X(C_VerifyMessageNext, NO, s, NULL, 1, NULL, 1, NULL, 1)                                       \
-    X(C_MessageVerifyFinal, NO, s)                                                                 \
+    X(C_MessageEncryptInit, CKR_OK, s, NULL, 0)                                                    \
+    X(C_EncryptMessage, NOT_BEGUN, s, NULL, 1, NULL, 1, NULL, 1, NULL, NULL)                       \
+    X(C_EncryptMessageBegin, NOT_BEGUN, s, NULL, 1, NULL, 1)                                       \
+    X(C_EncryptMessageNext, NOT_BEGUN, s, NULL, 1, NULL, 1, NULL, NULL, 0)                         \
+    X(C_MessageEncryptFinal, NOT_BEGUN, s)                                                         \
+    X(C_MessageDecryptInit, CKR_OK, s, NULL, 0)                                                    \
+    X(C_DecryptMessage, NOT_BEGUN, s, NULL, 1, NULL, 1, NULL, 1, NULL, NULL)                       \
+    X(C_DecryptMessageBegin, NOT_BEGUN, s, NULL, 1, NULL, 1)                                       \
+    X(C_DecryptMessageNext, NOT_BEGUN, s, NULL, 1, NULL, 1, NULL, NULL, 0)                         \
+    X(C_MessageDecryptFinal, NOT_BEGUN, s)                                                         \
+    X(C_MessageSignInit, CKR_OK, s, NULL, 0)                                                       \
+    X(C_SignMessage, NOT_BEGUN, s, NULL, 1, NULL, 1, NULL, NULL)                                   \
+    X(C_SignMessageBegin, NOT_BEGUN, s, NULL, 1)                                                   \
+    X(C_SignMessageNext, NOT_BEGUN, s, NULL, 1, NULL, 1, NULL, NULL)                               \
+    X(C_MessageSignFinal, NOT_BEGUN, s)                                                            \
+    X(C_MessageVerifyInit, CKR_OK, s, NULL, 0)                                                     \
+    X(C_VerifyMessage, NOT_BEGUN, s, NULL, 1, NULL, 1, NULL, 1)                                    \
+    X(C_VerifyMessageBegin, NOT_BEGUN, s, NULL, 1)                                                 \
+    X(C_VerifyMessageNext, NOT_BEGUN, s, NULL, 1, NULL, 1, NULL, 1)                                \
+    X(C_MessageVerifyFinal, NOT_BEGUN, s)                                                          \
     X(C_EncapsulateKey, NO, s, NULL, 0, NULL, 1, NULL, NULL, NULL)                                 \
     X(C_DecapsulateKey, NO, s, NULL, 0, NULL, 1, NULL, 1, NULL)                                    \
     X(C_VerifySignatureInit, CKR_OK, s, NULL, 0, NULL, 1)                                          \
@@ -340,7 +340,9 @@ static const struct {
     CK_ULONG max;
     CK_FLAGS flags;
 } mechanisms[] = {
-    {CKM_AES_GCM, 16, 32, CKF_ENCRYPT | CKF_DECRYPT | CKF_WRAP | CKF_UNWRAP},
+    {CKM_AES_GCM, 16, 32,
+     CKF_ENCRYPT | CKF_DECRYPT | CKF_MESSAGE_ENCRYPT | CKF_MESSAGE_DECRYPT | CKF_MULTI_MESSAGE |
+         CKF_WRAP | CKF_UNWRAP},
     {CKM_AES_ECB, 16, 32, CKF_ENCRYPT | CKF_DECRYPT},
     {CKM_AES_CTR, 16, 32, CKF_ENCRYPT | CKF_DECRYPT},
     {CKM_AES_GMAC, 16, 32, CKF_SIGN | CKF_VERIFY},

@@ -65,10 +65,12 @@ shows '^ +version: 2\.40$' '^ +version: 3\.0$' '^ +version: 3\.2$'
 
 step "-M"
 works tool --slot 3 -M
-shows '^  AES-GCM, keySize=\{16,32\}, encrypt, decrypt, wrap, unwrap$' \
+# The other flags are those of the message functions, which the tool does not know.
+shows '^  AES-GCM, keySize=\{16,32\}, encrypt, decrypt, wrap, unwrap, other flags=0x26$' \
     '^  AES-CBC-PAD, .*encrypt, decrypt$' '^  AES-KEY-WRAP, .*wrap, unwrap$' \
     '^  AES-KEY-GEN, .*generate$' '^  GENERIC-SECRET-KEY-GEN, .*generate$' \
-    '^  SHA256-HMAC, .*sign, verify$' '^  SHA3-256-HMAC, .*sign, verify$' \
+    '^  SHA256-HMAC, .*sign, verify, other flags=0x38$' \
+    '^  SHA3-256-HMAC, .*sign, verify, other flags=0x38$' \
     '^  SHA512, digest$' '^  mechtype-0x3AC, .*derive$'
 
 step "--init-token, by slot id and by slot index"

@@ -1,7 +1,7 @@
 /*
  * Drives the operations of the mechanism table without sessions and slots: keys are made here, and
  * the functions that mechanisms call for keys (object_value, object_release, key_use_get,
- * key_use_value) are this fixture's own.
+ * key_use_value, the counts and ledgers of GCM keys) are this fixture's own.
  */
 #pragma once
 

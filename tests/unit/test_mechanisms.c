@@ -41,9 +41,15 @@ START_TEST(flags_are_the_operations_present)
         ck_assert_int_eq((flags & CKF_DERIVE) != 0, all[i].derive != NULL);
         ck_assert_int_eq((flags & CKF_WRAP) != 0, all[i].wrap != NULL);
         ck_assert_int_eq((flags & CKF_UNWRAP) != 0, all[i].wrap != NULL);
+        CK_FLAGS crypt = CKF_MESSAGE_ENCRYPT | CKF_MESSAGE_DECRYPT;
+        CK_FLAGS sign = CKF_MESSAGE_SIGN | CKF_MESSAGE_VERIFY;
+        bool signs = all[i].mac != NULL && all[i].mac->restart != NULL;
+        ck_assert_uint_eq(flags & crypt, all[i].message != NULL ? crypt : 0);
+        ck_assert_uint_eq(flags & sign, signs ? sign : 0);
+        ck_assert_int_eq((flags & CKF_MULTI_MESSAGE) != 0, (flags & (crypt | sign)) != 0);
         ck_assert_uint_eq(flags & ~(CK_FLAGS) (CKF_ENCRYPT | CKF_DECRYPT | CKF_DIGEST | CKF_SIGN |
-                                               CKF_VERIFY | CKF_GENERATE | CKF_DERIVE | CKF_WRAP |
-                                               CKF_UNWRAP),
+                                               CKF_VERIFY | CKF_GENERATE | CKF_DERIVE | crypt |
+                                               sign | CKF_MULTI_MESSAGE | CKF_WRAP | CKF_UNWRAP),
                           0);
         ck_assert_uint_le(all[i].min_key, all[i].max_key);
     }
