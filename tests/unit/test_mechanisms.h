@@ -9,3 +9,5 @@ TCase *mechanism_gcm_tests(void);
 TCase *mechanism_cbc_tests(void);
 TCase *mechanism_sp800_108_tests(void);
 TCase *mechanism_hkdf_tests(void);
+TCase *mechanism_kdf_modes_tests(void);
+TCase *mechanism_simple_kdf_tests(void);
