@@ -237,15 +237,15 @@ static CK_RV derive_keys(struct derivation *derivation, const CK_DERIVED_KEY *fi
     return publish(derivation);
 }
 
-/* PKCS #11 6, "Deriving Additional Keys": CK_INVALID_HANDLE where a key of several failed; they all
- * have. A lone key's handle stays as it is. */
+/* PKCS #11 6, "Deriving Additional Keys": CK_INVALID_HANDLE for an additional key that failed; with
+ * one they all have. */
 static void give_handles(const struct derivation *derivation, CK_RV rv)
 {
     for (size_t i = 0; i < derivation->count; i++) {
         const struct derived *derived = &derivation->keys[i];
         if (rv == CKR_OK)
             *derived->out = derived->handle;
-        else if (derivation->count > 1 && derived->out != NULL)
+        else if (i > 0 && derived->out != NULL)
             *derived->out = CK_INVALID_HANDLE;
     }
 }
