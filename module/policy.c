@@ -55,10 +55,12 @@ static bool unwrap_encrypts(const struct proposal *proposal)
     return mixes(proposal, FLAG_UNWRAP, FLAG_BIT(FLAG_ENCRYPT));
 }
 
+/* A derived key can be derived a second time, with another role, or from a base that is known. */
 static bool known_key_wraps(const struct proposal *proposal)
 {
     return !proposal->is_change &&
-           (proposal->origin == ORIGIN_CREATE || proposal->origin == ORIGIN_UNWRAP) &&
+           (proposal->origin == ORIGIN_CREATE || proposal->origin == ORIGIN_UNWRAP ||
+            proposal->origin == ORIGIN_DERIVE) &&
            (proposal->attributes->flags & BITS_2(FLAG_WRAP, FLAG_TRUSTED)) != 0;
 }
 
@@ -122,14 +124,6 @@ static bool is_short_piece(const struct proposal *proposal)
            is_guarded(base) && proposal->attributes->value_len < DERIVED_LEN_MIN;
 }
 
-/* A key that was outside has CKA_ALWAYS_SENSITIVE false, and so has what is derived from it. */
-static bool known_base_wraps(const struct proposal *proposal)
-{
-    return proposal->origin == ORIGIN_DERIVE && !proposal->is_change &&
-           !attributes_has(proposal->attributes, FLAG_ALWAYS_SENSITIVE) &&
-           (proposal->attributes->flags & BITS_2(FLAG_WRAP, FLAG_TRUSTED)) != 0;
-}
-
 static bool is_by(const struct proposal *proposal, enum derive_form form)
 {
     return proposal->by != NULL && proposal->by->derive->form == form;
@@ -149,9 +143,8 @@ static bool cuts_base(const struct proposal *proposal)
 /* K with zeros behind it, and the hash of a long K, are the same key to HMAC as K is. */
 static bool copy_gains_role(const struct proposal *proposal)
 {
-    bool is_copy =
-        is_by(proposal, DERIVE_JOINS) || is_by(proposal, DERIVE_SLICES) ||
-        (is_by(proposal, DERIVE_HASHES) && proposal->base->value_len > HMAC_BLOCK_MIN);
+    bool is_copy = is_by(proposal, DERIVE_JOINS) || is_by(proposal, DERIVE_SLICES) ||
+                   (is_by(proposal, DERIVE_HASHES) && proposal->base->value_len > HMAC_BLOCK_MIN);
 
     return is_copy && is_guarded(proposal->base) &&
            (proposal->attributes->flags & ~proposal->base->flags & USAGE_FLAGS) != 0;
@@ -160,8 +153,7 @@ static bool copy_gains_role(const struct proposal *proposal)
 static bool xor_changes_type(const struct proposal *proposal)
 {
     return proposal->by != NULL && proposal->by->type == CKM_XOR_BASE_AND_DATA &&
-           is_guarded(proposal->base) &&
-           proposal->attributes->key_type != proposal->base->key_type;
+           is_guarded(proposal->base) && proposal->attributes->key_type != proposal->base->key_type;
 }
 
 static bool label_is_reserved(const struct proposal *proposal)
@@ -180,8 +172,9 @@ static const struct rule rules[] = {
      derive_is_mixed, false},
     {"wrap-excludes-decrypt", "a wrapping key may not decrypt", wrap_decrypts, false},
     {"unwrap-excludes-encrypt", "an unwrapping key may not encrypt", unwrap_encrypts, false},
-    {"known-keys-do-not-wrap", "an imported or unwrapped key may neither wrap nor be trusted",
-     known_key_wraps, false},
+    {"known-keys-do-not-wrap",
+     "an imported, unwrapped or derived key may neither wrap nor be trusted", known_key_wraps,
+     false},
     {"token-keys-stay-inside", "a token key is sensitive, private and not extractable",
      token_key_is_readable, false},
     {"as-sensitive-as-its-base",
@@ -189,9 +182,6 @@ static const struct rule rules[] = {
      loosens_base, false},
     {"no-short-pieces", "a key that is derived from a sensitive one has at least 16 bytes",
      is_short_piece, false},
-    {"known-bases-make-no-wrapping-keys",
-     "a key that is derived from one whose value was outside may neither wrap nor be trusted",
-     known_base_wraps, false},
     {"slices-have-16-bytes", "CKM_EXTRACT_KEY_FROM_KEY makes keys of at least 16 bytes",
      is_short_slice, false},
     {"no-truncation", "a key that is joined or combined with others does not get shorter",
@@ -200,8 +190,8 @@ static const struct rule rules[] = {
      "a key that holds another's bytes, or their hash as HMAC takes it, has no use that this one "
      "has not",
      copy_gains_role, false},
-    {"xor-keeps-the-type", "CKM_XOR_BASE_AND_DATA makes a key of its base's type",
-     xor_changes_type, false},
+    {"xor-keeps-the-type", "CKM_XOR_BASE_AND_DATA makes a key of its base's type", xor_changes_type,
+     false},
     {"roles-are-fixed", "a key gains no usage after its creation", gains_role, false},
     {"one-mode-family", "CKA_ALLOWED_MECHANISMS may name mechanisms of one family only",
      mixes_families, false},
