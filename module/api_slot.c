@@ -144,8 +144,7 @@ static CK_RV get_token(CK_SLOT_ID id, struct slot **ret_slot)
     return CKR_OK;
 }
 
-static CK_RV list_mechanisms(const struct slot *slot, CK_MECHANISM_TYPE_PTR out,
-                             CK_ULONG_PTR count)
+static CK_RV list_mechanisms(const struct slot *slot, CK_MECHANISM_TYPE_PTR out, CK_ULONG_PTR count)
 {
     size_t all_count;
     const struct mechanism *all = mechanisms_all(&all_count);

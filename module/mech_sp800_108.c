@@ -142,7 +142,8 @@ static CK_RV check_outputs(const struct derive_call *call)
 }
 
 /* One PRF call, over input that the policy has seen as it is. */
-static CK_RV run_prf(struct kdf_run *run, size_t output, struct view input, unsigned char *ret_block)
+static CK_RV run_prf(struct kdf_run *run, size_t output, struct view input,
+                     unsigned char *ret_block)
 {
     const struct derive_call *call = run->call;
     size_t len = 0;

@@ -16,10 +16,10 @@ enum kdf_part_kind { KDF_BYTES, KDF_NUMBER, KDF_COUNTER, KDF_CHAIN };
 
 struct kdf_part {
     enum kdf_part_kind kind;
-    struct view bytes;   /* KDF_BYTES: the caller's, or a held key's */
-    size_t width;        /* KDF_NUMBER, KDF_COUNTER: bytes */
-    bool little_endian;  /* of the two */
-    uint64_t number;     /* KDF_NUMBER: the length field's value */
+    struct view bytes;  /* KDF_BYTES: the caller's, or a held key's */
+    size_t width;       /* KDF_NUMBER, KDF_COUNTER: bytes */
+    bool little_endian; /* of the two */
+    uint64_t number;    /* KDF_NUMBER: the length field's value */
 };
 
 struct kdf_input {

@@ -85,8 +85,8 @@ struct derive_keys {
 
 /* One derivation. */
 struct derive_call {
-    struct slot *slot;              /* for the key handles in the parameters */
-    const CK_MECHANISM *mechanism;  /* no longer the caller's own: what it points to still is */
+    struct slot *slot;             /* for the key handles in the parameters */
+    const CK_MECHANISM *mechanism; /* a copy; what it points to is still the caller's */
     const struct object *base;
     const struct secret *base_value;
     const struct derive_output *outputs; /* the key of C_DeriveKey, then the additional ones */
@@ -94,9 +94,9 @@ struct derive_call {
     /* Gets each key that a handle in the parameters stands for (mech_further_key): policy and
      * history look at them as at the base. Released by the caller. */
     struct derive_keys *further;
-    /* Called with the exact input of each PRF call before it runs, and with the number of the output
-     * that it is for, by mechanisms that can produce a subkey: the purpose rule of index keys
-     * (policy.h). Another value than CKR_OK ends the derivation. */
+    /* Called with the exact input of each PRF call before it runs, and with the number of the
+     * output that it is for, by mechanisms that can produce a subkey: the purpose rule of index
+     * keys (policy.h). Another value than CKR_OK ends the derivation. */
     CK_RV (*allow)(void *context, size_t output, struct view prf_input);
     /* The same for HKDF: called with the info string, once every key that enters is known. */
     CK_RV (*allow_info)(void *context, struct view info);
@@ -130,8 +130,8 @@ struct derive_ops {
      * DERIVE_FURTHER_MAX. NULL: the mechanism makes one key. */
     CK_RV(*additional)
     (const CK_MECHANISM *mechanism, const CK_DERIVED_KEY **ret_keys, size_t *ret_count);
-    /* The derived bytes, one secret for each output: output.len of them, or as many as the mechanism
-     * gives when it is 0. All stay empty on failure. */
+    /* The derived bytes, one secret for each output: output.len of them, or as many as the
+     * mechanism gives when it is 0. All stay empty on failure. */
     CK_RV (*derive)(const struct derive_call *call, struct secret *ret_values);
 };
 

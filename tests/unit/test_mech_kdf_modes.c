@@ -9,314 +9,18 @@
 #include <openssl/core_names.h>
 #include <openssl/kdf.h>
 #include <openssl/params.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/crypto.h"
-#include "tests/unit/mechanism_fixture.h"
+#include "tests/unit/kdf_reference.h"
 
 #define COUNT(rows) (sizeof(rows) / sizeof((rows)[0]))
 #define SETS 1200
-#define FIELDS_MAX 8
-#define OUTPUTS_MAX 4
-#define OUTPUT_LEN_MAX 150
-
-static const struct prf {
-    CK_MECHANISM_TYPE type;
-    const char *digest; /* NULL: CMAC */
-    CK_KEY_TYPE key_type;
-    size_t len;
-} prfs[] = {
-    {CKM_SHA_1_HMAC, "SHA1", CKK_GENERIC_SECRET, 20},
-    {CKM_SHA224_HMAC, "SHA2-224", CKK_SHA224_HMAC, 28},
-    {CKM_SHA256_HMAC, "SHA2-256", CKK_GENERIC_SECRET, 32},
-    {CKM_SHA384_HMAC, "SHA2-384", CKK_SHA384_HMAC, 48},
-    {CKM_SHA512_HMAC, "SHA2-512", CKK_GENERIC_SECRET, 64},
-    {CKM_SHA512_224_HMAC, "SHA2-512/224", CKK_GENERIC_SECRET, 28},
-    {CKM_SHA512_256_HMAC, "SHA2-512/256", CKK_SHA512_256_HMAC, 32},
-    {CKM_SHA3_224_HMAC, "SHA3-224", CKK_GENERIC_SECRET, 28},
-    {CKM_SHA3_256_HMAC, "SHA3-256", CKK_GENERIC_SECRET, 32},
-    {CKM_SHA3_384_HMAC, "SHA3-384", CKK_SHA3_384_HMAC, 48},
-    {CKM_SHA3_512_HMAC, "SHA3-512", CKK_GENERIC_SECRET, 64},
-    {CKM_AES_CMAC, NULL, CKK_AES, 16},
-};
-
-/* What a set of parameters is made of. */
-struct field {
-    CK_PRF_DATA_TYPE type;
-    unsigned char bytes[40];
-    size_t len;
-    size_t width; /* bytes of a number */
-    bool little_endian;
-    bool segments;
-};
-
-struct set {
-    CK_MECHANISM_TYPE mode;
-    const struct prf *prf;
-    struct object *key;
-    struct object *second; /* behind CK_SP800_108_KEY_HANDLE */
-    struct field fields[FIELDS_MAX];
-    size_t count;
-    unsigned char iv[80];
-    size_t iv_len;
-    size_t lens[OUTPUTS_MAX];
-    size_t outputs;
-};
-
-/* Numbers that look random and are the same at every run (Marsaglia's xorshift). */
-static size_t next_number(size_t below)
-{
-    static uint32_t state = 800108;
-
-    state ^= state << 13;
-    state ^= state >> 17;
-    state ^= state << 5;
-    return state % below;
-}
-
-static void fill(unsigned char *bytes, size_t len)
-{
-    for (size_t i = 0; i < len; i++)
-        bytes[i] = (unsigned char) next_number(256);
-}
-
-static struct object *random_key(CK_KEY_TYPE type, size_t len)
-{
-    unsigned char bytes[100];
-
-    fill(bytes, len);
-    return test_key_new(type, bytes_of(bytes, len));
-}
-
-static struct field random_field(CK_PRF_DATA_TYPE type)
-{
-    struct field field = {
-        .type = type,
-        .len = 1 + next_number(sizeof(field.bytes)),
-        .width = 2 + next_number(3),
-        .little_endian = next_number(2) == 1,
-        .segments = next_number(2) == 1,
-    };
-
-    if (type == CK_SP800_108_DKM_LENGTH)
-        field.width += next_number(5);
-    fill(field.bytes, field.len);
-    return field;
-}
-
-static void set_make(struct set *set, CK_MECHANISM_TYPE mode, size_t number)
-{
-    memset(set, 0, sizeof(*set));
-    set->mode = mode;
-    set->prf = &prfs[number % COUNT(prfs)];
-    set->key = random_key(set->prf->key_type,
-                          set->prf->digest ? 1 + next_number(100) : 16 + 8 * next_number(3));
-    set->second = random_key(CKK_GENERIC_SECRET, 1 + next_number(50));
-    test_salt_key(set->second);
-    set->fields[set->count++] = random_field(CK_SP800_108_ITERATION_VARIABLE);
-    if (mode != CKM_SP800_108_COUNTER_KDF && next_number(2) == 1)
-        set->fields[set->count++] = random_field(CK_SP800_108_COUNTER);
-    if (next_number(3) > 0)
-        set->fields[set->count++] = random_field(CK_SP800_108_DKM_LENGTH);
-    while (set->count < FIELDS_MAX && next_number(3) > 0) {
-        set->fields[set->count++] =
-            random_field(next_number(4) == 0 ? CK_SP800_108_KEY_HANDLE : CK_SP800_108_BYTE_ARRAY);
-    }
-    /* Any order (Fisher and Yates). */
-    for (size_t i = set->count; i > 1; i--) {
-        size_t other = next_number(i);
-        struct field field = set->fields[i - 1];
-        set->fields[i - 1] = set->fields[other];
-        set->fields[other] = field;
-    }
-    set->iv_len = next_number(sizeof(set->iv) + 1);
-    fill(set->iv, set->iv_len);
-    set->outputs = 1 + next_number(OUTPUTS_MAX);
-    for (size_t i = 0; i < set->outputs; i++)
-        set->lens[i] = 1 + next_number(OUTPUT_LEN_MAX);
-}
-
-static void set_free(struct set *set)
-{
-    test_key_free(set->key);
-    test_key_free(set->second);
-}
-
-/* The parameters of Cryptoki for a set. */
-struct params {
-    CK_SP800_108_KDF_PARAMS common;
-    CK_SP800_108_FEEDBACK_KDF_PARAMS feedback;
-    CK_PRF_DATA_PARAM data[FIELDS_MAX];
-    CK_SP800_108_COUNTER_FORMAT counters[FIELDS_MAX];
-    CK_SP800_108_DKM_LENGTH_FORMAT length;
-    CK_OBJECT_HANDLE handle;
-    CK_MECHANISM mechanism;
-};
-
-static CK_PRF_DATA_PARAM param_of(struct params *params, const struct set *set, size_t i)
-{
-    const struct field *field = &set->fields[i];
-
-    switch (field->type) {
-    case CK_SP800_108_ITERATION_VARIABLE:
-        if (set->mode != CKM_SP800_108_COUNTER_KDF)
-            return (CK_PRF_DATA_PARAM){field->type, NULL, 0};
-        /* fall through */
-    case CK_SP800_108_COUNTER:
-        params->counters[i].bLittleEndian = field->little_endian;
-        params->counters[i].ulWidthInBits = 8 * field->width;
-        return (CK_PRF_DATA_PARAM){field->type, &params->counters[i], sizeof(params->counters[i])};
-    case CK_SP800_108_DKM_LENGTH:
-        params->length.dkmLengthMethod = field->segments ? CK_SP800_108_DKM_LENGTH_SUM_OF_SEGMENTS
-                                                         : CK_SP800_108_DKM_LENGTH_SUM_OF_KEYS;
-        params->length.bLittleEndian = field->little_endian;
-        params->length.ulWidthInBits = 8 * field->width;
-        return (CK_PRF_DATA_PARAM){field->type, &params->length, sizeof(params->length)};
-    case CK_SP800_108_KEY_HANDLE:
-        params->handle = SALT_KEY_HANDLE;
-        return (CK_PRF_DATA_PARAM){field->type, &params->handle, sizeof(params->handle)};
-    default:
-        return (CK_PRF_DATA_PARAM){field->type, (void *) field->bytes, field->len};
-    }
-}
-
-static void params_make(struct params *params, const struct set *set)
-{
-    memset(params, 0, sizeof(*params));
-    for (size_t i = 0; i < set->count; i++)
-        params->data[i] = param_of(params, set, i);
-    params->common = (CK_SP800_108_KDF_PARAMS){
-        .prfType = set->prf->type,
-        .ulNumberOfDataParams = set->count,
-        .pDataParams = params->data,
-    };
-    params->feedback = (CK_SP800_108_FEEDBACK_KDF_PARAMS){
-        .prfType = set->prf->type,
-        .ulNumberOfDataParams = set->count,
-        .pDataParams = params->data,
-        .ulIVLen = set->iv_len,
-        .pIV = set->iv_len > 0 ? (CK_BYTE_PTR) set->iv : NULL,
-    };
-    params->mechanism = set->mode == CKM_SP800_108_FEEDBACK_KDF
-                            ? test_mechanism(set->mode, &params->feedback, sizeof(params->feedback))
-                            : test_mechanism(set->mode, &params->common, sizeof(params->common));
-}
-
-/* Inputs of PRF calls, and the number of the output before each. */
-struct calls {
-    struct writer bytes;
-};
-
-static void calls_add(struct calls *calls, size_t output, struct view input)
-{
-    write_u32(&calls->bytes, (uint32_t) output);
-    write_string(&calls->bytes, input);
-}
-
-static void write_number(struct writer *writer, const struct field *field, uint64_t number)
-{
-    for (size_t i = 0; i < field->width; i++) {
-        size_t place = field->little_endian ? i : field->width - 1 - i;
-        write_u8(writer, (uint8_t) (number >> (8 * place)));
-    }
-}
-
-static uint64_t length_bits(const struct set *set, bool segments)
-{
-    uint64_t len = 0;
-
-    for (size_t i = 0; i < set->outputs; i++) {
-        size_t blocks = set->lens[i] / set->prf->len + (set->lens[i] % set->prf->len != 0);
-        len += segments ? blocks * set->prf->len : set->lens[i];
-    }
-    return 8 * len;
-}
-
-/* 4.1 to 4.3: what the PRF gets; counter 0: the fixed input alone. */
-static void write_input(struct writer *writer, const struct set *set, struct view chain,
-                        uint64_t counter)
-{
-    for (size_t i = 0; i < set->count; i++) {
-        const struct field *field = &set->fields[i];
-        if (field->type == CK_SP800_108_BYTE_ARRAY)
-            write_raw(writer, bytes_of(field->bytes, field->len));
-        else if (field->type == CK_SP800_108_KEY_HANDLE)
-            write_raw(writer, bytes_of(set->second->value.bytes, set->second->value.len));
-        else if (field->type == CK_SP800_108_DKM_LENGTH)
-            write_number(writer, field, length_bits(set, field->segments));
-        else if (counter == 0)
-            continue;
-        else if (field->type == CK_SP800_108_COUNTER || set->mode == CKM_SP800_108_COUNTER_KDF)
-            write_number(writer, field, counter);
-        else
-            write_raw(writer, chain);
-    }
-}
-
-static void mac(const struct set *set, struct view input, unsigned char *out)
-{
-    const struct secret *key = &set->key->value;
-    char cipher[16];
-    size_t len = 0;
-
-    (void) snprintf(cipher, sizeof(cipher), "AES-%zu-CBC", 8 * key->len);
-    ck_assert_ptr_nonnull(EVP_Q_mac(NULL, set->prf->digest ? "HMAC" : "CMAC", NULL,
-                                    set->prf->digest ? set->prf->digest : cipher, NULL, key->bytes,
-                                    key->len, input.bytes, input.len, out, EVP_MAX_MD_SIZE, &len));
-    ck_assert_uint_eq(len, set->prf->len);
-}
-
-/* PRF(input), which is kept. */
-static void prf_call(const struct set *set, struct calls *calls, size_t output,
-                     struct writer *input, unsigned char *out)
-{
-    unsigned char result[EVP_MAX_MD_SIZE];
-    struct view view = writer_view(input);
-
-    calls_add(calls, output, view);
-    mac(set, view.len > 0 ? view : bytes_of("", 0), result);
-    memcpy(out, result, set->prf->len);
-    writer_clear(input);
-}
-
-/* All outputs, one behind the other with OUTPUT_LEN_MAX bytes of room each. */
-static void expected_keys(const struct set *set, struct calls *calls,
-                          unsigned char keys[OUTPUTS_MAX][OUTPUT_LEN_MAX])
-{
-    unsigned char chain_bytes[EVP_MAX_MD_SIZE];
-    struct view chain = bytes_of(set->iv, set->iv_len);
-    uint64_t i = 0;
-
-    for (size_t output = 0; output < set->outputs; output++) {
-        for (size_t done = 0; done < set->lens[output]; done += set->prf->len) {
-            struct writer input = {0};
-            unsigned char block[EVP_MAX_MD_SIZE];
-            i++;
-            if (set->mode == CKM_SP800_108_DOUBLE_PIPELINE_KDF) {
-                if (i == 1)
-                    write_input(&input, set, chain, 0);
-                else
-                    write_raw(&input, chain);
-                prf_call(set, calls, output, &input, chain_bytes);
-                chain = bytes_of(chain_bytes, set->prf->len);
-            }
-            write_input(&input, set, chain, i);
-            prf_call(set, calls, output, &input, block);
-            if (set->mode == CKM_SP800_108_FEEDBACK_KDF) {
-                memcpy(chain_bytes, block, set->prf->len);
-                chain = bytes_of(chain_bytes, set->prf->len);
-            }
-            size_t left = set->lens[output] - done;
-            memcpy(keys[output] + done, block, left < set->prf->len ? left : set->prf->len);
-        }
-    }
-}
 
 static CK_RV keep_call(void *context, size_t output, struct view prf_input)
 {
-    calls_add(context, output, prf_input);
+    reference_calls_add(context, output, prf_input);
     return CKR_OK;
 }
 
@@ -329,7 +33,7 @@ static void check_set(const struct set *set)
     struct params params;
     struct test_call call;
 
-    params_make(&params, set);
+    reference_params_make(&params, set);
     test_call_make(&call, &params.mechanism, set->key, 0);
     call.call.output_count = set->outputs;
     call.call.allow = keep_call;
@@ -338,7 +42,7 @@ static void check_set(const struct set *set)
         call.outputs[i] = (struct derive_output){CKK_GENERIC_SECRET, set->lens[i]};
     ck_assert_uint_eq(test_call_derive(&call, values), CKR_OK);
     ck_assert_int_eq(test_salt_references(), 0);
-    expected_keys(set, &wanted, expected);
+    reference_keys(set, &wanted, expected);
     for (size_t i = 0; i < set->outputs; i++) {
         ck_assert(view_equal(bytes_of(values[i].bytes, values[i].len),
                              bytes_of(expected[i], set->lens[i])));
@@ -356,9 +60,9 @@ START_TEST(random_sets_equal_the_formulas)
 {
     for (size_t i = 0; i < SETS; i++) {
         struct set set;
-        set_make(&set, modes[_i], i);
+        reference_set_random(&set, modes[_i], i);
         check_set(&set);
-        set_free(&set);
+        reference_set_free(&set);
     }
 }
 END_TEST
@@ -370,11 +74,11 @@ static void set_make_plain(struct set *set, size_t number)
                                       CK_SP800_108_BYTE_ARRAY,         CK_SP800_108_BYTE_ARRAY,
                                       CK_SP800_108_BYTE_ARRAY,         CK_SP800_108_DKM_LENGTH};
 
-    set_make(set, CKM_SP800_108_FEEDBACK_KDF, number);
+    reference_set_random(set, CKM_SP800_108_FEEDBACK_KDF, number);
     set->outputs = 1;
     set->count = COUNT(types);
     for (size_t i = 0; i < COUNT(types); i++) {
-        set->fields[i] = random_field(types[i]);
+        set->fields[i] = reference_field_random(types[i]);
         set->fields[i].width = 4;
         set->fields[i].little_endian = false;
         set->fields[i].segments = false;
@@ -423,12 +127,12 @@ START_TEST(feedback_equals_kbkdf)
         struct secret value = {0};
         unsigned char expected[OUTPUT_LEN_MAX];
         set_make_plain(&set, i);
-        params_make(&params, &set);
+        reference_params_make(&params, &set);
         kbkdf_feedback(&set, expected);
         ck_assert_uint_eq(test_derive(&params.mechanism, set.key, set.lens[0], &value), CKR_OK);
         ck_assert(view_equal(bytes_of(value.bytes, value.len), bytes_of(expected, set.lens[0])));
         secret_clear(&value);
-        set_free(&set);
+        reference_set_free(&set);
     }
 }
 END_TEST
@@ -436,10 +140,10 @@ END_TEST
 /* A set of one iteration variable and a byte array; each test spoils it. */
 static void set_make_small(struct set *set, CK_MECHANISM_TYPE mode)
 {
-    set_make(set, mode, 2);
-    set->fields[0] = random_field(CK_SP800_108_ITERATION_VARIABLE);
+    reference_set_random(set, mode, 2);
+    set->fields[0] = reference_field_random(CK_SP800_108_ITERATION_VARIABLE);
     set->fields[0].width = 1;
-    set->fields[1] = random_field(CK_SP800_108_BYTE_ARRAY);
+    set->fields[1] = reference_field_random(CK_SP800_108_BYTE_ARRAY);
     set->count = 2;
     set->iv_len = 4;
     set->outputs = 1;
@@ -486,10 +190,10 @@ START_TEST(each_mode_refuses_what_is_not_its_own)
         struct set set;
         struct params params;
         set_make_small(&set, rows[i].mode);
-        set.fields[set.count++] = random_field(rows[i].type);
-        params_make(&params, &set);
+        set.fields[set.count++] = reference_field_random(rows[i].type);
+        reference_params_make(&params, &set);
         ck_assert_msg(derive_rv(&set, &params, 32, 1) == rows[i].wanted, "row %zu", i);
-        set_free(&set);
+        reference_set_free(&set);
     }
 }
 END_TEST
@@ -502,7 +206,7 @@ START_TEST(iteration_variable_of_other_modes_has_no_format)
         struct set set;
         struct params params;
         set_make_small(&set, modes[mode]);
-        params_make(&params, &set);
+        reference_params_make(&params, &set);
         ck_assert_uint_eq(derive_rv(&set, &params, 32, 1), CKR_OK);
         params.data[0].pValue = &format;
         ck_assert_uint_eq(derive_rv(&set, &params, 32, 1), CKR_MECHANISM_PARAM_INVALID);
@@ -510,7 +214,7 @@ START_TEST(iteration_variable_of_other_modes_has_no_format)
         ck_assert_uint_eq(derive_rv(&set, &params, 32, 1), CKR_MECHANISM_PARAM_INVALID);
         params.data[0] = params.data[1];
         ck_assert_uint_eq(derive_rv(&set, &params, 32, 1), CKR_MECHANISM_PARAM_INVALID);
-        set_free(&set);
+        reference_set_free(&set);
     }
 }
 END_TEST
@@ -521,8 +225,8 @@ START_TEST(hostile_iv_and_key_handle)
     struct params params;
 
     set_make_small(&set, CKM_SP800_108_FEEDBACK_KDF);
-    set.fields[set.count++] = random_field(CK_SP800_108_KEY_HANDLE);
-    params_make(&params, &set);
+    set.fields[set.count++] = reference_field_random(CK_SP800_108_KEY_HANDLE);
+    reference_params_make(&params, &set);
     params.feedback.pIV = NULL;
     ck_assert_uint_eq(derive_rv(&set, &params, 32, 1), CKR_MECHANISM_PARAM_INVALID);
     params.feedback.ulIVLen = 0;
@@ -538,7 +242,7 @@ START_TEST(hostile_iv_and_key_handle)
     ck_assert_uint_eq(derive_rv(&set, &params, 32, 1), CKR_MECHANISM_PARAM_INVALID);
     params.mechanism.ulParameterLen = sizeof(params.common);
     ck_assert_uint_eq(derive_rv(&set, &params, 32, 1), CKR_MECHANISM_PARAM_INVALID);
-    set_free(&set);
+    reference_set_free(&set);
 }
 END_TEST
 
@@ -549,13 +253,13 @@ START_TEST(counter_spans_all_keys)
     struct params params;
 
     set_make_small(&set, CKM_SP800_108_COUNTER_KDF);
-    params_make(&params, &set);
+    reference_params_make(&params, &set);
     ck_assert_uint_eq(derive_rv(&set, &params, 32UL * 85, 3), CKR_OK);
     ck_assert_uint_eq(derive_rv(&set, &params, 32UL * 86, 3), CKR_KEY_SIZE_RANGE);
     ck_assert_uint_eq(derive_rv(&set, &params, 32UL * 7 + 1, 31), CKR_OK);
     ck_assert_uint_eq(derive_rv(&set, &params, 32UL * 7 + 1, 32), CKR_KEY_SIZE_RANGE);
     ck_assert_uint_eq(derive_rv(&set, &params, 0, 2), CKR_TEMPLATE_INCOMPLETE);
-    set_free(&set);
+    reference_set_free(&set);
 }
 END_TEST
 
@@ -571,7 +275,7 @@ START_TEST(additional_keys_are_bounded)
         const struct derive_ops *ops = mechanism_find(modes[mode])->derive;
         bool is_feedback = modes[mode] == CKM_SP800_108_FEEDBACK_KDF;
         set_make_small(&set, modes[mode]);
-        params_make(&params, &set);
+        reference_params_make(&params, &set);
         CK_ULONG *number = is_feedback ? &params.feedback.ulAdditionalDerivedKeys
                                        : &params.common.ulAdditionalDerivedKeys;
         CK_DERIVED_KEY_PTR *at = is_feedback ? &params.feedback.pAdditionalDerivedKeys
@@ -591,7 +295,7 @@ START_TEST(additional_keys_are_bounded)
         params.mechanism.pParameter = NULL;
         ck_assert_uint_eq(ops->additional(&params.mechanism, &seen, &count),
                           CKR_MECHANISM_PARAM_INVALID);
-        set_free(&set);
+        reference_set_free(&set);
     }
 }
 END_TEST
@@ -612,7 +316,7 @@ START_TEST(all_keys_or_none)
     struct secret values[3] = {{NULL, 0}};
 
     set_make_small(&set, modes[_i]);
-    params_make(&params, &set);
+    reference_params_make(&params, &set);
     test_call_make(&call, &params.mechanism, set.key, 32);
     call.outputs[1] = call.outputs[2] = call.outputs[0];
     call.call.output_count = 3;
@@ -622,7 +326,7 @@ START_TEST(all_keys_or_none)
     for (size_t i = 0; i < 3; i++)
         ck_assert_ptr_null(values[i].bytes);
     ck_assert_uint_eq(secrets_in_use(), in_use);
-    set_free(&set);
+    reference_set_free(&set);
 }
 END_TEST
 
