@@ -67,6 +67,49 @@ START_TEST(random_sets_equal_the_formulas)
 }
 END_TEST
 
+/* Of NIST's CAVP vectors: counter mode, HMAC-SHA-256, counter of 32 bits before the fixed data;
+ * double pipeline, AES-128 CMAC, counter of 32 bits after A(i). */
+static const struct {
+    CK_MECHANISM_TYPE mode;
+    CK_MECHANISM_TYPE prf;
+    CK_KEY_TYPE key_type;
+    const char *key, *fixed, *output;
+} published[] = {
+    {CKM_SP800_108_COUNTER_KDF, CKM_SHA256_HMAC, CKK_GENERIC_SECRET,
+     "dd1d91b7d90b2bd3138533ce92b272fbf8a369316aefe242e659cc0ae238afe0",
+     "01322b96b30acd197979444e468e1c5c6859bf1b1cf951b7e725303e237e46b8"
+     "64a145fab25e517b08f8683d0315bb2911d80a0e8aba17f3b413faac",
+     "10621342bfb0fd40046c0e29f2cfdbf0"},
+    {CKM_SP800_108_DOUBLE_PIPELINE_KDF, CKM_AES_CMAC, CKK_AES, "34f0c2542bfe13c7149b68c8a1ef636b",
+     "daefcc52d6e32e1614109268933087fce3d64a5a6f111ba1a8d343a1e388a175"
+     "2aaea93853be52864997a81c84b04c4f3ff3bd",
+     "fc0eae673e7db3c4660668e187bcd81d5ca9b89213d8d741e71c9bab89bb4fb3"
+     "c4df541d89a8117f0f56b0f15111ae28abf81fb7d7349fbbcaf01137e4d73527"},
+};
+
+START_TEST(published_vectors)
+{
+    CK_SP800_108_COUNTER_FORMAT counter = {CK_FALSE, 32};
+    bool counts = published[_i].mode == CKM_SP800_108_COUNTER_KDF;
+    struct view fixed = hex(published[_i].fixed);
+    struct view output = hex(published[_i].output);
+    CK_PRF_DATA_PARAM data[] = {{CK_SP800_108_ITERATION_VARIABLE, NULL, 0},
+                                {counts ? CK_SP800_108_ITERATION_VARIABLE : CK_SP800_108_COUNTER,
+                                 &counter, sizeof(counter)},
+                                {CK_SP800_108_BYTE_ARRAY, (void *) fixed.bytes, fixed.len}};
+    CK_SP800_108_KDF_PARAMS params = {published[_i].prf, counts ? 2 : 3, counts ? data + 1 : data,
+                                      0, NULL};
+    CK_MECHANISM mechanism = test_mechanism(published[_i].mode, &params, sizeof(params));
+    struct object *key = test_key_new(published[_i].key_type, hex(published[_i].key));
+    struct secret value = {0};
+
+    ck_assert_uint_eq(test_derive(&mechanism, key, output.len, &value), CKR_OK);
+    ck_assert(view_equal(bytes_of(value.bytes, value.len), output));
+    secret_clear(&value);
+    test_key_free(key);
+}
+END_TEST
+
 /* K(i-1), counter, label, zero byte, context, length in 32 bits: the form of OpenSSL's KBKDF. */
 static void set_make_plain(struct set *set, size_t number)
 {
@@ -337,6 +380,7 @@ TCase *mechanism_kdf_modes_tests(void)
     tcase_add_checked_fixture(tests, mechanism_setup, mechanism_teardown);
     tcase_set_timeout(tests, 60);
     tcase_add_loop_test(tests, random_sets_equal_the_formulas, 0, COUNT(modes));
+    tcase_add_loop_test(tests, published_vectors, 0, COUNT(published));
     tcase_add_test(tests, feedback_equals_kbkdf);
     tcase_add_test(tests, each_mode_refuses_what_is_not_its_own);
     tcase_add_test(tests, iteration_variable_of_other_modes_has_no_format);
