@@ -204,28 +204,46 @@ static CK_RV finish(const struct derivation *derivation, struct template_result 
 }
 
 /* What was published goes again. */
-static void withdraw(struct derivation *derivation, size_t published)
+static void withdraw(struct derivation *derivation)
 {
     struct slot *slot = derivation->view->slot;
 
-    for (size_t i = 0; i < published; i++) {
+    for (size_t i = 0; i < derivation->count; i++) {
         _cleanup_(object_release) struct object *object = NULL;
-        if (object_table_get(slot->objects, derivation->keys[i].handle, &object) == CKR_OK)
-            (void) slot_objects_destroy(slot, object);
+        CK_OBJECT_HANDLE handle = derivation->keys[i].handle;
+        if (handle == CK_INVALID_HANDLE)
+            continue;
+        CK_RV rv = object_table_get(slot->objects, handle, &object);
+        if (rv == CKR_OK)
+            rv = slot_objects_destroy(slot, object);
+        if (rv != CKR_OK)
+            log_line(LOG_LEVEL_ERROR,
+                     "token %s: C_DeriveKey failed, and a key that it had made stays: destroy it",
+                     slot->name);
     }
 }
 
-static CK_RV publish(struct derivation *derivation)
+static CK_RV publish_some(struct derivation *derivation, bool token)
 {
     for (size_t i = 0; i < derivation->count; i++) {
         struct derived *derived = &derivation->keys[i];
-        CK_RV rv = new_object_publish(derivation->view, &derived->result, &derived->handle);
-        if (rv != CKR_OK) {
-            withdraw(derivation, i);
-            return rv;
-        }
+        if (attributes_has(&derived->result.attributes, FLAG_TOKEN) == token &&
+            derived->handle == CK_INVALID_HANDLE)
+            TRY(new_object_publish(derivation->view, &derived->result, &derived->handle));
     }
     return CKR_OK;
+}
+
+/* Token objects last, since what is in the store is the hardest to withdraw. */
+static CK_RV publish(struct derivation *derivation)
+{
+    CK_RV rv = publish_some(derivation, false);
+
+    if (rv == CKR_OK)
+        rv = publish_some(derivation, true);
+    if (rv != CKR_OK)
+        withdraw(derivation);
+    return rv;
 }
 
 static CK_RV derive_keys(struct derivation *derivation, const CK_DERIVED_KEY *first)

@@ -472,6 +472,19 @@ START_TEST(hkdf_data_for_listed_info)
 }
 END_TEST
 
+START_TEST(info_lists_are_checked)
+{
+    static const char *const bad[] = {"hkdf_data_info = hex:0\n", "hkdf_data_info = a hex:0g\n"};
+    CK_TOKEN_INFO info;
+
+    for (size_t i = 0; i < COUNT(bad); i++) {
+        api_load(&api, "memory:", bad[i]);
+        EXPECT(CKR_TOKEN_NOT_PRESENT, api.p11->C_GetTokenInfo(0, &info));
+        api_close(&api);
+    }
+}
+END_TEST
+
 START_TEST(hkdf_keys_are_generated)
 {
     CK_MECHANISM generation = {CKM_HKDF_KEY_GEN, NULL, 0};
@@ -564,6 +577,7 @@ int main(void)
 {
     Suite *suite = suite_create("api derive");
     TCase *plain = tcase_create("derive");
+    TCase *bare = tcase_create("configuration");
     TCase *extract = tcase_create("extract_key = yes");
     TCase *info = tcase_create("hkdf_data_info");
 
@@ -583,6 +597,8 @@ int main(void)
     tcase_add_test(plain, keys_from_passwords);
     tcase_add_test(plain, derived_keys_do_not_wrap);
     suite_add_tcase(suite, plain);
+    tcase_add_test(bare, info_lists_are_checked);
+    suite_add_tcase(suite, bare);
     tcase_add_checked_fixture(extract, open_token_with_extract, close_token);
     tcase_add_test(extract, extraction_where_it_is_on);
     suite_add_tcase(suite, extract);
