@@ -1,5 +1,5 @@
-/* C_DeriveKey and the generation of derived values, mechanism by mechanism: templates, what is
- * inherited, and the policy's rules about derived keys. */
+/* C_DeriveKey, mechanism by mechanism: templates, what is inherited, and the policy's rules about
+ * derived keys. */
 #include <check.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,11 +21,6 @@ static void open_token(void)
 static void open_token_with_extract(void)
 {
     api_open(&api, "memory:", "extract_key = yes\n");
-}
-
-static void open_token_with_data_info(void)
-{
-    api_open(&api, "memory:", "hkdf_data_info = nonce hex:00ff6a\n");
 }
 
 static void close_token(void)
@@ -78,7 +73,6 @@ static CK_MECHANISM good_mechanism(CK_MECHANISM_TYPE type)
     case CKM_AES_CBC_ENCRYPT_DATA:
         return (CK_MECHANISM){type, &good.cbc, sizeof(good.cbc)};
     case CKM_HKDF_DERIVE:
-    case CKM_HKDF_DATA:
         return (CK_MECHANISM){type, &good.hkdf, sizeof(good.hkdf)};
     case CKM_SP800_108_COUNTER_KDF:
         return (CK_MECHANISM){type, &good.counter_kdf, sizeof(good.counter_kdf)};
@@ -114,19 +108,6 @@ static CK_KEY_TYPE base_type(CK_MECHANISM_TYPE type)
     bool is_aes = type == CKM_AES_ECB_ENCRYPT_DATA || type == CKM_AES_CBC_ENCRYPT_DATA;
 
     return is_aes ? CKK_AES : CKK_GENERIC_SECRET;
-}
-
-/* A template of 32 bytes that says nothing (0), readable (1) or not (2). */
-static struct template *template_said(struct template *template, int said)
-{
-    memset(template, 0, sizeof(*template));
-    template_number(template, CKA_KEY_TYPE, CKK_GENERIC_SECRET);
-    template_number(template, CKA_VALUE_LEN, 32);
-    if (said != 0) {
-        template_flag(template, CKA_SENSITIVE, said == 2);
-        template_flag(template, CKA_EXTRACTABLE, said == 1);
-    }
-    return template;
 }
 
 /* PKCS #11 6, the rules about key sensitivity and extractability of each mechanism. */
@@ -377,185 +358,6 @@ START_TEST(extraction_where_it_is_on)
 }
 END_TEST
 
-static struct template *data_template(struct template *template, CK_ULONG len)
-{
-    memset(template, 0, sizeof(*template));
-    template_number(template, CKA_CLASS, CKO_DATA);
-    template_number(template, CKA_VALUE_LEN, len);
-    return template;
-}
-
-START_TEST(hkdf_data_is_what_hkdf_derives)
-{
-    CK_OBJECT_HANDLE base = derive_base(&api, KEY_OPEN, CKK_GENERIC_SECRET);
-    CK_OBJECT_HANDLE key;
-    CK_OBJECT_HANDLE object;
-    CK_BYTE value[512];
-    struct template template;
-
-    ck_assert_uint_eq(derive_with(&api, good_mechanism(CKM_HKDF_DERIVE), base,
-                                  template_open(&template, CKK_GENERIC_SECRET, 42), &key),
-                      CKR_OK);
-    ck_assert_uint_eq(derive_with(&api, good_mechanism(CKM_HKDF_DATA), base,
-                                  data_template(&template, 42), &object),
-                      CKR_OK);
-    CK_ULONG len = derive_value(&api, key, value);
-    derive_expect_value(&api, object, value, len);
-    CK_ATTRIBUTE value_len = {CKA_VALUE_LEN, value, sizeof(value)};
-    EXPECT(CKR_ATTRIBUTE_TYPE_INVALID,
-           api.p11->C_GetAttributeValue(api.session, object, &value_len, 1));
-    template.entries[0] = template.entries[1];
-    template.count = 1;
-    ck_assert_uint_eq(derive_with(&api, good_mechanism(CKM_HKDF_DATA), base, &template, NULL),
-                      CKR_TEMPLATE_INCOMPLETE);
-    ck_assert_uint_eq(derive_with(&api, good_mechanism(CKM_HKDF_DATA), base,
-                                  template_open(&template, CKK_GENERIC_SECRET, 42), NULL),
-                      CKR_TEMPLATE_INCONSISTENT);
-    ck_assert_uint_eq(derive_with(&api, good_mechanism(CKM_HKDF_DERIVE), base,
-                                  data_template(&template, 42), NULL),
-                      CKR_TEMPLATE_INCONSISTENT);
-}
-END_TEST
-
-START_TEST(hkdf_data_keeps_sensitive_keys_inside)
-{
-    CK_OBJECT_HANDLE open = derive_base(&api, KEY_OPEN, CKK_GENERIC_SECRET);
-    CK_OBJECT_HANDLE guarded = derive_base(&api, KEY_GENERATED, CKK_GENERIC_SECRET);
-    CK_MECHANISM mechanism = good_mechanism(CKM_HKDF_DATA);
-    struct template template;
-
-    data_template(&template, 32);
-    ck_assert_uint_eq(derive_with(&api, mechanism, guarded, &template, NULL),
-                      CKR_MECHANISM_PARAM_INVALID);
-    ck_assert(derive_logged(&api, "policy rule hkdf-data-is-listed"));
-    good.hkdf.bExtract = CK_TRUE;
-    good.hkdf.ulSaltType = CKF_HKDF_SALT_KEY;
-    good.hkdf.hSaltKey = guarded;
-    ck_assert_uint_eq(derive_with(&api, mechanism, open, &template, NULL),
-                      CKR_MECHANISM_PARAM_INVALID);
-    good.hkdf.hSaltKey = open;
-    ck_assert_uint_eq(derive_with(&api, mechanism, open, &template, NULL), CKR_OK);
-    /* No info string at all. */
-    good.hkdf.ulSaltType = CKF_HKDF_SALT_NULL;
-    good.hkdf.bExpand = CK_FALSE;
-    ck_assert_uint_eq(derive_with(&api, mechanism, guarded, &template, NULL),
-                      CKR_MECHANISM_PARAM_INVALID);
-}
-END_TEST
-
-START_TEST(hkdf_data_for_listed_info)
-{
-    static const struct {
-        const char *info;
-        CK_ULONG len;
-        bool listed;
-    } rows[] = {
-        {"nonce", 5, true},        {"\0\xffj", 3, true}, {"nonc", 4, false},
-        {"nonce ", 6, false},      {"noncee", 6, false}, {"\0\xff", 2, false},
-        {"hex:00ff6a", 10, false}, {"", 0, false},       {"nonce hex:00ff6a", 16, false},
-    };
-    CK_OBJECT_HANDLE base = derive_base(&api, KEY_GENERATED, CKK_GENERIC_SECRET);
-    struct template template;
-
-    for (size_t i = 0; i < COUNT(rows); i++) {
-        CK_MECHANISM mechanism = good_mechanism(CKM_HKDF_DATA);
-        good.hkdf.pInfo = (CK_BYTE_PTR) rows[i].info;
-        good.hkdf.ulInfoLen = rows[i].len;
-        CK_RV rv = derive_with(&api, mechanism, base, data_template(&template, 32), NULL);
-        ck_assert_msg(rv == (rows[i].listed ? CKR_OK : CKR_MECHANISM_PARAM_INVALID), "row %zu", i);
-        /* What may come out as data is no key. */
-        mechanism.mechanism = CKM_HKDF_DERIVE;
-        rv = derive_with(&api, mechanism, base, template_said(&template, 2), NULL);
-        ck_assert_msg(rv == (rows[i].listed ? CKR_MECHANISM_PARAM_INVALID : CKR_OK), "row %zu", i);
-    }
-    ck_assert(derive_logged(&api, "policy rule hkdf-data-makes-no-keys"));
-}
-END_TEST
-
-START_TEST(info_lists_are_checked)
-{
-    static const char *const bad[] = {"hkdf_data_info = hex:0\n", "hkdf_data_info = a hex:0g\n"};
-    CK_TOKEN_INFO info;
-
-    for (size_t i = 0; i < COUNT(bad); i++) {
-        api_load(&api, "memory:", bad[i]);
-        EXPECT(CKR_TOKEN_NOT_PRESENT, api.p11->C_GetTokenInfo(0, &info));
-        api_close(&api);
-    }
-}
-END_TEST
-
-START_TEST(hkdf_keys_are_generated)
-{
-    CK_MECHANISM generation = {CKM_HKDF_KEY_GEN, NULL, 0};
-    CK_OBJECT_HANDLE key;
-    struct template template;
-
-    memset(&template, 0, sizeof(template));
-    template_flag(&template, CKA_DERIVE, CK_TRUE);
-    EXPECT(CKR_TEMPLATE_INCOMPLETE,
-           api.p11->C_GenerateKey(api.session, &generation, template.entries, 1, &key));
-    template_number(&template, CKA_VALUE_LEN, 13);
-    EXPECT(CKR_KEY_SIZE_RANGE,
-           api.p11->C_GenerateKey(api.session, &generation, template.entries, 2, &key));
-    template.numbers[1] = 32;
-    OK(api.p11->C_GenerateKey(api.session, &generation, template.entries, 2, &key));
-    CK_KEY_TYPE type = 0;
-    CK_ATTRIBUTE entry = {CKA_KEY_TYPE, &type, sizeof(type)};
-    OK(api.p11->C_GetAttributeValue(api.session, key, &entry, 1));
-    ck_assert_uint_eq(type, CKK_HKDF);
-    ck_assert_uint_eq(
-        derive_with(&api, good_mechanism(CKM_HKDF_DERIVE), key, template_said(&template, 2), NULL),
-        CKR_OK);
-}
-END_TEST
-
-static CK_RV pbkdf2(CK_PKCS5_PBKD2_PARAMS2 *params, struct template *template,
-                    CK_OBJECT_HANDLE *ret_key)
-{
-    CK_MECHANISM mechanism = {CKM_PKCS5_PBKD2, params, sizeof(*params)};
-
-    return api.p11->C_GenerateKey(api.session, &mechanism, template->entries, template->count,
-                                  ret_key);
-}
-
-/* RFC 6070's second case. Whoever knows the password knows the key: it counts as one from outside.
- */
-START_TEST(keys_from_passwords)
-{
-    static const CK_BYTE wanted[] = {0xea, 0x6c, 0x01, 0x4d, 0xc7, 0x2d, 0x6f, 0x8c, 0xcd, 0x1e,
-                                     0xd9, 0x2a, 0xce, 0x1d, 0x41, 0xf0, 0xd8, 0xde, 0x89, 0x57};
-    CK_PKCS5_PBKD2_PARAMS2 params = {.saltSource = CKZ_SALT_SPECIFIED,
-                                     .pSaltSourceData = (void *) "salt",
-                                     .ulSaltSourceDataLen = 4,
-                                     .iterations = 2,
-                                     .prf = CKP_PKCS5_PBKD2_HMAC_SHA1,
-                                     .pPassword = (CK_UTF8CHAR_PTR) "password",
-                                     .ulPasswordLen = 8};
-    CK_OBJECT_HANDLE key;
-    struct template template;
-
-    OK(pbkdf2(&params, template_open(&template, CKK_GENERIC_SECRET, 20), &key));
-    derive_expect_value(&api, key, wanted, sizeof(wanted));
-    ck_assert_int_eq(derive_flag(&api, key, CKA_LOCAL), CK_TRUE);
-    OK(pbkdf2(&params, template_said(&template, 2), &key));
-    ck_assert_int_eq(derive_flag(&api, key, CKA_SENSITIVE), CK_TRUE);
-    ck_assert_int_eq(derive_flag(&api, key, CKA_ALWAYS_SENSITIVE), CK_FALSE);
-    ck_assert_int_eq(derive_flag(&api, key, CKA_NEVER_EXTRACTABLE), CK_FALSE);
-    template.numbers[0] = CKK_AES;
-    template_flag(&template, CKA_WRAP, CK_TRUE);
-    EXPECT(CKR_TEMPLATE_INCONSISTENT, pbkdf2(&params, &template, &key));
-    ck_assert(derive_logged(&api, "policy rule known-keys-do-not-wrap"));
-    EXPECT(CKR_TEMPLATE_INCOMPLETE,
-           pbkdf2(&params, template_open(&template, CKK_GENERIC_SECRET, 0), &key));
-    template_said(&template, 2);
-    template.numbers[1] = 13;
-    EXPECT(CKR_KEY_SIZE_RANGE, pbkdf2(&params, &template, &key));
-    params.ulPasswordLen = (CK_ULONG) &params;
-    EXPECT(CKR_MECHANISM_PARAM_INVALID, pbkdf2(&params, template_said(&template, 2), &key));
-}
-END_TEST
-
 /* Whose base is known; or which are derived a second time, to decrypt. */
 START_TEST(derived_keys_do_not_wrap)
 {
@@ -577,9 +379,7 @@ int main(void)
 {
     Suite *suite = suite_create("api derive");
     TCase *plain = tcase_create("derive");
-    TCase *bare = tcase_create("configuration");
     TCase *extract = tcase_create("extract_key = yes");
-    TCase *info = tcase_create("hkdf_data_info");
 
     tcase_add_checked_fixture(plain, open_token, close_token);
     tcase_set_timeout(plain, 60);
@@ -591,20 +391,11 @@ int main(void)
     tcase_add_test(plain, joined_keys_get_no_shorter);
     tcase_add_test(plain, xor_keeps_the_type);
     tcase_add_test(plain, extraction_is_off);
-    tcase_add_test(plain, hkdf_data_is_what_hkdf_derives);
-    tcase_add_test(plain, hkdf_data_keeps_sensitive_keys_inside);
-    tcase_add_test(plain, hkdf_keys_are_generated);
-    tcase_add_test(plain, keys_from_passwords);
     tcase_add_test(plain, derived_keys_do_not_wrap);
     suite_add_tcase(suite, plain);
-    tcase_add_test(bare, info_lists_are_checked);
-    suite_add_tcase(suite, bare);
     tcase_add_checked_fixture(extract, open_token_with_extract, close_token);
     tcase_add_test(extract, extraction_where_it_is_on);
     suite_add_tcase(suite, extract);
-    tcase_add_checked_fixture(info, open_token_with_data_info, close_token);
-    tcase_add_test(info, hkdf_data_for_listed_info);
-    suite_add_tcase(suite, info);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);
     int failed = srunner_ntests_failed(runner);

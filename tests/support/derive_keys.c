@@ -33,6 +33,18 @@ struct template *template_open(struct template *template, CK_KEY_TYPE type, CK_U
     return template;
 }
 
+struct template *template_said(struct template *template, int said)
+{
+    memset(template, 0, sizeof(*template));
+    template_number(template, CKA_KEY_TYPE, CKK_GENERIC_SECRET);
+    template_number(template, CKA_VALUE_LEN, 32);
+    if (said != 0) {
+        template_flag(template, CKA_SENSITIVE, said == 2);
+        template_flag(template, CKA_EXTRACTABLE, said == 1);
+    }
+    return template;
+}
+
 static CK_OBJECT_HANDLE create(struct api *api, CK_KEY_TYPE type, bool open, CK_ATTRIBUTE value)
 {
     struct template template;

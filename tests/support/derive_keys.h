@@ -33,6 +33,9 @@ void template_flag(struct template *template, CK_ATTRIBUTE_TYPE type, CK_BBOOL v
 /* Generic secret of `len` bytes (0: not said), readable. */
 struct template *template_open(struct template *template, CK_KEY_TYPE type, CK_ULONG len);
 
+/* Generic secret of 32 bytes: says nothing of secrecy (0), readable (1), not (2). */
+struct template *template_said(struct template *template, int said);
+
 /* C_DeriveKey; `ret_key` may be NULL. After a failure nothing is there that was not before. */
 CK_RV derive_with(struct api *api, CK_MECHANISM mechanism, CK_OBJECT_HANDLE base,
                   struct template *template, CK_OBJECT_HANDLE *ret_key);
