@@ -2,6 +2,7 @@
  */
 #pragma once
 
+#include "base/bytes.h"
 #include "conf/conf.h"
 
 enum config_policy { CONFIG_STRENGTHEN, CONFIG_STRICT };
@@ -23,3 +24,9 @@ enum config_policy config_policy(const struct conf_section *token);
 enum config_aes_default config_aes_default(const struct conf_section *token);
 /* `relax =`: RELAX_ bits. */
 unsigned int config_relaxed(const struct conf_section *token);
+/* `extract_key =`: CKM_EXTRACT_KEY_FROM_KEY is offered. */
+bool config_extract_key(const struct conf_section *token);
+/* `hkdf_data_info =`: a list for config_info_is_listed, NULL when the key is not set. */
+const char *config_hkdf_data_info(const struct conf_section *token);
+/* True when one of the list's words, as text or after `hex:`, is this info string. */
+bool config_info_is_listed(const char *list, struct view info);

@@ -7,6 +7,7 @@
 #include <openssl/err.h>
 
 #include "base/crypto.h"
+#include "module/key_use.h"
 
 CK_RV mech_openssl_cause(const char *mechanism, const char *what)
 {
@@ -37,6 +38,47 @@ CK_RV mech_parameter_bytes(const void *bytes, CK_ULONG len, size_t max_len, stru
     }
     *ret_bytes = (struct view){.bytes = bytes, .len = len};
     return CKR_OK;
+}
+
+CK_RV mech_string_data(const CK_MECHANISM *mechanism, struct view *ret_data)
+{
+    CK_KEY_DERIVATION_STRING_DATA params;
+
+    if (!mechanism->pParameter || mechanism->ulParameterLen != sizeof(params)) {
+        return REFUSE(CKR_MECHANISM_PARAM_INVALID,
+                      "mechanism 0x%lx has no CK_KEY_DERIVATION_STRING_DATA", mechanism->mechanism);
+    }
+    memcpy(&params, mechanism->pParameter, sizeof(params));
+    return mech_parameter_bytes(params.pData, params.ulLen, PARAMETER_BYTES_MAX, ret_data);
+}
+
+CK_RV mech_further_key(const struct derive_call *call, CK_OBJECT_HANDLE handle,
+                       const struct secret **ret_value)
+{
+    const struct mechanism *mechanism = mechanism_find(call->mechanism->mechanism);
+    struct derive_keys *further = call->further;
+    struct object *key = NULL;
+
+    if (further->count == DERIVE_FURTHER_MAX)
+        return REFUSE(CKR_MECHANISM_PARAM_INVALID, "%s: too many keys", mechanism->name);
+    TRY(key_use_get(call->slot, handle, FLAG_DERIVE, mechanism, &key));
+    further->keys[further->count++] = key;
+    return key_use_value(key, ret_value);
+}
+
+CK_RV mech_cut(struct secret *whole, size_t len, struct secret *ret_value)
+{
+    if (len != whole->len)
+        return secret_from(whole->bytes, len, ret_value);
+    *ret_value = secret_move(whole);
+    return CKR_OK;
+}
+
+bool mech_any_accepts_key(const struct mechanism *mechanism, CK_KEY_TYPE key_type)
+{
+    (void) mechanism;
+    (void) key_type;
+    return true;
 }
 
 CK_RV mech_aes_name(const char *mode, size_t key_len, const char **ret_name)

@@ -92,31 +92,76 @@ struct generate_ops {
     CK_KEY_TYPE key_type; /* implied; CK_UNAVAILABLE_INFORMATION: the template says */
     /* Bytes for a key when the template gives no CKA_VALUE_LEN; 0: the length must be given. */
     size_t default_len;
+    /* `len` bytes computed from the parameter: a key whose value the caller can know. NULL: random
+     * bytes, and the mechanism takes no parameter. */
+    CK_RV (*generate)(const CK_MECHANISM *mechanism, size_t len, struct secret *ret_value);
+};
+
+/* A key or data object that a derivation makes, as its template says. */
+struct derive_output {
+    CK_KEY_TYPE key_type;
+    size_t len; /* bytes wanted: CKA_VALUE_LEN; 0: not said */
+};
+
+/* Of CK_DERIVED_KEYs, and of key handles in the parameters. */
+#define DERIVE_FURTHER_MAX 32
+
+/* The keys beside the base that enter a derivation, referenced. */
+struct derive_keys {
+    struct object *keys[DERIVE_FURTHER_MAX];
+    size_t count;
 };
 
 /* One derivation. */
 struct derive_call {
-    struct slot *slot; /* for further key handles in the parameters (session_key_value) */
-    const CK_MECHANISM *mechanism;
+    struct slot *slot;             /* for the key handles in the parameters */
+    const CK_MECHANISM *mechanism; /* a copy; what it points to is still the caller's */
     const struct object *base;
     const struct secret *base_value;
-    CK_KEY_TYPE key_type; /* of the derived key, as the template says */
-    size_t len;           /* bytes wanted: CKA_VALUE_LEN or the key type's; 0: not said */
-    uint64_t flags;       /* of the derived key, as the template says (FLAG_BIT) */
-    /* Called with the exact input of each PRF call before it runs, by mechanisms that can produce a
-     * subkey: the purpose rule of index keys (policy.h). Another value than CKR_OK ends the
-     * derivation. NULL: nobody asks. */
-    CK_RV (*allow)(void *context, struct view prf_input);
+    const struct derive_output *outputs; /* the key of C_DeriveKey, then the additional ones */
+    size_t output_count;
+    /* Gets each key that a handle in the parameters stands for (mech_further_key): policy and
+     * history look at them as at the base. Released by the caller. */
+    struct derive_keys *further;
+    /* Called with the exact input of each PRF call before it runs, and with the number of the
+     * output that it is for, by mechanisms that can produce a subkey: the purpose rule of index
+     * keys (policy.h). Another value than CKR_OK ends the derivation. */
+    CK_RV (*allow)(void *context, size_t output, struct view prf_input);
+    /* The same for HKDF: called with the info string, once every key that enters is known. */
+    CK_RV (*allow_info)(void *context, struct view info);
     void *allow_context;
 };
+
+/* How much of the base's nature a derived key has (module/policy.c). */
+enum derive_form {
+    DERIVE_ONE_WAY,
+    DERIVE_HASHES, /* its hash: what HMAC itself makes of a key that is longer than a block */
+    DERIVE_JOINS,  /* its bytes, joined or combined with others */
+    DERIVE_SLICES, /* a part of them */
+};
+
+/* Whose past decides about CKA_ALWAYS_SENSITIVE and CKA_NEVER_EXTRACTABLE, as each mechanism's
+ * section says. */
+enum derive_history { HISTORY_OF_BASE, HISTORY_OF_ANY_KEY, HISTORY_OF_EVERY_KEY };
 
 /* C_DeriveKey. */
 struct derive_ops {
     /* The key type when the template has none (CKK_GENERIC_SECRET where the mechanism says so), or
      * CK_UNAVAILABLE_INFORMATION. */
     CK_KEY_TYPE default_type;
-    /* The derived bytes: call->len of them, or as many as the mechanism gives when it is 0. */
-    CK_RV (*derive)(const struct derive_call *call, struct secret *ret_value);
+    bool makes_data; /* a CKO_DATA, no key */
+    enum derive_form form;
+    enum derive_history history;
+    /* CKA_SENSITIVE and CKA_EXTRACTABLE, where a template is silent, are those of the keys that
+     * enter; else they have the token's defaults. */
+    bool inherits_omitted;
+    /* The keys that the parameters ask for beside C_DeriveKey's own: the caller's array, at most
+     * DERIVE_FURTHER_MAX. NULL: the mechanism makes one key. */
+    CK_RV(*additional)
+    (const CK_MECHANISM *mechanism, const CK_DERIVED_KEY **ret_keys, size_t *ret_count);
+    /* The derived bytes, one secret for each output: output.len of them, or as many as the
+     * mechanism gives when it is 0. All stay empty on failure. */
+    CK_RV (*derive)(const struct derive_call *call, struct secret *ret_values);
 };
 
 /* One wrapping or unwrapping. */

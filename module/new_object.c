@@ -35,13 +35,25 @@ static CK_RV compare_check_value(enum attribute_origin origin, const struct temp
                : CKR_ATTRIBUTE_VALUE_INVALID;
 }
 
+CK_RV new_object_check(const struct session_view *view, enum attribute_origin origin,
+                       const struct object *base, struct template_result *result)
+{
+    TRY(policy_new_object(view->slot, origin, base, result));
+    TRY(new_object_check_session(view, &result->attributes));
+    return compare_check_value(origin, result);
+}
+
+CK_RV new_object_publish(const struct session_view *view, struct template_result *result,
+                         CK_OBJECT_HANDLE *ret_handle)
+{
+    return slot_objects_create(view->slot, view->handle, &result->attributes, &result->value,
+                               ret_handle);
+}
+
 CK_RV new_object(const struct session_view *view, enum attribute_origin origin,
                  const struct object *base, struct template_result *result,
                  CK_OBJECT_HANDLE *ret_handle)
 {
-    TRY(policy_new_object(view->slot, origin, base, result));
-    TRY(new_object_check_session(view, &result->attributes));
-    TRY(compare_check_value(origin, result));
-    return slot_objects_create(view->slot, view->handle, &result->attributes, &result->value,
-                               ret_handle);
+    TRY(new_object_check(view, origin, base, result));
+    return new_object_publish(view, result, ret_handle);
 }

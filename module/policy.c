@@ -15,6 +15,8 @@
 #define USAGE_FLAGS (DERIVE_EXCLUDES | FLAG_BIT(FLAG_DERIVE))
 
 #define DERIVED_LEN_MIN 16
+/* HMAC hashes a longer key first; the shortest block of those hashes (FIPS 198-1, 4). */
+#define HMAC_BLOCK_MIN 64
 
 /* What a rule looks at. */
 struct proposal {
@@ -24,6 +26,7 @@ struct proposal {
     const struct attributes *base; /* derived from, copied from or changed from; NULL: none */
     bool is_change;                /* base is the former self */
     unsigned int relaxed;          /* RELAX_ bits of the token */
+    const struct mechanism *by;    /* of a derivation, while each key that enters it is looked at */
 };
 
 struct rule {
@@ -148,14 +151,51 @@ static bool mixes_families(const struct proposal *proposal)
     return false;
 }
 
+static bool is_guarded(const struct attributes *attributes)
+{
+    return attributes_has(attributes, FLAG_SENSITIVE) ||
+           !attributes_has(attributes, FLAG_EXTRACTABLE);
+}
+
 /* A prefix of a few bytes is found by trying them all; a longer one then tells the next byte. */
 static bool is_short_piece(const struct proposal *proposal)
 {
     const struct attributes *base = proposal->base;
 
     return proposal->origin == ORIGIN_DERIVE && base != NULL && !proposal->is_change &&
-           (attributes_has(base, FLAG_SENSITIVE) || !attributes_has(base, FLAG_EXTRACTABLE)) &&
-           proposal->attributes->value_len < DERIVED_LEN_MIN;
+           is_guarded(base) && proposal->attributes->value_len < DERIVED_LEN_MIN;
+}
+
+static bool is_by(const struct proposal *proposal, enum derive_form form)
+{
+    return proposal->by != NULL && proposal->by->derive->form == form;
+}
+
+static bool is_short_slice(const struct proposal *proposal)
+{
+    return is_by(proposal, DERIVE_SLICES) && proposal->attributes->value_len < DERIVED_LEN_MIN;
+}
+
+static bool cuts_base(const struct proposal *proposal)
+{
+    return is_by(proposal, DERIVE_JOINS) && is_guarded(proposal->base) &&
+           proposal->attributes->value_len < proposal->base->value_len;
+}
+
+/* K with zeros behind it, and the hash of a long K, are the same key to HMAC as K is. */
+static bool copy_gains_role(const struct proposal *proposal)
+{
+    bool is_copy = is_by(proposal, DERIVE_JOINS) || is_by(proposal, DERIVE_SLICES) ||
+                   (is_by(proposal, DERIVE_HASHES) && proposal->base->value_len > HMAC_BLOCK_MIN);
+
+    return is_copy && is_guarded(proposal->base) &&
+           (proposal->attributes->flags & ~proposal->base->flags & USAGE_FLAGS) != 0;
+}
+
+static bool xor_changes_type(const struct proposal *proposal)
+{
+    return proposal->by != NULL && proposal->by->type == CKM_XOR_BASE_AND_DATA &&
+           is_guarded(proposal->base) && proposal->attributes->key_type != proposal->base->key_type;
 }
 
 static bool label_is_reserved(const struct proposal *proposal)
@@ -194,6 +234,16 @@ static const struct rule rules[] = {
      loosens_base, false},
     {"no-short-pieces", "a key that is derived from a sensitive one has at least 16 bytes",
      is_short_piece, false},
+    {"slices-have-16-bytes", "CKM_EXTRACT_KEY_FROM_KEY makes keys of at least 16 bytes",
+     is_short_slice, false},
+    {"no-truncation", "a key that is joined or combined with others does not get shorter",
+     cuts_base, false},
+    {"copies-keep-roles",
+     "a key that holds another's bytes, or their hash as HMAC takes it, has no use that this one "
+     "has not",
+     copy_gains_role, false},
+    {"xor-keeps-the-type", "CKM_XOR_BASE_AND_DATA makes a key of its base's type", xor_changes_type,
+     false},
     {"roles-are-fixed", "a key gains no usage after its creation", gains_role, false},
     {"one-mode-family", "CKA_ALLOWED_MECHANISMS may name mechanisms of one family only",
      mixes_families, false},
@@ -242,6 +292,48 @@ CK_RV policy_new_object(const struct slot *slot, enum attribute_origin origin,
         .relaxed = slot->relaxed,
     };
     return apply_rules(slot, &proposal);
+}
+
+CK_RV policy_derived_object(const struct slot *slot, const struct mechanism *mechanism,
+                            const struct object *input, const struct template_result *result)
+{
+    struct proposal proposal = {
+        .attributes = &result->attributes,
+        .origin = ORIGIN_DERIVE,
+        .named = result->named,
+        .base = &input->attributes,
+        .relaxed = slot->relaxed,
+        .by = mechanism,
+    };
+
+    return apply_rules(slot, &proposal);
+}
+
+bool policy_offers(const struct slot *slot, const struct mechanism *mechanism)
+{
+    return mechanism->type != CKM_EXTRACT_KEY_FROM_KEY || slot->extract_key;
+}
+
+static CK_RV refuse_info(const struct slot *slot, const char *rule, const char *reason)
+{
+    log_line(LOG_LEVEL_WARNING, "token %s: refused by policy rule %s: %s", slot->name, rule,
+             reason);
+    return CKR_MECHANISM_PARAM_INVALID;
+}
+
+CK_RV policy_hkdf_info(const struct slot *slot, const struct mechanism *mechanism,
+                       const struct object *input, struct view info)
+{
+    bool is_listed = config_info_is_listed(slot->hkdf_data_info, info);
+
+    if (!is_guarded(&input->attributes) || is_listed == mechanism->derive->makes_data)
+        return CKR_OK;
+    if (is_listed)
+        return refuse_info(slot, "hkdf-data-makes-no-keys",
+                           "an info string of hkdf_data_info makes data alone");
+    return refuse_info(slot, "hkdf-data-is-listed",
+                       "CKM_HKDF_DATA from a sensitive key needs its info string in "
+                       "hkdf_data_info");
 }
 
 CK_RV policy_changed_object(const struct slot *slot, const struct object *old,

@@ -34,6 +34,8 @@ CK_RV slot_open(struct slot *slot, const struct conf *conf, const struct conf_se
     slot->policy = config_policy(section);
     slot->aes_default = config_aes_default(section);
     slot->relaxed = config_relaxed(section);
+    slot->extract_key = config_extract_key(section);
+    slot->hkdf_data_info = config_hkdf_data_info(section);
     return profile_objects_add(slot);
 }
 

@@ -29,6 +29,8 @@ struct slot {
     enum config_policy policy;
     enum config_aes_default aes_default;
     unsigned int relaxed; /* RELAX_ bits: rules of the policy that do not hold */
+    bool extract_key;           /* CKM_EXTRACT_KEY_FROM_KEY is offered */
+    const char *hkdf_data_info; /* info strings, config_info_is_listed */
 
     /* Creating, changing and destroying objects share it; loading, refreshing and logout have it
      * alone, so that they see each commit together with its table entry. Never taken under a

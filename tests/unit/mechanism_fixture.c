@@ -32,7 +32,7 @@ CK_RV key_use_get(struct slot *slot, CK_OBJECT_HANDLE handle, enum attribute_fla
 {
     (void) slot;
     ck_assert_int_eq(usage, FLAG_DERIVE);
-    ck_assert_uint_eq(mechanism->type, CKM_HKDF_DERIVE);
+    ck_assert_ptr_nonnull(mechanism->derive);
     if (handle != SALT_KEY_HANDLE || !salt_key)
         return CKR_KEY_HANDLE_INVALID;
     salt_references++;
@@ -308,16 +308,54 @@ void test_overlaps_parts(CK_MECHANISM *mechanism, struct object *key, const char
     operation_forget(&operation);
 }
 
-CK_RV test_derive(const CK_MECHANISM *mechanism, struct object *base, size_t len,
-                  struct secret *ret_value)
+static CK_RV allow_all(void *context, size_t output, struct view prf_input)
 {
-    struct derive_call call = {
+    (void) context;
+    (void) output;
+    (void) prf_input;
+    return CKR_OK;
+}
+
+static CK_RV allow_all_info(void *context, struct view info)
+{
+    (void) context;
+    (void) info;
+    return CKR_OK;
+}
+
+void test_call_make(struct test_call *call, const CK_MECHANISM *mechanism, struct object *base,
+                    size_t len)
+{
+    memset(call, 0, sizeof(*call));
+    call->outputs[0] = (struct derive_output){.key_type = CKK_GENERIC_SECRET, .len = len};
+    call->call = (struct derive_call){
         .mechanism = mechanism,
         .base = base,
         .base_value = &base->value,
-        .key_type = CKK_GENERIC_SECRET,
-        .len = len,
+        .outputs = call->outputs,
+        .output_count = 1,
+        .further = &call->further,
+        .allow = allow_all,
+        .allow_info = allow_all_info,
     };
+}
 
-    return mechanism_find(mechanism->mechanism)->derive->derive(&call, ret_value);
+CK_RV test_call_derive(struct test_call *call, struct secret *ret_values)
+{
+    const struct mechanism *mechanism = mechanism_find(call->call.mechanism->mechanism);
+
+    CK_RV rv = mechanism->derive->derive(&call->call, ret_values);
+    for (size_t i = 0; i < call->further.count; i++)
+        object_release(&call->further.keys[i]);
+    call->further.count = 0;
+    return rv;
+}
+
+CK_RV test_derive(const CK_MECHANISM *mechanism, struct object *base, size_t len,
+                  struct secret *ret_value)
+{
+    struct test_call call;
+
+    test_call_make(&call, mechanism, base, len);
+    return test_call_derive(&call, ret_value);
 }

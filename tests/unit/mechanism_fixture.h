@@ -49,6 +49,17 @@ void test_overlaps_one_shot(CK_MECHANISM *mechanism, struct object *key, const c
 void test_overlaps_parts(CK_MECHANISM *mechanism, struct object *key, const char *from,
                          const char *to);
 
-/* One derivation with the table's operations. */
+/* A derivation of one output to which nobody objects; a test may change it before it runs. */
+struct test_call {
+    struct derive_call call;
+    struct derive_output outputs[DERIVE_FURTHER_MAX + 1];
+    struct derive_keys further;
+};
+void test_call_make(struct test_call *call, const CK_MECHANISM *mechanism, struct object *base,
+                    size_t len);
+/* Gives further keys back. */
+CK_RV test_call_derive(struct test_call *call, struct secret *ret_values);
+
+/* The two in one. */
 CK_RV test_derive(const CK_MECHANISM *mechanism, struct object *base, size_t len,
                   struct secret *ret_value);

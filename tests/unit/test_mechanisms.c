@@ -180,6 +180,8 @@ int main(void)
     suite_add_tcase(suite, mechanism_sp800_108_tests());
     suite_add_tcase(suite, mechanism_hkdf_tests());
     suite_add_tcase(suite, mechanism_wrap_tests());
+    suite_add_tcase(suite, mechanism_kdf_modes_tests());
+    suite_add_tcase(suite, mechanism_simple_kdf_tests());
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);
     int failed = srunner_ntests_failed(runner);

@@ -11,3 +11,5 @@ TCase *mechanism_modes_tests(void);
 TCase *mechanism_sp800_108_tests(void);
 TCase *mechanism_hkdf_tests(void);
 TCase *mechanism_wrap_tests(void);
+TCase *mechanism_kdf_modes_tests(void);
+TCase *mechanism_simple_kdf_tests(void);
