@@ -1,0 +1,321 @@
+/* Keys generated, derived, wrapped and unwrapped. */
+#include <string.h>
+
+#include "tests/differential/templates.h"
+
+static void add_object(struct run *run, const struct object *object,
+                       const struct answer answers[SIDES])
+{
+    struct object added = *object;
+
+    for (int side = 0; side < SIDES; side++)
+        added.handle[side] = answers[side].handle;
+    run_add_object(run, &added);
+}
+
+/* A role that suits keys of the type. */
+static enum role role_of_type(struct run *run, CK_KEY_TYPE type)
+{
+    static const enum role aes[] = {ROLE_CMAC, ROLE_ECB,  ROLE_CBC,      ROLE_CTR,
+                                    ROLE_GCM,  ROLE_WRAP, ROLE_AES_BASE, ROLE_PAYLOAD};
+    static const enum role generic[] = {ROLE_HMAC, ROLE_GENERIC_BASE, ROLE_PAYLOAD};
+
+    if (type == CKK_AES)
+        return aes[prng_below(&run->prng, 8)];
+    return type == CKK_GENERIC_SECRET ? generic[prng_below(&run->prng, 3)] : ROLE_HMAC;
+}
+
+static void generate(struct run *run, const struct session *session, const struct spec *spec)
+{
+    struct call call = run_call(CALL_GenerateKey, session);
+    CK_MECHANISM mechanism = {spec->type, NULL, 0};
+    struct template template = {0};
+    struct object object;
+    struct answer answers[SIDES];
+
+    object_choose(&object, role_of_type(run, spec->key_type), &run->prng);
+    object.type = spec->key_type;
+    object.owner = session;
+    call.subject = spec->subject;
+    call.comparison = COMPARE_NOTHING;
+    call.mechanism[OURS] = call.mechanism[THEIRS] = &mechanism;
+    if (object.role == ROLE_HMAC)
+        object.len = 64;
+    if (prng_percent(&run->prng, 3)) {
+        object.len = 1 + prng_below(&run->prng, 13);
+        call.variant = "short";
+    }
+    if (prng_percent(&run->prng, 96))
+        template_number(&template, CKA_VALUE_LEN, object.len);
+    else
+        call.variant = "no length";
+    if (prng_percent(&run->prng, 4)) {
+        template_number(&template, CKA_KEY_TYPE, CKK_DES3);
+        call.variant = "another type of key";
+    }
+    template_key(&template, &object, ORIGIN_GENERATED, &run->prng);
+    template_attach(&template, &call);
+    if (run_exchange(run, &call, answers) != STEP_OK)
+        return;
+    run_note_mechanism(run, spec);
+    add_object(run, &object, answers);
+}
+
+void generate_step(struct run *run)
+{
+    struct session *session = run_session(run);
+    const struct spec *spec = run_spec(run, COMMON_GENERATE);
+
+    if (session != NULL && spec != NULL)
+        generate(run, session, spec);
+}
+
+static CK_ULONG derived_len(struct run *run, const struct spec *spec,
+                            const struct parameters *parameters)
+{
+    CK_ULONG wanted = 16 + prng_below(&run->prng, 49);
+
+    if (spec->shape == SHAPE_ECB_DATA || spec->shape == SHAPE_CBC_DATA)
+        return 16 + prng_below(&run->prng, parameters->extra_len - 15);
+    return wanted;
+}
+
+/* HKDF without expansion gives one block of the hash. */
+static bool has_free_len(const struct spec *spec, const struct parameters *parameters)
+{
+    return spec->shape != SHAPE_STRING && spec->shape != SHAPE_KEY &&
+           (spec->shape != SHAPE_HKDF || parameters->expand);
+}
+
+static void choose_derived(struct run *run, const struct spec *spec, const struct object *base,
+                           struct object *derived)
+{
+    enum role role = prng_percent(&run->prng, 50) ? ROLE_HMAC : ROLE_PAYLOAD;
+
+    object_choose(derived, role, &run->prng);
+    derived->type = CKK_GENERIC_SECRET;
+    derived->known = base->known;
+    (void) spec;
+    if (base->readable)
+        return;
+    /* As sensitive as its base, or refused by the policy rule of that name. */
+    derived->sensitive = true;
+    derived->readable = false;
+}
+
+static struct object *second_key(struct run *run, const struct spec *spec)
+{
+    if (spec->shape == SHAPE_KEY)
+        return key_for(run, ROLE_GENERIC_BASE);
+    if (spec->shape == SHAPE_HKDF && prng_percent(&run->prng, 15))
+        return key_for(run, ROLE_HKDF_BASE);
+    return NULL;
+}
+
+/* What the derivation starts from. */
+struct derivation {
+    struct session *session;
+    const struct spec *spec;
+    struct object *base;
+    struct parameters parameters;
+    const char *variant;
+};
+
+static const char *spoil_derivation(struct run *run, struct derivation *derivation,
+                                    struct call *call)
+{
+    if (prng_percent(&run->prng, 60))
+        return parameters_spoil(derivation->spec, &run->prng, &derivation->parameters);
+    if (prng_percent(&run->prng, 50)) {
+        call->object[OURS] = call->object[THEIRS] = 0x7fffffff;
+        return "wrong key handle";
+    }
+    struct object *other = run_object(run, NULL);
+    if (other == NULL || other->role == derivation->base->role || other->role == ROLE_DATA)
+        return "";
+    memcpy(call->object, other->handle, sizeof(call->object));
+    return other->type == derivation->base->type ? "key of another use" : "wrong type of key";
+}
+
+static void derive(struct run *run, struct derivation *derivation)
+{
+    const struct spec *spec = derivation->spec;
+    struct call call = run_call(CALL_DeriveKey, derivation->session);
+    struct mechanism_room rooms[SIDES];
+    struct template template = {0};
+    struct answer answers[SIDES];
+    struct object derived;
+
+    call.subject = spec->subject;
+    call.comparison = COMPARE_NOTHING;
+    call.variant = derivation->variant;
+    memcpy(call.object, derivation->base->handle, sizeof(call.object));
+    choose_derived(run, spec, derivation->base, &derived);
+    if (derivation->variant[0] != '\0')
+        derived.sensitive = derivation->base->sensitive;
+    derived.owner = derivation->session;
+    derived.len = derived_len(run, spec, &derivation->parameters);
+    template_number(&template, CKA_CLASS, CKO_SECRET_KEY);
+    template_number(&template, CKA_KEY_TYPE, derived.type);
+    if (has_free_len(spec, &derivation->parameters))
+        template_number(&template, CKA_VALUE_LEN, derived.len);
+    template_key(&template, &derived, ORIGIN_DERIVED, &run->prng);
+    template_attach(&template, &call);
+    if (derivation->variant[0] == '\0' && prng_percent(&run->prng, 10))
+        call.variant = spoil_derivation(run, derivation, &call);
+    for (int side = 0; side < SIDES; side++) {
+        parameters_fill(spec, &derivation->parameters, (enum side) side, &rooms[side]);
+        call.mechanism[side] = &rooms[side].mechanism;
+    }
+    if (run_exchange(run, &call, answers) != STEP_OK)
+        return;
+    run_note_mechanism(run, spec);
+    add_object(run, &derived, answers);
+}
+
+void derive_step(struct run *run)
+{
+    struct derivation derivation = {.spec = run_spec(run, COMMON_DERIVE), .variant = ""};
+
+    if (derivation.spec == NULL)
+        return;
+    derivation.base = key_for(run, derivation.spec->role);
+    struct object *second = second_key(run, derivation.spec);
+    derivation.session = run_session(run);
+    if (derivation.session == NULL || derivation.base == NULL || !derivation.base->used ||
+        (derivation.spec->shape == SHAPE_KEY && second == NULL))
+        return;
+    parameters_make(derivation.spec, &run->prng, &derivation.parameters);
+    if (second != NULL) {
+        memcpy(derivation.parameters.key, second->handle, sizeof(second->handle));
+        if (!second->known)
+            return;
+        if (second->sensitive || !second->readable)
+            derivation.variant = "second key not readable";
+    }
+    derive(run, &derivation);
+}
+
+static bool can_be_wrapped(const struct object *object)
+{
+    return object->role == ROLE_PAYLOAD;
+}
+
+/* The blob of each side, of a key that both know. */
+static void wrap(struct run *run, const struct session *session, const struct spec *spec,
+                 struct object *key)
+{
+    struct call call = run_call(CALL_WrapKey, session);
+    CK_MECHANISM mechanism = {spec->type, NULL, 0};
+    struct object *payload = run_object(run, can_be_wrapped);
+    struct answer answers[SIDES];
+    struct message message = {.spec = spec, .key = key, .key_serial = key->serial};
+
+    if (payload == NULL || !payload->known)
+        payload = key_for(run, ROLE_PAYLOAD);
+    if (payload == NULL)
+        return;
+    call.subject = spec->subject;
+    call.comparison = COMPARE_LENGTH;
+    call.mechanism[OURS] = call.mechanism[THEIRS] = &mechanism;
+    call.room = OUT_ROOM;
+    memcpy(call.object, key->handle, sizeof(call.object));
+    memcpy(call.other, payload->handle, sizeof(call.other));
+    if (key->known)
+        call.variant = "imported wrapping key";
+    else if (prng_percent(&run->prng, 10)) {
+        call.no_out = true;
+        call.room = 0;
+        call.variant = "size query";
+    }
+    if (run_exchange(run, &call, answers) != STEP_OK || call.no_out)
+        return;
+    run_note_mechanism(run, spec);
+    message.sealed_len = answers[OURS].len;
+    message.text_len = payload->known ? payload->len : 0;
+    message.parameters.number = payload->type;
+    for (int side = 0; side < SIDES; side++)
+        memcpy(message.sealed[side], answers[side].out, message.sealed_len);
+    run_add_message(run, &message);
+}
+
+static void unwrap(struct run *run, const struct session *session, struct message *message)
+{
+    struct call call = run_call(CALL_UnwrapKey, session);
+    CK_MECHANISM mechanism = {message->spec->type, NULL, 0};
+    struct template template = {0};
+    struct object object;
+    struct answer answers[SIDES];
+
+    object_choose(&object, ROLE_PAYLOAD, &run->prng);
+    object.type = message->parameters.number;
+    object.len = message->text_len;
+    object.known = message->text_len > 0;
+    object.owner = session;
+    call.subject = message->spec->subject;
+    call.comparison = COMPARE_NOTHING;
+    call.mechanism[OURS] = call.mechanism[THEIRS] = &mechanism;
+    memcpy(call.object, message->key->handle, sizeof(call.object));
+    if (prng_percent(&run->prng, 12)) {
+        call.variant = prng_percent(&run->prng, 50) ? "tampered" : "wrong length";
+        message->sealed[OURS][3] ^= 1;
+        message->sealed[THEIRS][3] ^= 1;
+        if (call.variant[0] == 'w')
+            message->sealed_len -= 3;
+    }
+    for (int side = 0; side < SIDES; side++)
+        call.in[side] = (struct bytes){message->sealed[side], message->sealed_len};
+    template_number(&template, CKA_CLASS, CKO_SECRET_KEY);
+    template_number(&template, CKA_KEY_TYPE, object.type);
+    template_key(&template, &object, ORIGIN_UNWRAPPED, &run->prng);
+    template_attach(&template, &call);
+    if (run_exchange(run, &call, answers) == STEP_OK)
+        add_object(run, &object, answers);
+}
+
+static bool is_wrapping_key(const struct object *object)
+{
+    return object->role == ROLE_WRAP && !object->known;
+}
+
+static void generate_wrapping_key(struct run *run, const struct session *session)
+{
+    static const CK_MECHANISM mechanism = {CKM_AES_KEY_GEN, NULL, 0};
+    struct call call = run_call(CALL_GenerateKey, session);
+    struct template template = {0};
+    struct object object;
+    struct answer answers[SIDES];
+
+    object_choose(&object, ROLE_WRAP, &run->prng);
+    object.owner = session;
+    call.subject = "AES";
+    call.comparison = COMPARE_NOTHING;
+    call.mechanism[OURS] = call.mechanism[THEIRS] = &mechanism;
+    template_number(&template, CKA_VALUE_LEN, object.len);
+    template_key(&template, &object, ORIGIN_GENERATED, &run->prng);
+    template_attach(&template, &call);
+    if (run_exchange(run, &call, answers) == STEP_OK)
+        add_object(run, &object, answers);
+}
+
+void wrap_step(struct run *run)
+{
+    const struct spec *spec = run_spec(run, COMMON_WRAP);
+    struct session *session = run_session(run);
+    struct message *kept = run_message(run, CKF_WRAP);
+
+    if (spec == NULL || session == NULL)
+        return;
+    if (kept != NULL && prng_percent(&run->prng, 60)) {
+        struct message message = *kept;
+        unwrap(run, session, &message);
+        return;
+    }
+    struct object *key = run_object(run, is_wrapping_key);
+    if (key == NULL) {
+        generate_wrapping_key(run, session);
+        key = run_object(run, is_wrapping_key);
+    }
+    if (key != NULL)
+        wrap(run, session, spec, key);
+}

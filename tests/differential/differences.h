@@ -1,0 +1,43 @@
+/*
+ * The known differences between the module under test and its peers: what may differ, and the
+ * paragraph of the standard that decides it. A difference that is not here fails the test.
+ */
+#pragma once
+
+#include "tests/differential/call.h"
+
+enum what { WHAT_CODE, WHAT_LENGTH, WHAT_BYTES, WHAT_CRASH };
+
+struct finding {
+    enum peer peer;
+    enum function function;
+    const char *subject;
+    const char *variant;
+    enum what what;
+    CK_RV ours;
+    CK_RV theirs;
+};
+
+#define ANY_CODE CK_UNAVAILABLE_INFORMATION
+#define ANY_PEER PEERS
+
+/* Texts are patterns of fnmatch(3). */
+struct difference {
+    const char *name; /* unique, as in docs/conformance-differences.md */
+    int peer;         /* or ANY_PEER */
+    const char *functions;
+    const char *subject;
+    const char *variant;
+    enum what what;
+    CK_RV ours;   /* or ANY_CODE */
+    CK_RV theirs; /* or ANY_CODE */
+    const char *reason;
+    const char *paragraph; /* of PKCS #11 3.2, unless it says otherwise */
+};
+
+#define DIFFERENCES_MAX 200
+
+extern const struct difference differences[];
+extern const size_t differences_count;
+
+bool difference_find(const struct finding *finding, size_t *ret_place);

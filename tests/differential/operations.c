@@ -1,0 +1,139 @@
+#include "tests/differential/operations.h"
+
+#include <string.h>
+
+static const enum function inits[KINDS] = {
+    [KIND_ENCRYPT] = CALL_EncryptInit, [KIND_DECRYPT] = CALL_DecryptInit,
+    [KIND_DIGEST] = CALL_DigestInit,   [KIND_SIGN] = CALL_SignInit,
+    [KIND_VERIFY] = CALL_VerifyInit,
+};
+
+/* A key of another role than the mechanism wants. */
+static const char *swap_key(struct run *run, const struct message *message, struct call *call)
+{
+    static const char *const variants[] = {"wrong type of key", "key of another use"};
+    struct object *object = run_object(run, NULL);
+
+    if (object == NULL || object->role == message->key->role || object->role == ROLE_DATA)
+        return "";
+    memcpy(call->object, object->handle, sizeof(call->object));
+    return variants[object->type == message->key->type];
+}
+
+static void spoil_start(struct run *run, const struct message *message,
+                        struct parameters *parameters, struct call *call)
+{
+    switch (prng_below(&run->prng, message->key == NULL ? 2 : 6)) {
+    case 0:
+        spoil_session(run, call);
+        break;
+    case 1:
+    case 2:
+    case 3:
+        call->variant = parameters_spoil(message->spec, &run->prng, parameters);
+        break;
+    case 4:
+        call->object[OURS] = call->object[THEIRS] = 0x7fffffff;
+        call->variant = "wrong key handle";
+        break;
+    default:
+        call->variant = swap_key(run, message, call);
+        break;
+    }
+}
+
+static bool is_short_key(const struct message *message)
+{
+    return message->key != NULL && message->spec->role == ROLE_HMAC &&
+           message->key->len < message->spec->len;
+}
+
+bool operation_start(struct run *run, struct session *session, enum operation_kind kind,
+                     const struct message *message)
+{
+    struct operation *operation = &session->operations[kind];
+    struct parameters parameters = message->parameters;
+    struct call call = run_call(inits[kind], session);
+    struct mechanism_room rooms[SIDES];
+    struct answer answers[SIDES];
+
+    call.subject = message->spec->subject;
+    call.comparison = COMPARE_NOTHING;
+    if (message->key != NULL)
+        memcpy(call.object, message->key->handle, sizeof(call.object));
+    if (is_short_key(message))
+        call.variant = "short key";
+    else if (message->key != NULL && message->key->type == CKK_SHA256_HMAC &&
+             message->spec->key_type != CKK_SHA256_HMAC)
+        call.variant = "key of another hash";
+    else if (prng_percent(&run->prng, 7))
+        spoil_start(run, message, &parameters, &call);
+    if (operation->active)
+        call.variant = "active";
+    for (int side = 0; side < SIDES; side++) {
+        parameters_fill(message->spec, &parameters, (enum side) side, &rooms[side]);
+        call.mechanism[side] = &rooms[side].mechanism;
+    }
+    enum step step = run_exchange(run, &call, answers);
+    if (operation->active || step != STEP_OK)
+        return false;
+    run_note_mechanism(run, message->spec);
+    *operation = (struct operation){.active = true, .message = *message};
+    return call.variant[0] == '\0';
+}
+
+enum output operation_output(struct run *run, struct call *call, CK_ULONG needed)
+{
+    call->room = OUT_ROOM;
+    if (prng_percent(&run->prng, 85))
+        return OUTPUT_FULL;
+    if (prng_percent(&run->prng, 60)) {
+        call->no_out = true;
+        call->room = 0;
+        call->variant = "size query";
+        return OUTPUT_QUERY;
+    }
+    if (needed == 0 || prng_percent(&run->prng, 40)) {
+        call->room = needed;
+        call->variant = "exact buffer";
+        return OUTPUT_EXACT;
+    }
+    call->room = prng_below(&run->prng, needed);
+    call->variant = "small buffer";
+    return OUTPUT_SMALL;
+}
+
+void operation_done(struct operation *operation)
+{
+    memset(operation, 0, sizeof(*operation));
+}
+
+bool operation_message(struct run *run, int common, struct message *ret_message)
+{
+    const struct spec *spec = run_spec(run, common);
+
+    memset(ret_message, 0, sizeof(*ret_message));
+    if (spec == NULL)
+        return false;
+    ret_message->spec = spec;
+    if (spec->role != ROLE_NONE) {
+        ret_message->key = key_for(run, spec->role);
+        if (ret_message->key == NULL)
+            return false;
+        ret_message->key_serial = ret_message->key->serial;
+    }
+    parameters_make(spec, &run->prng, &ret_message->parameters);
+    ret_message->text_len = prng_below(&run->prng, 200);
+    if ((spec->shape == SHAPE_IV || spec->role == ROLE_ECB) && prng_percent(&run->prng, 94))
+        ret_message->text_len -= ret_message->text_len % 16;
+    prng_bytes(&run->prng, ret_message->text, ret_message->text_len);
+    return true;
+}
+
+CK_ULONG operation_part(struct run *run, const struct operation *operation, CK_ULONG total)
+{
+    CK_ULONG left = total - operation->fed;
+    CK_ULONG part = prng_below(&run->prng, 80);
+
+    return part > left || prng_percent(&run->prng, 30) ? left : part;
+}

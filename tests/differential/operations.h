@@ -1,0 +1,20 @@
+/* What encryption, MACs and digests share: how an operation begins and how its output is asked. */
+#pragma once
+
+#include "tests/differential/run.h"
+
+enum output { OUTPUT_FULL, OUTPUT_QUERY, OUTPUT_SMALL, OUTPUT_EXACT };
+
+/* C_*Init for what `message` says; sometimes with something wrong about it. True: both began. */
+bool operation_start(struct run *run, struct session *session, enum operation_kind kind,
+                     const struct message *message);
+/* Chooses between a whole buffer, a size query, and one that is too small by at least a byte when
+ * `needed` are. */
+enum output operation_output(struct run *run, struct call *call, CK_ULONG needed);
+/* After a step that should end the operation: whatever the peer did, it is over for us. */
+void operation_done(struct operation *operation);
+/* A message of the use for which a key is at hand; sealed is random. False: no key could be made.
+ */
+bool operation_message(struct run *run, int common, struct message *ret_message);
+/* Of the input's next part. */
+CK_ULONG operation_part(struct run *run, const struct operation *operation, CK_ULONG total);

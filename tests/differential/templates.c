@@ -1,0 +1,126 @@
+#include "tests/differential/templates.h"
+
+#include <string.h>
+
+static const CK_BBOOL yes = CK_TRUE;
+static const CK_BBOOL no = CK_FALSE;
+
+static const CK_ATTRIBUTE_TYPE usages[] = {CKA_ENCRYPT, CKA_DECRYPT, CKA_SIGN,  CKA_VERIFY,
+                                           CKA_WRAP,    CKA_UNWRAP,  CKA_DERIVE};
+#define USAGES (sizeof(usages) / sizeof(usages[0]))
+
+static const struct {
+    const char *name;
+    CK_ATTRIBUTE_TYPE uses[2];
+} roles[ROLES] = {
+    [ROLE_NONE] = {"", {0}},
+    [ROLE_HMAC] = {"HMAC key", {CKA_SIGN, CKA_VERIFY}},
+    [ROLE_CMAC] = {"CMAC key", {CKA_SIGN, CKA_VERIFY}},
+    [ROLE_ECB] = {"ECB key", {CKA_ENCRYPT, CKA_DECRYPT}},
+    [ROLE_CBC] = {"CBC key", {CKA_ENCRYPT, CKA_DECRYPT}},
+    [ROLE_CTR] = {"CTR key", {CKA_ENCRYPT, CKA_DECRYPT}},
+    [ROLE_GCM] = {"GCM key", {CKA_ENCRYPT, CKA_DECRYPT}},
+    [ROLE_WRAP] = {"wrapping key", {CKA_WRAP, CKA_UNWRAP}},
+    [ROLE_AES_BASE] = {"base key", {CKA_DERIVE, CKA_DERIVE}},
+    [ROLE_GENERIC_BASE] = {"base key", {CKA_DERIVE, CKA_DERIVE}},
+    [ROLE_HKDF_BASE] = {"base key", {CKA_DERIVE, CKA_DERIVE}},
+    [ROLE_PAYLOAD] = {"key without use", {0}},
+    [ROLE_DATA] = {"data", {0}},
+};
+
+const char *role_name(enum role role)
+{
+    return roles[role].name;
+}
+
+void template_bytes(struct template *template, CK_ATTRIBUTE_TYPE type, const void *bytes,
+                    CK_ULONG len)
+{
+    template->entries[template->count++] = (CK_ATTRIBUTE){type, (void *) bytes, len};
+}
+
+void template_bool(struct template *template, CK_ATTRIBUTE_TYPE type, bool value)
+{
+    template_bytes(template, type, value ? &yes : &no, sizeof(yes));
+}
+
+void template_number(struct template *template, CK_ATTRIBUTE_TYPE type, CK_ULONG value)
+{
+    CK_ULONG *place = &template->numbers[template->count];
+
+    *place = value;
+    template_bytes(template, type, place, sizeof(*place));
+}
+
+void template_label(struct template *template, struct prng *prng)
+{
+    static const char *const labels[] = {"a", "b", "longer label", "ü", ""};
+    const char *label = labels[prng_below(prng, 5)];
+
+    template_bytes(template, CKA_LABEL, label, strlen(label));
+}
+
+void template_attach(struct template *template, struct call *call)
+{
+    call->template = template->entries;
+    call->template_count = template->count;
+}
+
+/* An imported or unwrapped key may not wrap: policy rule known-keys-do-not-wrap. */
+static bool has_use(const struct object *object, CK_ATTRIBUTE_TYPE use, enum origin origin)
+{
+    const CK_ATTRIBUTE_TYPE *uses = roles[object->role].uses;
+
+    if (use == CKA_WRAP && origin != ORIGIN_GENERATED)
+        return false;
+    return use == uses[0] || use == uses[1];
+}
+
+void template_key(struct template *template, const struct object *object, enum origin origin,
+                  struct prng *prng)
+{
+    for (size_t i = 0; i < USAGES; i++)
+        template_bool(template, usages[i], has_use(object, usages[i], origin));
+    template_bool(template, CKA_TOKEN, object->owner == NULL);
+    template_bool(template, CKA_PRIVATE, object->owner == NULL || prng_percent(prng, 70));
+    template_bool(template, CKA_SENSITIVE, object->sensitive);
+    template_bool(template, CKA_EXTRACTABLE, object->readable || object->role == ROLE_PAYLOAD);
+    template_label(template, prng);
+}
+
+static CK_ULONG aes_len(struct prng *prng)
+{
+    return 16 + 8 * prng_below(prng, 3);
+}
+
+void object_choose(struct object *object, enum role role, struct prng *prng)
+{
+    memset(object, 0, sizeof(*object));
+    object->role = role;
+    object->type = CKK_AES;
+    object->len = aes_len(prng);
+    object->sensitive = prng_percent(prng, 20);
+    object->readable = !object->sensitive && prng_percent(prng, 80);
+    switch (role) {
+    case ROLE_HMAC:
+        object->type = prng_percent(prng, 70) ? CKK_GENERIC_SECRET : CKK_SHA256_HMAC;
+        object->len = prng_percent(prng, 92) ? 64 + prng_below(prng, 40) : 1 + prng_below(prng, 63);
+        break;
+    case ROLE_GENERIC_BASE:
+        object->type = CKK_GENERIC_SECRET;
+        object->len = 16 + prng_below(prng, 49);
+        break;
+    case ROLE_HKDF_BASE:
+        object->type = prng_percent(prng, 50) ? CKK_GENERIC_SECRET : CKK_HKDF;
+        object->len = 16 + prng_below(prng, 49);
+        break;
+    case ROLE_PAYLOAD:
+        if (prng_percent(prng, 50))
+            break;
+        object->type = CKK_GENERIC_SECRET;
+        object->len = 16 + 8 * prng_below(prng, 5);
+        break;
+    default:
+        break;
+    }
+}
