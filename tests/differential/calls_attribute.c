@@ -45,7 +45,7 @@ static const struct {
 };
 /* Of every object, and of every key: these answer alike, several in one call. */
 #define EVERY_OBJECT 4
-#define EVERY_KEY 17
+#define EVERY_KEY 16
 
 static void get_one(struct run *run, struct call *call, const struct object *object)
 {
@@ -54,7 +54,7 @@ static void get_one(struct run *run, struct call *call, const struct object *obj
     call->types[0] = attributes[place].type;
     call->type_count = 1;
     call->subject = attributes[place].name;
-    call->variant = role_name(object->role);
+    call->variant = object->role == ROLE_DATA ? "data" : object->origin;
     if (!object->known && (call->types[0] == CKA_VALUE || call->types[0] == CKA_CHECK_VALUE))
         call->comparison = COMPARE_NOTHING;
 }
@@ -106,25 +106,25 @@ static const char *choose_change(struct template *template, struct object *objec
     case 3:
         call->subject = "SENSITIVE";
         template_bool(template, CKA_SENSITIVE, true);
-        return role_name(object->role);
+        return object->role == ROLE_DATA ? "data" : "key";
     case 4:
         call->subject = "EXTRACTABLE";
         template_bool(template, CKA_EXTRACTABLE, true);
-        return object->role == ROLE_DATA                          ? "data"
-               : object->readable || object->role == ROLE_PAYLOAD ? "as it is"
-                                                                  : "to true";
+        return object->role == ROLE_DATA ? "data" : object->extractable ? "as it is" : "to true";
     case 5:
         call->subject = "SIGN";
         template_bool(template, CKA_SIGN, true);
-        return role_name(object->role);
+        return object->role == ROLE_DATA                                ? "data"
+               : object->role == ROLE_HMAC || object->role == ROLE_CMAC ? "as it is"
+                                                                        : "to true";
     case 6:
         call->subject = "KEY_TYPE";
         template_number(template, CKA_KEY_TYPE, CKK_AES);
-        return role_name(object->role);
+        return object->role == ROLE_DATA ? "data" : "key";
     default:
         call->subject = "ID";
         template_bytes(template, CKA_ID, "\x01\x02", 1 + prng_below(prng, 2));
-        return role_name(object->role);
+        return object->role == ROLE_DATA ? "data" : "key";
     }
 }
 
@@ -143,10 +143,8 @@ static void set(struct run *run, const struct session *session, struct object *o
     }
     if (run_exchange(run, &call, answers) != STEP_OK)
         return;
-    if (template.entries[0].type == CKA_SENSITIVE) {
+    if (template.entries[0].type == CKA_SENSITIVE)
         object->sensitive = true;
-        object->readable = false;
-    }
 }
 
 void attribute_step(struct run *run)
@@ -172,6 +170,14 @@ static uint32_t places(const struct run *run, const struct answer *answer, enum 
             if (run->objects[place].used && run->objects[place].handle[side] == answer->handles[i])
                 found |= (uint32_t) 1 << place;
     return found;
+}
+
+static bool operations_are_active(const struct session *session)
+{
+    for (int kind = 0; kind < KINDS; kind++)
+        if (session->operations[kind].active || session->failed[kind])
+            return true;
+    return false;
 }
 
 static void choose_search(struct run *run, struct template *template, struct call *call)
@@ -209,6 +215,7 @@ static void search_pages(struct run *run, const struct session *session)
 
     for (int page = 0; page < 2; page++) {
         call.number = maxima[page];
+        call.variant = run->refused ? "after a refused object" : "";
         call.comparison = COMPARE_LENGTH;
         if (run_exchange(run, &call, answers) != STEP_OK)
             return;
@@ -220,7 +227,7 @@ static void search_pages(struct run *run, const struct session *session)
                           &(struct finding){.peer = run->peer,
                                             .function = CALL_FindObjects,
                                             .subject = "set of objects",
-                                            .variant = "",
+                                            .variant = call.variant,
                                             .what = WHAT_BYTES},
                           run->sequence);
 }
@@ -236,12 +243,16 @@ void search_step(struct run *run)
     struct call call = run_call(CALL_FindObjectsInit, session);
     call.comparison = COMPARE_NOTHING;
     choose_search(run, &template, &call);
+    if (operations_are_active(session))
+        call.variant = "another operation active";
     template_attach(&template, &call);
     enum step step = run_exchange(run, &call, answers);
     if (step == STEP_APART)
         return;
-    if (step == STEP_OK && prng_percent(&run->prng, 5))
-        step = run_exchange(run, &call, answers); /* CKR_OPERATION_ACTIVE */
+    if (step == STEP_OK && prng_percent(&run->prng, 5)) {
+        call.variant = "active";
+        step = run_exchange(run, &call, answers);
+    }
     if (step == STEP_APART)
         return;
     search_pages(run, session);

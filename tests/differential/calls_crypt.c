@@ -49,8 +49,10 @@ static struct call crypt_call(const struct crypt *crypt, enum function for_encry
     call.subject = message->spec == NULL ? "" : message->spec->subject;
     if (message->key != NULL)
         call.comparison = comparison(crypt);
-    if (message->key != NULL && message->key->serial != message->key_serial)
+    if (operation_lost_its_key(crypt->operation))
         call.variant = "key destroyed";
+    else if (crypt->run->peer == PEER_NSS && crypt->operation->queried)
+        call.variant = "after a size query";
     return call;
 }
 
@@ -97,7 +99,7 @@ static CK_ULONG result_len(const struct crypt *crypt)
 static void give_up_on(const struct crypt *crypt, const struct answer answers[SIDES])
 {
     if (answers[OURS].rv != CKR_BUFFER_TOO_SMALL)
-        operation_done(crypt->operation);
+        operation_failed(crypt->session, crypt->kind);
 }
 
 static void once(const struct crypt *crypt)
@@ -106,15 +108,18 @@ static void once(const struct crypt *crypt)
     struct answer answers[SIDES];
 
     give_input(crypt, &call, input_len(crypt));
+    call.room = OUT_ROOM;
     if (crypt->operation->parts)
         call.variant = "after parts";
-    else if (call.variant[0] != '\0')
-        call.room = OUT_ROOM;
-    else
+    else if (call.variant[0] == '\0' && crypt->operation->message.tampered)
+        call.variant = "tampered";
+    else if (call.variant[0] == '\0')
         operation_output(crypt->run, &call, result_len(crypt));
     enum step step = run_exchange(crypt->run, &call, answers);
     if (step == STEP_REFUSED)
         give_up_on(crypt, answers);
+    if (step == STEP_OK && call.no_out)
+        crypt->operation->queried = true;
     if (step != STEP_OK || call.no_out)
         return;
     keep_output(crypt, answers);
@@ -133,11 +138,13 @@ static void update(const struct crypt *crypt)
         call.room = OUT_ROOM;
     else if (operation_output(crypt->run, &call, len) == OUTPUT_EXACT)
         call.variant = "exact part";
-    if (len == 0)
+    if (len == 0 && call.variant[0] == '\0')
         call.variant = "no input";
     enum step step = run_exchange(crypt->run, &call, answers);
     if (step == STEP_REFUSED)
         give_up_on(crypt, answers);
+    if (step == STEP_OK && call.no_out)
+        crypt->operation->queried = true;
     if (step != STEP_OK || call.no_out)
         return;
     operation->parts = true;
@@ -150,13 +157,16 @@ static void finish(const struct crypt *crypt)
     struct call call = crypt_call(crypt, CALL_EncryptFinal);
     struct answer answers[SIDES];
 
-    if (call.variant[0] != '\0')
-        call.room = OUT_ROOM;
-    else if (operation_output(crypt->run, &call, 16) == OUTPUT_EXACT)
+    call.room = OUT_ROOM;
+    if (call.variant[0] == '\0' && crypt->operation->message.tampered)
+        call.variant = "tampered";
+    else if (call.variant[0] == '\0' && operation_output(crypt->run, &call, 16) == OUTPUT_EXACT)
         call.room = OUT_ROOM;
     enum step step = run_exchange(crypt->run, &call, answers);
     if (step == STEP_REFUSED)
         give_up_on(crypt, answers);
+    if (step == STEP_OK && call.no_out)
+        crypt->operation->queried = true;
     if (step != STEP_OK || call.no_out)
         return;
     keep_output(crypt, answers);
@@ -168,6 +178,7 @@ static void tamper(struct run *run, struct message *message)
 {
     if (message->sealed_len == 0)
         return;
+    message->tampered = true;
     if (prng_percent(&run->prng, 40)) {
         message->sealed_len = prng_below(&run->prng, message->sealed_len);
         return;
@@ -187,8 +198,10 @@ static bool choose_sealed(struct run *run, struct message *message)
             tamper(run, message);
         return true;
     }
-    if (!operation_message(run, COMMON_CIPHER, message) || !message->key->known)
+    if (prng_percent(&run->prng, 80) || !operation_message(run, COMMON_CIPHER, message) ||
+        !message->key->known)
         return false;
+    message->tampered = true;
     message->sealed_len = message->text_len;
     for (int side = 0; side < SIDES; side++)
         memcpy(message->sealed[side], message->text, message->text_len);
@@ -220,6 +233,15 @@ static void not_begun(const struct crypt *crypt)
     run_exchange(crypt->run, &call, answers);
 }
 
+/* NSS has no AES-GCM in parts, though it lists the mechanism. */
+static unsigned long prefers_one_part(const struct crypt *crypt)
+{
+    bool nss_gcm = crypt->run->peer == PEER_NSS && crypt->operation->message.spec != NULL &&
+                   crypt->operation->message.spec->shape == SHAPE_GCM;
+
+    return nss_gcm ? 95 : 55;
+}
+
 static void go_on(const struct crypt *crypt)
 {
     struct operation *operation = crypt->operation;
@@ -228,7 +250,7 @@ static void go_on(const struct crypt *crypt)
     if (prng_percent(&crypt->run->prng, 4))
         begin(crypt);
     else if (operation->parts ? prng_percent(&crypt->run->prng, 3)
-                              : prng_percent(&crypt->run->prng, 55))
+                              : prng_percent(&crypt->run->prng, prefers_one_part(crypt)))
         once(crypt);
     else if (!all_in)
         update(crypt);
@@ -244,9 +266,11 @@ void crypt_step(struct run *run)
     if (session == NULL)
         return;
     if (session->operations[KIND_DECRYPT].active ||
-        (!session->operations[KIND_ENCRYPT].active && prng_percent(&run->prng, 45)))
+        (!session->operations[KIND_ENCRYPT].active && prng_percent(&run->prng, 50)))
         crypt.kind = KIND_DECRYPT;
     crypt.operation = &session->operations[crypt.kind];
+    if (operation_is_hindered(run, session, crypt.kind))
+        return;
     if (crypt.operation->active)
         go_on(&crypt);
     else if (prng_percent(&run->prng, 4))

@@ -8,8 +8,7 @@ static const char *kind_of_key(const struct object *key)
 {
     if (key->role == ROLE_DATA)
         return "data";
-    return key->readable || (key->role == ROLE_PAYLOAD && !key->sensitive) ? "readable key"
-                                                                           : "unreadable key";
+    return object_is_readable(key) ? "readable key" : "unreadable key";
 }
 
 static struct call digest_call(struct session *session, enum function function)
@@ -38,10 +37,10 @@ static void result(struct run *run, struct session *session, enum function funct
         call.room = OUT_ROOM;
     }
     enum step step = run_exchange(run, &call, answers);
-    bool goes_on = (step == STEP_OK && call.no_out) ||
-                   (step == STEP_REFUSED && answers[OURS].rv == CKR_BUFFER_TOO_SMALL);
-    if (!goes_on)
+    if (step == STEP_OK && !call.no_out)
         operation_done(operation);
+    else if (step == STEP_REFUSED && answers[OURS].rv != CKR_BUFFER_TOO_SMALL)
+        operation_failed(session, KIND_DIGEST);
 }
 
 static void update(struct run *run, struct session *session)
@@ -57,7 +56,7 @@ static void update(struct run *run, struct session *session)
         call.variant = "no input";
     enum step step = run_exchange(run, &call, answers);
     if (step == STEP_REFUSED)
-        operation_done(operation);
+        operation_failed(session, KIND_DIGEST);
     if (step != STEP_OK)
         return;
     operation->parts = true;
@@ -77,7 +76,7 @@ static void digest_key(struct run *run, struct session *session)
     call.subject = kind_of_key(key);
     enum step step = run_exchange(run, &call, answers);
     if (step == STEP_REFUSED)
-        operation_done(operation);
+        operation_failed(session, KIND_DIGEST);
     if (step != STEP_OK)
         return;
     operation->parts = true;
@@ -118,10 +117,14 @@ void digest_step(struct run *run)
     if (session == NULL)
         return;
     struct operation *operation = &session->operations[KIND_DIGEST];
+    if (operation_is_hindered(run, session, KIND_DIGEST))
+        return;
     if (!operation->active && prng_percent(&run->prng, 5)) {
         struct call call = run_call(functions[prng_below(&run->prng, 3)], session);
         call.variant = "not begun";
         call.room = OUT_ROOM;
+        for (int side = 0; side < SIDES; side++)
+            call.in[side] = (struct bytes){(const unsigned char *) "text", 4};
         run_exchange(run, &call, answers);
         return;
     }

@@ -3,14 +3,31 @@
 
 #include "tests/differential/templates.h"
 
-static void add_object(struct run *run, const struct object *object,
-                       const struct answer answers[SIDES])
+/* What was derived or unwrapped is the same on both sides. */
+static void read_value(struct run *run, const struct session *session, const struct object *object)
+{
+    struct call call = run_call(CALL_GetAttributeValue, session);
+    struct answer answers[SIDES];
+
+    call.subject = "VALUE";
+    call.variant = object->origin;
+    call.comparison = COMPARE_ATTRIBUTES;
+    call.room = ATTRIBUTE_ROOM;
+    call.types[0] = CKA_VALUE;
+    call.type_count = 1;
+    memcpy(call.object, object->handle, sizeof(call.object));
+    if (object->known && session->open && prng_percent(&run->prng, object->extractable ? 60 : 4))
+        run_exchange(run, &call, answers);
+}
+
+static struct object *add_object(struct run *run, const struct object *object,
+                                 const struct answer answers[SIDES])
 {
     struct object added = *object;
 
     for (int side = 0; side < SIDES; side++)
         added.handle[side] = answers[side].handle;
-    run_add_object(run, &added);
+    return run_add_object(run, &added);
 }
 
 /* A role that suits keys of the type. */
@@ -33,13 +50,15 @@ static void generate(struct run *run, const struct session *session, const struc
     struct object object;
     struct answer answers[SIDES];
 
-    object_choose(&object, role_of_type(run, spec->key_type), &run->prng);
+    object_choose(&object, role_of_type(run, spec->key_type), ORIGIN_GENERATED, &run->prng);
     object.type = spec->key_type;
     object.owner = session;
     call.subject = spec->subject;
     call.comparison = COMPARE_NOTHING;
     call.mechanism[OURS] = call.mechanism[THEIRS] = &mechanism;
-    if (object.role == ROLE_HMAC)
+    if (spec->key_type == CKK_AES)
+        object.len = 16 + 8 * prng_below(&run->prng, 3);
+    else if (object.role == ROLE_HMAC)
         object.len = 64;
     if (prng_percent(&run->prng, 3)) {
         object.len = 1 + prng_below(&run->prng, 13);
@@ -53,7 +72,7 @@ static void generate(struct run *run, const struct session *session, const struc
         template_number(&template, CKA_KEY_TYPE, CKK_DES3);
         call.variant = "another type of key";
     }
-    template_key(&template, &object, ORIGIN_GENERATED, &run->prng);
+    template_key(&template, &object, &run->prng);
     template_attach(&template, &call);
     if (run_exchange(run, &call, answers) != STEP_OK)
         return;
@@ -87,20 +106,18 @@ static bool has_free_len(const struct spec *spec, const struct parameters *param
            (spec->shape != SHAPE_HKDF || parameters->expand);
 }
 
-static void choose_derived(struct run *run, const struct spec *spec, const struct object *base,
-                           struct object *derived)
+/* As sensitive as its base, or refused by the policy rule of that name. */
+static void choose_derived(struct run *run, const struct object *base, struct object *derived)
 {
     enum role role = prng_percent(&run->prng, 50) ? ROLE_HMAC : ROLE_PAYLOAD;
 
-    object_choose(derived, role, &run->prng);
+    object_choose(derived, role, ORIGIN_DERIVED, &run->prng);
     derived->type = CKK_GENERIC_SECRET;
     derived->known = base->known;
-    (void) spec;
-    if (base->readable)
+    if (prng_percent(&run->prng, 3))
         return;
-    /* As sensitive as its base, or refused by the policy rule of that name. */
-    derived->sensitive = true;
-    derived->readable = false;
+    derived->sensitive = derived->sensitive || base->sensitive;
+    derived->extractable = derived->extractable && base->extractable;
 }
 
 static struct object *second_key(struct run *run, const struct spec *spec)
@@ -137,6 +154,17 @@ static const char *spoil_derivation(struct run *run, struct derivation *derivati
     return other->type == derivation->base->type ? "key of another use" : "wrong type of key";
 }
 
+/* RFC 5869, 2.3. */
+static bool is_too_short_to_expand(const struct derivation *derivation)
+{
+    const struct parameters *parameters = &derivation->parameters;
+
+    for (size_t i = 0; derivation->spec->shape == SHAPE_HKDF && i < specs_count; i++)
+        if (specs[i].type == parameters->hash)
+            return !parameters->extract && derivation->base->len < specs[i].len;
+    return false;
+}
+
 static void derive(struct run *run, struct derivation *derivation)
 {
     const struct spec *spec = derivation->spec;
@@ -150,18 +178,24 @@ static void derive(struct run *run, struct derivation *derivation)
     call.comparison = COMPARE_NOTHING;
     call.variant = derivation->variant;
     memcpy(call.object, derivation->base->handle, sizeof(call.object));
-    choose_derived(run, spec, derivation->base, &derived);
-    if (derivation->variant[0] != '\0')
-        derived.sensitive = derivation->base->sensitive;
+    choose_derived(run, derivation->base, &derived);
+    if ((derivation->base->sensitive && !derived.sensitive) ||
+        (!derivation->base->extractable && derived.extractable))
+        call.variant = "less sensitive than its base";
+    else if (is_too_short_to_expand(derivation))
+        call.variant = "too short to expand";
     derived.owner = derivation->session;
     derived.len = derived_len(run, spec, &derivation->parameters);
-    template_number(&template, CKA_CLASS, CKO_SECRET_KEY);
-    template_number(&template, CKA_KEY_TYPE, derived.type);
+    if (strcmp(spec->subject, "HKDF_DATA") == 0)
+        derived.role = ROLE_DATA;
+    template_number(&template, CKA_CLASS, derived.role == ROLE_DATA ? CKO_DATA : CKO_SECRET_KEY);
+    if (derived.role != ROLE_DATA)
+        template_number(&template, CKA_KEY_TYPE, derived.type);
     if (has_free_len(spec, &derivation->parameters))
         template_number(&template, CKA_VALUE_LEN, derived.len);
-    template_key(&template, &derived, ORIGIN_DERIVED, &run->prng);
+    template_key(&template, &derived, &run->prng);
     template_attach(&template, &call);
-    if (derivation->variant[0] == '\0' && prng_percent(&run->prng, 10))
+    if (call.variant[0] == '\0' && prng_percent(&run->prng, 10))
         call.variant = spoil_derivation(run, derivation, &call);
     for (int side = 0; side < SIDES; side++) {
         parameters_fill(spec, &derivation->parameters, (enum side) side, &rooms[side]);
@@ -170,7 +204,7 @@ static void derive(struct run *run, struct derivation *derivation)
     if (run_exchange(run, &call, answers) != STEP_OK)
         return;
     run_note_mechanism(run, spec);
-    add_object(run, &derived, answers);
+    read_value(run, derivation->session, add_object(run, &derived, answers));
 }
 
 void derive_step(struct run *run)
@@ -190,7 +224,7 @@ void derive_step(struct run *run)
         memcpy(derivation.parameters.key, second->handle, sizeof(second->handle));
         if (!second->known)
             return;
-        if (second->sensitive || !second->readable)
+        if (!object_is_readable(second))
             derivation.variant = "second key not readable";
     }
     derive(run, &derivation);
@@ -247,7 +281,7 @@ static void unwrap(struct run *run, const struct session *session, struct messag
     struct object object;
     struct answer answers[SIDES];
 
-    object_choose(&object, ROLE_PAYLOAD, &run->prng);
+    object_choose(&object, ROLE_PAYLOAD, ORIGIN_UNWRAPPED, &run->prng);
     object.type = message->parameters.number;
     object.len = message->text_len;
     object.known = message->text_len > 0;
@@ -267,10 +301,10 @@ static void unwrap(struct run *run, const struct session *session, struct messag
         call.in[side] = (struct bytes){message->sealed[side], message->sealed_len};
     template_number(&template, CKA_CLASS, CKO_SECRET_KEY);
     template_number(&template, CKA_KEY_TYPE, object.type);
-    template_key(&template, &object, ORIGIN_UNWRAPPED, &run->prng);
+    template_key(&template, &object, &run->prng);
     template_attach(&template, &call);
     if (run_exchange(run, &call, answers) == STEP_OK)
-        add_object(run, &object, answers);
+        read_value(run, session, add_object(run, &object, answers));
 }
 
 static bool is_wrapping_key(const struct object *object)
@@ -286,13 +320,13 @@ static void generate_wrapping_key(struct run *run, const struct session *session
     struct object object;
     struct answer answers[SIDES];
 
-    object_choose(&object, ROLE_WRAP, &run->prng);
+    object_choose(&object, ROLE_WRAP, ORIGIN_GENERATED, &run->prng);
     object.owner = session;
     call.subject = "AES";
     call.comparison = COMPARE_NOTHING;
     call.mechanism[OURS] = call.mechanism[THEIRS] = &mechanism;
     template_number(&template, CKA_VALUE_LEN, object.len);
-    template_key(&template, &object, ORIGIN_GENERATED, &run->prng);
+    template_key(&template, &object, &run->prng);
     template_attach(&template, &call);
     if (run_exchange(run, &call, answers) == STEP_OK)
         add_object(run, &object, answers);

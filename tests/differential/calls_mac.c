@@ -32,7 +32,7 @@ static struct call mac_call(const struct mac *mac, enum function to_sign)
         call.comparison = COMPARE_LENGTH;
     if (!signs(mac))
         call.comparison = COMPARE_NOTHING;
-    if (message->key != NULL && message->key->serial != message->key_serial)
+    if (operation_lost_its_key(mac->operation))
         call.variant = "key destroyed";
     for (int side = 0; side < SIDES; side++)
         call.check[side] = (struct bytes){message->sealed[side], message->sealed_len};
@@ -67,15 +67,16 @@ static void result(const struct mac *mac, enum function to_sign)
         give_text(mac, &call, mac->operation->message.text_len);
     if (to_sign == CALL_Sign && mac->operation->parts)
         call.variant = "after parts";
-    if (!signs(mac) || call.variant[0] != '\0')
-        call.room = OUT_ROOM;
-    else
+    else if (call.variant[0] == '\0' && mac->operation->message.tampered)
+        call.variant = "tampered";
+    call.room = OUT_ROOM;
+    if (signs(mac) && call.variant[0] == '\0')
         operation_output(mac->run, &call, mac_len(&mac->operation->message));
     enum step step = run_exchange(mac->run, &call, answers);
     if (step == STEP_OK && !call.no_out)
         conclude(mac, answers);
     else if (step == STEP_REFUSED && answers[OURS].rv != CKR_BUFFER_TOO_SMALL)
-        operation_done(mac->operation);
+        operation_failed(mac->session, mac->kind);
 }
 
 static void update(const struct mac *mac)
@@ -90,7 +91,7 @@ static void update(const struct mac *mac)
         call.variant = "no input";
     enum step step = run_exchange(mac->run, &call, answers);
     if (step == STEP_REFUSED)
-        operation_done(operation);
+        operation_failed(mac->session, mac->kind);
     if (step != STEP_OK)
         return;
     operation->parts = true;
@@ -102,6 +103,7 @@ static void tamper(struct run *run, struct message *message)
 {
     unsigned long choice = prng_below(&run->prng, 3);
 
+    message->tampered = true;
     if (choice == 0) {
         message->text[0] ^= 1;
         message->text_len += message->text_len == 0 ? 1 : 0;
@@ -170,9 +172,12 @@ void mac_step(struct run *run)
     if (session == NULL)
         return;
     if (session->operations[KIND_VERIFY].active ||
-        (!session->operations[KIND_SIGN].active && prng_percent(&run->prng, 45)))
+        (!session->operations[KIND_SIGN].active && run_message(run, CKF_SIGN) != NULL &&
+         prng_percent(&run->prng, 70)))
         mac.kind = KIND_VERIFY;
     mac.operation = &session->operations[mac.kind];
+    if (operation_is_hindered(run, session, mac.kind))
+        return;
     if (mac.operation->active)
         go_on(&mac);
     else if (prng_percent(&run->prng, 4))

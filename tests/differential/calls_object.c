@@ -3,7 +3,6 @@
 
 #include "tests/differential/templates.h"
 
-/* What a failed policy or a read-only session leaves out is told by the variant. */
 static struct object *made(struct run *run, struct call *call, const struct object *object)
 {
     struct answer answers[SIDES];
@@ -65,19 +64,19 @@ static struct object *create_key(struct run *run, struct session *session, enum 
     struct template template = {0};
     struct object object;
 
-    object_choose(&object, role, &run->prng);
+    object_choose(&object, role, ORIGIN_CREATED, &run->prng);
     object.owner = session;
     object.known = true;
-    call.subject = role_name(role);
+    call.subject = object_kind(&object);
     call.comparison = COMPARE_NOTHING;
     template_number(&template, CKA_CLASS, CKO_SECRET_KEY);
     template_number(&template, CKA_KEY_TYPE, object.type);
-    if (object.type == CKK_AES && prng_percent(&run->prng, 2)) {
+    if (object.type == CKK_AES && !spoiled && prng_percent(&run->prng, 1)) {
         object.len = 1 + prng_below(&run->prng, 15);
         call.variant = "AES key of a wrong length";
     }
     add_value(&template, &run->prng, object.len);
-    template_key(&template, &object, ORIGIN_CREATED, &run->prng);
+    template_key(&template, &object, &run->prng);
     if (spoiled)
         call.variant = spoil_create(&template, &run->prng);
     template_attach(&template, &call);
@@ -93,16 +92,16 @@ static void create_token_key(struct run *run, const struct session *session)
     struct template template = {0};
     struct object object;
 
-    object_choose(&object, ROLE_GCM, &run->prng);
+    object_choose(&object, ROLE_GCM, ORIGIN_CREATED, &run->prng);
     object.known = true;
     object.sensitive = true;
-    object.readable = false;
+    object.extractable = false;
     call.subject = "token key";
     call.comparison = COMPARE_NOTHING;
     template_number(&template, CKA_CLASS, CKO_SECRET_KEY);
     template_number(&template, CKA_KEY_TYPE, object.type);
     add_value(&template, &run->prng, object.len);
-    template_key(&template, &object, ORIGIN_CREATED, &run->prng);
+    template_key(&template, &object, &run->prng);
     template_bytes(&template, CKA_ALLOWED_MECHANISMS, &gcm, sizeof(gcm));
     template_attach(&template, &call);
     made(run, &call, &object);
@@ -112,7 +111,11 @@ static void create_data(struct run *run, const struct session *session)
 {
     struct call call = run_call(CALL_CreateObject, session);
     struct template template = {0};
-    struct object object = {.role = ROLE_DATA, .owner = session, .known = true, .readable = true};
+    struct object object = {.role = ROLE_DATA,
+                            .owner = session,
+                            .known = true,
+                            .extractable = true,
+                            .origin = ORIGIN_CREATED};
     bool token = run->peer == PEER_SOFTHSM && prng_percent(&run->prng, 4);
 
     object.len = prng_below(&run->prng, 100);
@@ -120,7 +123,8 @@ static void create_data(struct run *run, const struct session *session)
     call.comparison = COMPARE_NOTHING;
     template_number(&template, CKA_CLASS, CKO_DATA);
     template_bool(&template, CKA_TOKEN, token);
-    template_bool(&template, CKA_PRIVATE, token || prng_percent(&run->prng, 70));
+    template_bool(&template, CKA_PRIVATE,
+                  token || (run->peer == PEER_SOFTHSM && prng_percent(&run->prng, 70)));
     template_label(&template, &run->prng);
     template_bytes(&template, CKA_APPLICATION, "differential", 12);
     add_value(&template, &run->prng, object.len);
@@ -173,13 +177,12 @@ static const char *change_copy(struct template *template, const struct object *s
             return "";
         template_bool(template, CKA_SENSITIVE, true);
         copy->sensitive = true;
-        copy->readable = false;
-        return "";
+        return "sensitive";
     case 2:
         if (source->role == ROLE_DATA)
             return "";
         template_bool(template, CKA_EXTRACTABLE, true);
-        return source->readable || source->role == ROLE_PAYLOAD ? "" : "extractable";
+        return source->extractable ? "" : "extractable";
     case 3:
         if (source->role == ROLE_DATA || source->role == ROLE_HMAC || source->role == ROLE_CMAC)
             return "";
@@ -199,15 +202,18 @@ static void copy(struct run *run, const struct session *session, struct object *
     struct template template = {0};
     struct object object = *source;
 
-    call.subject = role_name(source->role);
+    call.subject = object_kind(source);
     call.comparison = COMPARE_NOTHING;
     memcpy(call.object, source->handle, sizeof(call.object));
     call.variant = change_copy(&template, source, &object, &run->prng);
     if (source->owner == NULL) {
+        template.count = 0;
+        object = *source;
         template_bool(&template, CKA_TOKEN, false);
         call.variant = "of a token object";
     }
     object.owner = session;
+    object.origin = ORIGIN_COPIED;
     template_attach(&template, &call);
     if (prng_percent(&run->prng, 5)) {
         call.object[OURS] = call.object[THEIRS] = 0x7fffffff;
@@ -221,7 +227,7 @@ static void destroy(struct run *run, const struct session *session, struct objec
     struct call call = run_call(CALL_DestroyObject, session);
     struct answer answers[SIDES];
 
-    call.subject = role_name(object->role);
+    call.subject = object_kind(object);
     memcpy(call.object, object->handle, sizeof(call.object));
     if (prng_percent(&run->prng, 10)) {
         call.object[OURS] = call.object[THEIRS] = 0x7fffffff;
@@ -240,7 +246,7 @@ static void object_size(struct run *run, const struct session *session, const st
     struct call call = run_call(CALL_GetObjectSize, session);
     struct answer answers[SIDES];
 
-    call.subject = role_name(object->role);
+    call.subject = object_kind(object);
     call.comparison = COMPARE_NOTHING;
     memcpy(call.object, object->handle, sizeof(call.object));
     run_exchange(run, &call, answers);

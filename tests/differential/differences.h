@@ -18,7 +18,6 @@ struct finding {
     CK_RV theirs;
 };
 
-#define ANY_CODE CK_UNAVAILABLE_INFORMATION
 #define ANY_PEER PEERS
 
 /* Texts are patterns of fnmatch(3). */
@@ -29,8 +28,8 @@ struct difference {
     const char *subject;
     const char *variant;
     enum what what;
-    CK_RV ours;   /* or ANY_CODE */
-    CK_RV theirs; /* or ANY_CODE */
+    const char *ours; /* the code's name */
+    const char *theirs;
     const char *reason;
     const char *paragraph; /* of PKCS #11 3.2, unless it says otherwise */
 };

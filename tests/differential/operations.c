@@ -9,7 +9,7 @@ static const enum function inits[KINDS] = {
 };
 
 /* A key of another role than the mechanism wants. */
-static const char *swap_key(struct run *run, const struct message *message, struct call *call)
+static const char *swap_key(struct run *run, struct message *message, struct call *call)
 {
     static const char *const variants[] = {"wrong type of key", "key of another use"};
     struct object *object = run_object(run, NULL);
@@ -17,11 +17,13 @@ static const char *swap_key(struct run *run, const struct message *message, stru
     if (object == NULL || object->role == message->key->role || object->role == ROLE_DATA)
         return "";
     memcpy(call->object, object->handle, sizeof(call->object));
-    return variants[object->type == message->key->type];
+    bool same_type = object->type == message->key->type;
+    message->key = object;
+    message->key_serial = object->serial;
+    return variants[same_type];
 }
 
-static void spoil_start(struct run *run, const struct message *message,
-                        struct parameters *parameters, struct call *call)
+static void spoil_start(struct run *run, struct message *message, struct call *call)
 {
     switch (prng_below(&run->prng, message->key == NULL ? 2 : 6)) {
     case 0:
@@ -30,7 +32,7 @@ static void spoil_start(struct run *run, const struct message *message,
     case 1:
     case 2:
     case 3:
-        call->variant = parameters_spoil(message->spec, &run->prng, parameters);
+        call->variant = parameters_spoil(message->spec, &run->prng, &message->parameters);
         break;
     case 4:
         call->object[OURS] = call->object[THEIRS] = 0x7fffffff;
@@ -42,44 +44,86 @@ static void spoil_start(struct run *run, const struct message *message,
     }
 }
 
-static bool is_short_key(const struct message *message)
+static bool other_is_active(const struct session *session, enum operation_kind kind)
 {
-    return message->key != NULL && message->spec->role == ROLE_HMAC &&
-           message->key->len < message->spec->len;
+    for (int other = 0; other < KINDS; other++)
+        if (other != (int) kind && (session->operations[other].active || session->failed[other]))
+            return true;
+    return false;
+}
+
+bool operation_is_hindered(struct run *run, const struct session *session, enum operation_kind kind)
+{
+    return other_is_active(session, kind) && prng_percent(&run->prng, 85);
+}
+
+bool operation_lost_its_key(const struct operation *operation)
+{
+    const struct message *message = &operation->message;
+
+    return message->key != NULL && message->key->serial != message->key_serial;
+}
+
+/* What is unusual without our doing; NULL: nothing. */
+static const char *circumstance(const struct session *session, enum operation_kind kind,
+                                const struct message *message)
+{
+    const struct object *key = message->key;
+
+    const struct operation *operation = &session->operations[kind];
+
+    if (operation->active)
+        return operation_lost_its_key(operation) ? "key destroyed" : "active";
+    if (session->failed[kind])
+        return "after an error";
+    if (other_is_active(session, kind))
+        return "another operation active";
+    if (key == NULL)
+        return NULL;
+    if (message->spec->role == ROLE_HMAC && key->type == CKK_SHA256_HMAC &&
+        message->spec->key_type != CKK_SHA256_HMAC)
+        return "key of another hash";
+    if (message->spec->role == ROLE_HMAC && key->len < message->spec->len)
+        return "short key";
+    return NULL;
 }
 
 bool operation_start(struct run *run, struct session *session, enum operation_kind kind,
-                     const struct message *message)
+                     const struct message *wanted)
 {
-    struct operation *operation = &session->operations[kind];
-    struct parameters parameters = message->parameters;
+    struct message message = *wanted;
     struct call call = run_call(inits[kind], session);
+    const char *unusual = circumstance(session, kind, wanted);
     struct mechanism_room rooms[SIDES];
     struct answer answers[SIDES];
 
-    call.subject = message->spec->subject;
+    call.subject = message.spec->subject;
     call.comparison = COMPARE_NOTHING;
-    if (message->key != NULL)
-        memcpy(call.object, message->key->handle, sizeof(call.object));
-    if (is_short_key(message))
-        call.variant = "short key";
-    else if (message->key != NULL && message->key->type == CKK_SHA256_HMAC &&
-             message->spec->key_type != CKK_SHA256_HMAC)
-        call.variant = "key of another hash";
+    if (message.key != NULL)
+        memcpy(call.object, message.key->handle, sizeof(call.object));
+    if (unusual != NULL)
+        call.variant = unusual;
     else if (prng_percent(&run->prng, 7))
-        spoil_start(run, message, &parameters, &call);
-    if (operation->active)
-        call.variant = "active";
+        spoil_start(run, &message, &call);
     for (int side = 0; side < SIDES; side++) {
-        parameters_fill(message->spec, &parameters, (enum side) side, &rooms[side]);
+        parameters_fill(message.spec, &message.parameters, (enum side) side, &rooms[side]);
         call.mechanism[side] = &rooms[side].mechanism;
     }
     enum step step = run_exchange(run, &call, answers);
-    if (operation->active || step != STEP_OK)
+    if (session->operations[kind].active || step != STEP_OK)
         return false;
-    run_note_mechanism(run, message->spec);
-    *operation = (struct operation){.active = true, .message = *message};
-    return call.variant[0] == '\0';
+    run_note_mechanism(run, message.spec);
+    if (message.key != NULL) /* a key belongs to the family of its first use */
+        message.key->role = message.spec->role;
+    session->failed[kind] = false;
+    session->operations[kind] = (struct operation){.active = true, .message = message};
+    return true;
+}
+
+void operation_failed(struct session *session, enum operation_kind kind)
+{
+    operation_done(&session->operations[kind]);
+    session->failed[kind] = true;
 }
 
 enum output operation_output(struct run *run, struct call *call, CK_ULONG needed)
@@ -135,5 +179,8 @@ CK_ULONG operation_part(struct run *run, const struct operation *operation, CK_U
     CK_ULONG left = total - operation->fed;
     CK_ULONG part = prng_below(&run->prng, 80);
 
+    /* NSS takes whole blocks in CBC and ECB. */
+    if (run->peer == PEER_NSS && prng_percent(&run->prng, 90))
+        part -= part % 16;
     return part > left || prng_percent(&run->prng, 30) ? left : part;
 }

@@ -21,7 +21,7 @@ static void make_kdf(const struct spec *spec, struct prng *prng, struct paramete
 {
     static const CK_ULONG widths[] = {8, 16, 24, 32};
 
-    p->hash = prfs[prng_below(prng, COUNT(prfs))];
+    p->hash = spec->key_type == CKK_AES ? CKM_AES_CMAC : prfs[prng_below(prng, COUNT(prfs))];
     p->number = widths[prng_below(prng, COUNT(widths))];
     p->with_length = prng_percent(prng, 40);
     p->iv_len = spec->shape == SHAPE_FEEDBACK && prng_percent(prng, 50) ? IV_MAX : 0;

@@ -201,6 +201,8 @@ enum step run_exchange(struct run *run, const struct call *call, struct answer a
     report->codes[call->function][code_place(answers[OURS].rv)]++;
     if (answers[OURS].rv == CKR_OK)
         report->ok++;
+    if (call_resync(call->function) == RESYNC_NEW_OBJECT && answers[THEIRS].rv != CKR_OK)
+        run->refused = true;
     if (!differ(call, answers, &finding))
         return answers[OURS].rv == CKR_OK ? STEP_OK : STEP_REFUSED;
     if (run->trace)

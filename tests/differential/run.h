@@ -10,7 +10,7 @@
 
 #define SESSIONS_MAX 3
 #define OBJECTS_MAX 16
-#define MESSAGES_MAX 6
+#define MESSAGES_MAX 8
 #define TEXT_MAX 320
 
 enum operation_kind { KIND_ENCRYPT, KIND_DECRYPT, KIND_DIGEST, KIND_SIGN, KIND_VERIFY, KINDS };
@@ -22,9 +22,10 @@ struct object {
     enum role role;
     CK_KEY_TYPE type;
     CK_ULONG len;
-    bool known;     /* same value on both sides */
-    bool readable;  /* neither sensitive nor unextractable */
-    bool sensitive; /* may not become a base of a readable key */
+    bool known; /* same value on both sides */
+    bool sensitive;
+    bool extractable;
+    const char *origin; /* "created", … */
     unsigned long serial;
 };
 
@@ -39,6 +40,7 @@ struct message {
     CK_ULONG text_len;
     unsigned char sealed[SIDES][TEXT_MAX];
     CK_ULONG sealed_len;
+    bool tampered;
 };
 
 struct operation {
@@ -46,14 +48,24 @@ struct operation {
     bool parts;             /* an update was made */
     struct message message; /* what it does; an input is used up to `fed` */
     CK_ULONG fed;
+    bool queried; /* the size was asked for */
 };
 
 struct session {
     bool open;
     CK_SESSION_HANDLE handle[SIDES];
     struct operation operations[KINDS];
-    bool searching;
+    bool failed[KINDS]; /* the last operation ended with an error */
 };
+
+/* Its value may be read. */
+static inline bool object_is_readable(const struct object *object)
+{
+    return !object->sensitive && object->extractable;
+}
+
+/* "AES key", "data", …: for the table of differences. */
+const char *object_kind(const struct object *object);
 
 struct run {
     enum peer peer;
@@ -65,6 +77,7 @@ struct run {
     unsigned long calls;
     struct prng prng;
     bool ended;
+    bool refused; /* an object was refused: SoftHSM keeps what it had of it */
     unsigned long serial;
     struct session sessions[SESSIONS_MAX];
     struct object objects[OBJECTS_MAX];

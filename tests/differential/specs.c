@@ -29,6 +29,12 @@
         .type = CKM_##mechanism, .name = "CKM_" #mechanism, .subject = text, .use = CKF_DERIVE,    \
         .shape = SHAPE_##shape_, .role = ROLE_##role_                                              \
     }
+/* The same with AES-CMAC as its PRF. */
+#define DERIVE_AES(mechanism, text, shape_)                                                        \
+    {                                                                                              \
+        .type = CKM_##mechanism, .name = "CKM_" #mechanism " (CMAC)", .subject = text,             \
+        .use = CKF_DERIVE, .shape = SHAPE_##shape_, .role = ROLE_AES_BASE, .key_type = CKK_AES     \
+    }
 #define GENERATE(mechanism, text, key)                                                             \
     {                                                                                              \
         .type = CKM_##mechanism##_KEY_GEN, .name = "CKM_" #mechanism "_KEY_GEN", .subject = text,  \
@@ -63,6 +69,9 @@ const struct spec specs[] = {
     DERIVE(SP800_108_COUNTER_KDF, "COUNTER", COUNTER, GENERIC_BASE),
     DERIVE(SP800_108_FEEDBACK_KDF, "FEEDBACK", FEEDBACK, GENERIC_BASE),
     DERIVE(SP800_108_DOUBLE_PIPELINE_KDF, "PIPELINE", PIPELINE, GENERIC_BASE),
+    DERIVE_AES(SP800_108_COUNTER_KDF, "COUNTER", COUNTER),
+    DERIVE_AES(SP800_108_FEEDBACK_KDF, "FEEDBACK", FEEDBACK),
+    DERIVE_AES(SP800_108_DOUBLE_PIPELINE_KDF, "PIPELINE", PIPELINE),
     DERIVE(CONCATENATE_BASE_AND_DATA, "BASE_AND_DATA", STRING, GENERIC_BASE),
     DERIVE(CONCATENATE_DATA_AND_BASE, "DATA_AND_BASE", STRING, GENERIC_BASE),
     DERIVE(CONCATENATE_BASE_AND_KEY, "BASE_AND_KEY", KEY, GENERIC_BASE),

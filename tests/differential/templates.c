@@ -9,28 +9,28 @@ static const CK_ATTRIBUTE_TYPE usages[] = {CKA_ENCRYPT, CKA_DECRYPT, CKA_SIGN,  
                                            CKA_WRAP,    CKA_UNWRAP,  CKA_DERIVE};
 #define USAGES (sizeof(usages) / sizeof(usages[0]))
 
-static const struct {
-    const char *name;
-    CK_ATTRIBUTE_TYPE uses[2];
-} roles[ROLES] = {
-    [ROLE_NONE] = {"", {0}},
-    [ROLE_HMAC] = {"HMAC key", {CKA_SIGN, CKA_VERIFY}},
-    [ROLE_CMAC] = {"CMAC key", {CKA_SIGN, CKA_VERIFY}},
-    [ROLE_ECB] = {"ECB key", {CKA_ENCRYPT, CKA_DECRYPT}},
-    [ROLE_CBC] = {"CBC key", {CKA_ENCRYPT, CKA_DECRYPT}},
-    [ROLE_CTR] = {"CTR key", {CKA_ENCRYPT, CKA_DECRYPT}},
-    [ROLE_GCM] = {"GCM key", {CKA_ENCRYPT, CKA_DECRYPT}},
-    [ROLE_WRAP] = {"wrapping key", {CKA_WRAP, CKA_UNWRAP}},
-    [ROLE_AES_BASE] = {"base key", {CKA_DERIVE, CKA_DERIVE}},
-    [ROLE_GENERIC_BASE] = {"base key", {CKA_DERIVE, CKA_DERIVE}},
-    [ROLE_HKDF_BASE] = {"base key", {CKA_DERIVE, CKA_DERIVE}},
-    [ROLE_PAYLOAD] = {"key without use", {0}},
-    [ROLE_DATA] = {"data", {0}},
+static const CK_ATTRIBUTE_TYPE role_uses[ROLES][2] = {
+    [ROLE_HMAC] = {CKA_SIGN, CKA_VERIFY},           [ROLE_CMAC] = {CKA_SIGN, CKA_VERIFY},
+    [ROLE_ECB] = {CKA_ENCRYPT, CKA_DECRYPT},        [ROLE_CBC] = {CKA_ENCRYPT, CKA_DECRYPT},
+    [ROLE_CTR] = {CKA_ENCRYPT, CKA_DECRYPT},        [ROLE_GCM] = {CKA_ENCRYPT, CKA_DECRYPT},
+    [ROLE_WRAP] = {CKA_WRAP, CKA_UNWRAP},           [ROLE_AES_BASE] = {CKA_DERIVE, CKA_DERIVE},
+    [ROLE_GENERIC_BASE] = {CKA_DERIVE, CKA_DERIVE}, [ROLE_HKDF_BASE] = {CKA_DERIVE, CKA_DERIVE},
 };
 
-const char *role_name(enum role role)
+const char *object_kind(const struct object *object)
 {
-    return roles[role].name;
+    if (object->role == ROLE_DATA)
+        return "data";
+    switch (object->type) {
+    case CKK_AES:
+        return "AES key";
+    case CKK_GENERIC_SECRET:
+        return "generic key";
+    case CKK_HKDF:
+        return "HKDF key";
+    default:
+        return "HMAC key";
+    }
 }
 
 void template_bytes(struct template *template, CK_ATTRIBUTE_TYPE type, const void *bytes,
@@ -67,25 +67,26 @@ void template_attach(struct template *template, struct call *call)
 }
 
 /* An imported or unwrapped key may not wrap: policy rule known-keys-do-not-wrap. */
-static bool has_use(const struct object *object, CK_ATTRIBUTE_TYPE use, enum origin origin)
+static bool has_use(const struct object *object, CK_ATTRIBUTE_TYPE use)
 {
-    const CK_ATTRIBUTE_TYPE *uses = roles[object->role].uses;
+    const CK_ATTRIBUTE_TYPE *uses = role_uses[object->role];
 
-    if (use == CKA_WRAP && origin != ORIGIN_GENERATED)
+    if (use == CKA_WRAP && strcmp(object->origin, ORIGIN_GENERATED) != 0)
         return false;
     return use == uses[0] || use == uses[1];
 }
 
-void template_key(struct template *template, const struct object *object, enum origin origin,
-                  struct prng *prng)
+void template_key(struct template *template, const struct object *object, struct prng *prng)
 {
-    for (size_t i = 0; i < USAGES; i++)
-        template_bool(template, usages[i], has_use(object, usages[i], origin));
     template_bool(template, CKA_TOKEN, object->owner == NULL);
     template_bool(template, CKA_PRIVATE, object->owner == NULL || prng_percent(prng, 70));
-    template_bool(template, CKA_SENSITIVE, object->sensitive);
-    template_bool(template, CKA_EXTRACTABLE, object->readable || object->role == ROLE_PAYLOAD);
     template_label(template, prng);
+    if (object->role == ROLE_DATA)
+        return;
+    for (size_t i = 0; i < USAGES; i++)
+        template_bool(template, usages[i], has_use(object, usages[i]));
+    template_bool(template, CKA_SENSITIVE, object->sensitive);
+    template_bool(template, CKA_EXTRACTABLE, object->extractable);
 }
 
 static CK_ULONG aes_len(struct prng *prng)
@@ -93,17 +94,18 @@ static CK_ULONG aes_len(struct prng *prng)
     return 16 + 8 * prng_below(prng, 3);
 }
 
-void object_choose(struct object *object, enum role role, struct prng *prng)
+void object_choose(struct object *object, enum role role, const char *origin, struct prng *prng)
 {
     memset(object, 0, sizeof(*object));
     object->role = role;
     object->type = CKK_AES;
     object->len = aes_len(prng);
     object->sensitive = prng_percent(prng, 20);
-    object->readable = !object->sensitive && prng_percent(prng, 80);
+    object->extractable = role == ROLE_PAYLOAD || prng_percent(prng, 75);
+    object->origin = origin;
     switch (role) {
     case ROLE_HMAC:
-        object->type = prng_percent(prng, 70) ? CKK_GENERIC_SECRET : CKK_SHA256_HMAC;
+        object->type = prng_percent(prng, 90) ? CKK_GENERIC_SECRET : CKK_SHA256_HMAC;
         object->len = prng_percent(prng, 92) ? 64 + prng_below(prng, 40) : 1 + prng_below(prng, 63);
         break;
     case ROLE_GENERIC_BASE:

@@ -23,12 +23,14 @@ void template_bytes(struct template *template, CK_ATTRIBUTE_TYPE type, const voi
 void template_label(struct template *template, struct prng *prng);
 void template_attach(struct template *template, struct call *call);
 
-enum origin { ORIGIN_CREATED, ORIGIN_GENERATED, ORIGIN_DERIVED, ORIGIN_UNWRAPPED };
-
 /* Usage, sensitivity, label: what every key's template names, so that no default decides. */
-void template_key(struct template *template, const struct object *object, enum origin origin,
-                  struct prng *prng);
+void template_key(struct template *template, const struct object *object, struct prng *prng);
 
-/* A key's kind for the role: type, length, sensitivity. */
-void object_choose(struct object *object, enum role role, struct prng *prng);
-const char *role_name(enum role role);
+#define ORIGIN_CREATED "created"
+#define ORIGIN_GENERATED "generated"
+#define ORIGIN_DERIVED "derived"
+#define ORIGIN_UNWRAPPED "unwrapped"
+#define ORIGIN_COPIED "copied"
+
+/* A key's kind for the role: type, length, sensitivity. `origin` is a constant: ORIGIN_*. */
+void object_choose(struct object *object, enum role role, const char *origin, struct prng *prng);
