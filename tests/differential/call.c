@@ -16,12 +16,13 @@ struct making {
     CK_ULONG in_len;
     unsigned char *out;
     CK_ULONG *len;
+    CK_ULONG *handle;
     struct answer *answer;
 };
 
 static CK_RV run_OpenSession(const struct making *m)
 {
-    return m->p11->C_OpenSession(m->module->slot, m->call->number, NULL, NULL, &m->answer->handle);
+    return m->p11->C_OpenSession(m->module->slot, m->call->number, NULL, NULL, m->handle);
 }
 
 static CK_RV run_CloseSession(const struct making *m)
@@ -32,7 +33,7 @@ static CK_RV run_CloseSession(const struct making *m)
 static CK_RV run_GetSessionInfo(const struct making *m)
 {
     CK_SESSION_INFO info = {0};
-    CK_RV rv = m->p11->C_GetSessionInfo(m->session, &info);
+    CK_RV rv = m->p11->C_GetSessionInfo(m->session, m->call->no_out ? NULL : &info);
 
     memcpy(m->answer->out, &info.state, sizeof(info.state));
     memcpy(m->answer->out + sizeof(info.state), &info.flags, sizeof(info.flags));
@@ -80,13 +81,13 @@ static CK_RV run_GenerateRandom(const struct making *m)
 static CK_RV run_CreateObject(const struct making *m)
 {
     return m->p11->C_CreateObject(m->session, m->call->template, m->call->template_count,
-                                  &m->answer->handle);
+                                  m->handle);
 }
 
 static CK_RV run_CopyObject(const struct making *m)
 {
     return m->p11->C_CopyObject(m->session, m->call->object[m->side], m->call->template,
-                                m->call->template_count, &m->answer->handle);
+                                m->call->template_count, m->handle);
 }
 
 static CK_RV run_DestroyObject(const struct making *m)
@@ -105,6 +106,9 @@ static CK_RV run_GetAttributeValue(const struct making *m)
 {
     CK_ATTRIBUTE entries[TYPES_MAX];
     CK_ULONG count = m->call->type_count;
+
+    if (m->call->no_handle) /* no template either */
+        return m->p11->C_GetAttributeValue(m->session, m->call->object[m->side], NULL, 2);
 
     for (CK_ULONG i = 0; i < count; i++) {
         entries[i].type = m->call->types[i];
@@ -130,7 +134,8 @@ static CK_RV run_FindObjectsInit(const struct making *m)
 
 static CK_RV run_FindObjects(const struct making *m)
 {
-    return m->p11->C_FindObjects(m->session, m->answer->handles, m->call->number, m->len);
+    return m->p11->C_FindObjects(m->session, m->call->no_out ? NULL : m->answer->handles,
+                                 m->call->number, m->len);
 }
 
 static CK_RV run_FindObjectsFinal(const struct making *m)
@@ -205,7 +210,7 @@ static CK_RV run_VerifyFinal(const struct making *m)
 static CK_RV run_GenerateKey(const struct making *m)
 {
     return m->p11->C_GenerateKey(m->session, m->mechanism, m->call->template,
-                                 m->call->template_count, &m->answer->handle);
+                                 m->call->template_count, m->handle);
 }
 
 static CK_RV run_WrapKey(const struct making *m)
@@ -217,13 +222,13 @@ static CK_RV run_WrapKey(const struct making *m)
 static CK_RV run_UnwrapKey(const struct making *m)
 {
     return m->p11->C_UnwrapKey(m->session, m->mechanism, m->call->object[m->side], m->in, m->in_len,
-                               m->call->template, m->call->template_count, &m->answer->handle);
+                               m->call->template, m->call->template_count, m->handle);
 }
 
 static CK_RV run_DeriveKey(const struct making *m)
 {
     return m->p11->C_DeriveKey(m->session, m->mechanism, m->call->object[m->side],
-                               m->call->template, m->call->template_count, &m->answer->handle);
+                               m->call->template, m->call->template_count, m->handle);
 }
 
 static const struct {
@@ -261,6 +266,7 @@ bool call_run(const struct call *call, enum side side, const struct module *modu
         .in_len = call->in[side].len,
         .out = call->no_out ? NULL : answer->out,
         .len = call->no_len ? NULL : &answer->len,
+        .handle = call->no_handle ? NULL : &answer->handle,
         .answer = answer,
     };
 

@@ -106,6 +106,7 @@ struct call {
     CK_ULONG room; /* of the output, as told to the module */
     bool no_out;   /* a size query */
     bool no_len;
+    bool no_handle;  /* nowhere to put a handle */
     CK_ULONG number; /* flags, user type, mechanism type or maximum */
 };
 

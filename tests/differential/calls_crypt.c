@@ -225,7 +225,7 @@ static void not_begun(const struct crypt *crypt)
     struct call call = crypt_call(crypt, functions[prng_below(&crypt->run->prng, 3)]);
     struct answer answers[SIDES];
 
-    call.variant = "not begun";
+    call.variant = crypt->session->failed[crypt->kind] ? "after an error" : "not begun";
     call.room = OUT_ROOM;
     call.comparison = COMPARE_NOTHING;
     for (int side = 0; side < SIDES; side++)

@@ -121,7 +121,7 @@ void digest_step(struct run *run)
         return;
     if (!operation->active && prng_percent(&run->prng, 5)) {
         struct call call = run_call(functions[prng_below(&run->prng, 3)], session);
-        call.variant = "not begun";
+        call.variant = session->failed[KIND_DIGEST] ? "after an error" : "not begun";
         call.room = OUT_ROOM;
         for (int side = 0; side < SIDES; side++)
             call.in[side] = (struct bytes){(const unsigned char *) "text", 4};

@@ -87,7 +87,7 @@ static void update(const struct mac *mac)
     struct answer answers[SIDES];
 
     give_text(mac, &call, len);
-    if (len == 0)
+    if (len == 0 && call.variant[0] == '\0')
         call.variant = "no input";
     enum step step = run_exchange(mac->run, &call, answers);
     if (step == STEP_REFUSED)
@@ -140,7 +140,7 @@ static void not_begun(const struct mac *mac)
     struct call call = mac_call(mac, functions[prng_below(&mac->run->prng, 3)]);
     struct answer answers[SIDES];
 
-    call.variant = "not begun";
+    call.variant = mac->session->failed[mac->kind] ? "after an error" : "not begun";
     call.room = OUT_ROOM;
     call.comparison = COMPARE_NOTHING;
     for (int side = 0; side < SIDES; side++)

@@ -140,11 +140,22 @@ static void log_in(struct run *run, CK_USER_TYPE user, const char *pin, const ch
     run_exchange(run, &call, answers);
 }
 
+/* Their handles end with the login. */
+static void destroy_token_objects(struct run *run)
+{
+    for (int i = 0; i < OBJECTS_MAX; i++)
+        for (int side = 0; side < SIDES; side++)
+            if (run->objects[i].used && run->objects[i].owner == NULL)
+                run->modules[side]->p11->C_DestroyObject(run->modules[side]->anchor,
+                                                         run->objects[i].handle[side]);
+}
+
 static void log_out(struct run *run, const char *variant)
 {
     struct call call = run_call(CALL_Logout, run_session(run));
     struct answer answers[SIDES];
 
+    destroy_token_objects(run);
     call.variant = variant;
     run_exchange(run, &call, answers);
     /* Private objects have gone, and operations with them. */

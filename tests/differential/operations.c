@@ -14,8 +14,10 @@ static const char *swap_key(struct run *run, struct message *message, struct cal
     static const char *const variants[] = {"wrong type of key", "key of another use"};
     struct object *object = run_object(run, NULL);
 
-    if (object == NULL || object->role == message->key->role || object->role == ROLE_DATA)
+    if (object == NULL || object->role == message->key->role || object->role == ROLE_DATA ||
+        !object->known)
         return "";
+    message->tampered = message->sealed_len > 0;
     memcpy(call->object, object->handle, sizeof(call->object));
     bool same_type = object->type == message->key->type;
     message->key = object;
