@@ -106,6 +106,8 @@ static const char *choose_change(struct template *template, struct object *objec
     case 3:
         call->subject = "SENSITIVE";
         template_bool(template, CKA_SENSITIVE, true);
+        if (object->extractable && object_opens_others(object))
+            return "extractable opener";
         return object->role == ROLE_DATA ? "data" : "key";
     case 4:
         call->subject = "EXTRACTABLE";

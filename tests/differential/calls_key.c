@@ -1,34 +1,7 @@
-/* Keys generated, derived, wrapped and unwrapped. */
+/* Keys generated and derived. */
 #include <string.h>
 
 #include "tests/differential/templates.h"
-
-/* What was derived or unwrapped is the same on both sides. */
-static void read_value(struct run *run, const struct session *session, const struct object *object)
-{
-    struct call call = run_call(CALL_GetAttributeValue, session);
-    struct answer answers[SIDES];
-
-    call.subject = "VALUE";
-    call.variant = object->origin;
-    call.comparison = COMPARE_ATTRIBUTES;
-    call.room = ATTRIBUTE_ROOM;
-    call.types[0] = CKA_VALUE;
-    call.type_count = 1;
-    memcpy(call.object, object->handle, sizeof(call.object));
-    if (object->known && session->open && prng_percent(&run->prng, object->extractable ? 60 : 4))
-        run_exchange(run, &call, answers);
-}
-
-static struct object *add_object(struct run *run, const struct object *object,
-                                 const struct answer answers[SIDES])
-{
-    struct object added = *object;
-
-    for (int side = 0; side < SIDES; side++)
-        added.handle[side] = answers[side].handle;
-    return run_add_object(run, &added);
-}
 
 /* A role that suits keys of the type. */
 static enum role role_of_type(struct run *run, CK_KEY_TYPE type)
@@ -77,7 +50,7 @@ static void generate(struct run *run, const struct session *session, const struc
     if (run_exchange(run, &call, answers) != STEP_OK)
         return;
     run_note_mechanism(run, spec);
-    add_object(run, &object, answers);
+    key_add(run, &object, answers);
 }
 
 void generate_step(struct run *run)
@@ -106,12 +79,15 @@ static bool has_free_len(const struct spec *spec, const struct parameters *param
            (spec->shape != SHAPE_HKDF || parameters->expand);
 }
 
-/* As sensitive as its base, or refused by the policy rule of that name. */
-static void choose_derived(struct run *run, const struct object *base, struct object *derived)
+/* As sensitive as its base, or refused by the policy rule of that name. What holds the base's bytes
+ * gets no use that the base has not: copies-keep-roles. */
+static void choose_derived(struct run *run, const struct spec *spec, const struct object *base,
+                           struct object *derived)
 {
-    enum role role = prng_percent(&run->prng, 50) ? ROLE_HMAC : ROLE_PAYLOAD;
+    bool copies = spec->shape == SHAPE_STRING || spec->shape == SHAPE_KEY;
+    bool signs = !copies && prng_percent(&run->prng, 50);
 
-    object_choose(derived, role, ORIGIN_DERIVED, &run->prng);
+    object_choose(derived, signs ? ROLE_HMAC : ROLE_PAYLOAD, ORIGIN_DERIVED, &run->prng);
     derived->type = CKK_GENERIC_SECRET;
     derived->known = base->known;
     if (prng_percent(&run->prng, 3))
@@ -148,7 +124,8 @@ static const char *spoil_derivation(struct run *run, struct derivation *derivati
         return "wrong key handle";
     }
     struct object *other = run_object(run, NULL);
-    if (other == NULL || other->role == derivation->base->role || other->role == ROLE_DATA)
+    if (other == NULL || other->role == derivation->base->role || other->role == ROLE_DATA ||
+        !other->known)
         return "";
     memcpy(call->object, other->handle, sizeof(call->object));
     return other->type == derivation->base->type ? "key of another use" : "wrong type of key";
@@ -165,6 +142,14 @@ static bool is_too_short_to_expand(const struct derivation *derivation)
     return false;
 }
 
+/* Policy rule no-truncation. */
+static bool shortens_guarded_base(const struct derivation *derivation)
+{
+    return derivation->spec->type == CKM_XOR_BASE_AND_DATA &&
+           !object_is_readable(derivation->base) &&
+           derivation->parameters.extra_len < derivation->base->len;
+}
+
 static void derive(struct run *run, struct derivation *derivation)
 {
     const struct spec *spec = derivation->spec;
@@ -178,16 +163,23 @@ static void derive(struct run *run, struct derivation *derivation)
     call.comparison = COMPARE_NOTHING;
     call.variant = derivation->variant;
     memcpy(call.object, derivation->base->handle, sizeof(call.object));
-    choose_derived(run, derivation->base, &derived);
+    choose_derived(run, spec, derivation->base, &derived);
     if ((derivation->base->sensitive && !derived.sensitive) ||
         (!derivation->base->extractable && derived.extractable))
         call.variant = "less sensitive than its base";
     else if (is_too_short_to_expand(derivation))
         call.variant = "too short to expand";
+    else if (shortens_guarded_base(derivation))
+        call.variant = "shorter than its base";
     derived.owner = derivation->session;
     derived.len = derived_len(run, spec, &derivation->parameters);
-    if (strcmp(spec->subject, "HKDF_DATA") == 0)
+    if (spec->type == CKM_HKDF_DATA) {
         derived.role = ROLE_DATA;
+        derived.sensitive = false;
+        derived.extractable = true;
+        if (!object_is_readable(derivation->base))
+            call.variant = "data from a key that is not readable";
+    }
     template_number(&template, CKA_CLASS, derived.role == ROLE_DATA ? CKO_DATA : CKO_SECRET_KEY);
     if (derived.role != ROLE_DATA)
         template_number(&template, CKA_KEY_TYPE, derived.type);
@@ -204,7 +196,7 @@ static void derive(struct run *run, struct derivation *derivation)
     if (run_exchange(run, &call, answers) != STEP_OK)
         return;
     run_note_mechanism(run, spec);
-    read_value(run, derivation->session, add_object(run, &derived, answers));
+    key_read_value(run, derivation->session, key_add(run, &derived, answers));
 }
 
 void derive_step(struct run *run)
@@ -228,128 +220,4 @@ void derive_step(struct run *run)
             derivation.variant = "second key not readable";
     }
     derive(run, &derivation);
-}
-
-static bool can_be_wrapped(const struct object *object)
-{
-    return object->role == ROLE_PAYLOAD;
-}
-
-/* The blob of each side, of a key that both know. */
-static void wrap(struct run *run, const struct session *session, const struct spec *spec,
-                 struct object *key)
-{
-    struct call call = run_call(CALL_WrapKey, session);
-    CK_MECHANISM mechanism = {spec->type, NULL, 0};
-    struct object *payload = run_object(run, can_be_wrapped);
-    struct answer answers[SIDES];
-    struct message message = {.spec = spec, .key = key, .key_serial = key->serial};
-
-    if (payload == NULL || !payload->known)
-        payload = key_for(run, ROLE_PAYLOAD);
-    if (payload == NULL)
-        return;
-    call.subject = spec->subject;
-    call.comparison = COMPARE_LENGTH;
-    call.mechanism[OURS] = call.mechanism[THEIRS] = &mechanism;
-    call.room = OUT_ROOM;
-    memcpy(call.object, key->handle, sizeof(call.object));
-    memcpy(call.other, payload->handle, sizeof(call.other));
-    if (key->known)
-        call.variant = "imported wrapping key";
-    else if (prng_percent(&run->prng, 10)) {
-        call.no_out = true;
-        call.room = 0;
-        call.variant = "size query";
-    }
-    if (run_exchange(run, &call, answers) != STEP_OK || call.no_out)
-        return;
-    run_note_mechanism(run, spec);
-    message.sealed_len = answers[OURS].len;
-    message.text_len = payload->known ? payload->len : 0;
-    message.parameters.number = payload->type;
-    for (int side = 0; side < SIDES; side++)
-        memcpy(message.sealed[side], answers[side].out, message.sealed_len);
-    run_add_message(run, &message);
-}
-
-static void unwrap(struct run *run, const struct session *session, struct message *message)
-{
-    struct call call = run_call(CALL_UnwrapKey, session);
-    CK_MECHANISM mechanism = {message->spec->type, NULL, 0};
-    struct template template = {0};
-    struct object object;
-    struct answer answers[SIDES];
-
-    object_choose(&object, ROLE_PAYLOAD, ORIGIN_UNWRAPPED, &run->prng);
-    object.type = message->parameters.number;
-    object.len = message->text_len;
-    object.known = message->text_len > 0;
-    object.owner = session;
-    call.subject = message->spec->subject;
-    call.comparison = COMPARE_NOTHING;
-    call.mechanism[OURS] = call.mechanism[THEIRS] = &mechanism;
-    memcpy(call.object, message->key->handle, sizeof(call.object));
-    if (prng_percent(&run->prng, 12)) {
-        call.variant = prng_percent(&run->prng, 50) ? "tampered" : "wrong length";
-        message->sealed[OURS][3] ^= 1;
-        message->sealed[THEIRS][3] ^= 1;
-        if (call.variant[0] == 'w')
-            message->sealed_len -= 3;
-    }
-    for (int side = 0; side < SIDES; side++)
-        call.in[side] = (struct bytes){message->sealed[side], message->sealed_len};
-    template_number(&template, CKA_CLASS, CKO_SECRET_KEY);
-    template_number(&template, CKA_KEY_TYPE, object.type);
-    template_key(&template, &object, &run->prng);
-    template_attach(&template, &call);
-    if (run_exchange(run, &call, answers) == STEP_OK)
-        read_value(run, session, add_object(run, &object, answers));
-}
-
-static bool is_wrapping_key(const struct object *object)
-{
-    return object->role == ROLE_WRAP && !object->known;
-}
-
-static void generate_wrapping_key(struct run *run, const struct session *session)
-{
-    static const CK_MECHANISM mechanism = {CKM_AES_KEY_GEN, NULL, 0};
-    struct call call = run_call(CALL_GenerateKey, session);
-    struct template template = {0};
-    struct object object;
-    struct answer answers[SIDES];
-
-    object_choose(&object, ROLE_WRAP, ORIGIN_GENERATED, &run->prng);
-    object.owner = session;
-    call.subject = "AES";
-    call.comparison = COMPARE_NOTHING;
-    call.mechanism[OURS] = call.mechanism[THEIRS] = &mechanism;
-    template_number(&template, CKA_VALUE_LEN, object.len);
-    template_key(&template, &object, &run->prng);
-    template_attach(&template, &call);
-    if (run_exchange(run, &call, answers) == STEP_OK)
-        add_object(run, &object, answers);
-}
-
-void wrap_step(struct run *run)
-{
-    const struct spec *spec = run_spec(run, COMMON_WRAP);
-    struct session *session = run_session(run);
-    struct message *kept = run_message(run, CKF_WRAP);
-
-    if (spec == NULL || session == NULL)
-        return;
-    if (kept != NULL && prng_percent(&run->prng, 60)) {
-        struct message message = *kept;
-        unwrap(run, session, &message);
-        return;
-    }
-    struct object *key = run_object(run, is_wrapping_key);
-    if (key == NULL) {
-        generate_wrapping_key(run, session);
-        key = run_object(run, is_wrapping_key);
-    }
-    if (key != NULL)
-        wrap(run, session, spec, key);
 }

@@ -130,12 +130,39 @@ static void create_data(struct run *run, const struct session *session)
     add_value(&template, &run->prng, object.len);
     if (token)
         object.owner = NULL;
-    if (prng_percent(&run->prng, 4)) {
+    /* SoftHSM keeps a token object that it refuses, for good. */
+    if (!token && prng_percent(&run->prng, 4)) {
         template_number(&template, CKA_KEY_TYPE, CKK_AES);
         call.variant = "attribute of another class";
     }
     template_attach(&template, &call);
     made(run, &call, &object);
+}
+
+void key_read_value(struct run *run, const struct session *session, const struct object *object)
+{
+    struct call call = run_call(CALL_GetAttributeValue, session);
+    struct answer answers[SIDES];
+
+    call.subject = "VALUE";
+    call.variant = object->origin;
+    call.comparison = COMPARE_ATTRIBUTES;
+    call.room = ATTRIBUTE_ROOM;
+    call.types[0] = CKA_VALUE;
+    call.type_count = 1;
+    memcpy(call.object, object->handle, sizeof(call.object));
+    if (object->known && session->open && prng_percent(&run->prng, object->extractable ? 60 : 4))
+        run_exchange(run, &call, answers);
+}
+
+struct object *key_add(struct run *run, const struct object *object,
+                       const struct answer answers[SIDES])
+{
+    struct object added = *object;
+
+    for (int side = 0; side < SIDES; side++)
+        added.handle[side] = answers[side].handle;
+    return run_add_object(run, &added);
 }
 
 struct object *key_for(struct run *run, enum role role)
@@ -177,7 +204,8 @@ static const char *change_copy(struct template *template, const struct object *s
             return "";
         template_bool(template, CKA_SENSITIVE, true);
         copy->sensitive = true;
-        return "sensitive";
+        return source->extractable && object_opens_others(source) ? "extractable opener"
+                                                                  : "sensitive";
     case 2:
         if (source->role == ROLE_DATA)
             return "";

@@ -64,6 +64,10 @@ void parameters_make(const struct spec *spec, struct prng *prng, struct paramete
     case SHAPE_HKDF:
         make_hkdf(prng, ret);
         break;
+    case SHAPE_STRING: /* XOR does not shorten the base key */
+        if (spec->type == CKM_XOR_BASE_AND_DATA && prng_percent(prng, 90))
+            ret->extra_len = EXTRA_MAX;
+        break;
     case SHAPE_COUNTER:
     case SHAPE_FEEDBACK:
     case SHAPE_PIPELINE:

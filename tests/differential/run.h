@@ -131,6 +131,11 @@ void null_step(struct run *run);
 
 /* An object that may be used for the role: an existing one, or a new one. NULL: it failed. */
 struct object *key_for(struct run *run, enum role role);
+/* The object that a call made. */
+struct object *key_add(struct run *run, const struct object *object,
+                       const struct answer answers[SIDES]);
+/* Reads what was derived or unwrapped, most of the time. */
+void key_read_value(struct run *run, const struct session *session, const struct object *object);
 void open_session(struct run *run, CK_FLAGS flags);
 /* Session handle of no session, or a closed one's. */
 void spoil_session(struct run *run, struct call *call);

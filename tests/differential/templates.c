@@ -79,14 +79,31 @@ static bool has_use(const struct object *object, CK_ATTRIBUTE_TYPE use)
 void template_key(struct template *template, const struct object *object, struct prng *prng)
 {
     template_bool(template, CKA_TOKEN, object->owner == NULL);
-    template_bool(template, CKA_PRIVATE, object->owner == NULL || prng_percent(prng, 70));
     template_label(template, prng);
-    if (object->role == ROLE_DATA)
+    if (object->role == ROLE_DATA) { /* of HKDF: NSS has no private data */
+        template_bool(template, CKA_PRIVATE, false);
         return;
+    }
+    template_bool(template, CKA_PRIVATE, object->owner == NULL || prng_percent(prng, 70));
     for (size_t i = 0; i < USAGES; i++)
         template_bool(template, usages[i], has_use(object, usages[i]));
     template_bool(template, CKA_SENSITIVE, object->sensitive);
     template_bool(template, CKA_EXTRACTABLE, object->extractable);
+}
+
+bool object_opens_others(const struct object *object)
+{
+    return object->role == ROLE_WRAP || object->role == ROLE_AES_BASE ||
+           object->role == ROLE_GENERIC_BASE || object->role == ROLE_HKDF_BASE;
+}
+
+/* Policy rules openers-stay-inside and known-keys-do-not-wrap. */
+static void keep_inside(struct object *object)
+{
+    if (object->role == ROLE_WRAP && strcmp(object->origin, ORIGIN_GENERATED) == 0)
+        object->sensitive = true;
+    if (object->sensitive && object_opens_others(object))
+        object->extractable = false;
 }
 
 static CK_ULONG aes_len(struct prng *prng)
@@ -122,7 +139,11 @@ void object_choose(struct object *object, enum role role, const char *origin, st
         object->type = CKK_GENERIC_SECRET;
         object->len = 16 + 8 * prng_below(prng, 5);
         break;
+    case ROLE_WRAP:
+        object->len = prng_percent(prng, 75) ? 32 : aes_len(prng);
+        break;
     default:
         break;
     }
+    keep_inside(object);
 }

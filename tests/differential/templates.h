@@ -32,5 +32,8 @@ void template_key(struct template *template, const struct object *object, struct
 #define ORIGIN_UNWRAPPED "unwrapped"
 #define ORIGIN_COPIED "copied"
 
+/* Wraps, unwraps or derives. */
+bool object_opens_others(const struct object *object);
+
 /* A key's kind for the role: type, length, sensitivity. `origin` is a constant: ORIGIN_*. */
 void object_choose(struct object *object, enum role role, const char *origin, struct prng *prng);
