@@ -138,6 +138,79 @@ static void generate_wrapping_key(struct run *run, const struct session *session
         key_add(run, &object, answers);
 }
 
+/* A key that both sides know and may unwrap with. Here no known key may wrap, so the peer's part is
+ * made apart. */
+struct known_wrapping {
+    struct template here;
+    struct template peers;
+    struct object object;
+};
+
+static void known_templates(struct known_wrapping *known, const struct session *session,
+                            struct prng *prng)
+{
+    object_choose(&known->object, ROLE_WRAP, ORIGIN_CREATED, prng);
+    known->object.owner = session;
+    known->object.known = true;
+    known->object.sensitive = false;
+    known->object.len = 32;
+    prng_bytes(prng, known->here.value, known->object.len);
+    struct template *both[] = {&known->here, &known->peers};
+    for (int i = 0; i < 2; i++) {
+        template_number(both[i], CKA_CLASS, CKO_SECRET_KEY);
+        template_number(both[i], CKA_KEY_TYPE, CKK_AES);
+        template_bytes(both[i], CKA_VALUE, known->here.value, known->object.len);
+    }
+    template_key(&known->here, &known->object, prng);
+    template_bool(&known->peers, CKA_TOKEN, false);
+    template_bool(&known->peers, CKA_WRAP, true);
+}
+
+/* Not compared: only the peer can. False: it could not. */
+static bool peer_wraps(const struct run *run, struct known_wrapping *known,
+                       const struct object *payload, struct message *message)
+{
+    const struct module *peer = run->modules[THEIRS];
+    CK_MECHANISM mechanism = {message->spec->type, NULL, 0};
+    CK_OBJECT_HANDLE key;
+
+    if (peer->p11->C_CreateObject(peer->anchor, known->peers.entries, known->peers.count, &key) !=
+        CKR_OK)
+        return false;
+    message->sealed_len = TEXT_MAX;
+    CK_RV rv = peer->p11->C_WrapKey(peer->anchor, &mechanism, key, payload->handle[THEIRS],
+                                    message->sealed[THEIRS], &message->sealed_len);
+    peer->p11->C_DestroyObject(peer->anchor, key);
+    memcpy(message->sealed[OURS], message->sealed[THEIRS], sizeof(message->sealed[OURS]));
+    return rv == CKR_OK;
+}
+
+/* What the peer has wrapped is unwrapped on both sides. */
+static void unwrap_peers(struct run *run, struct session *session, const struct spec *spec)
+{
+    struct object *payload = run_object(run, can_be_wrapped);
+    struct call call = run_call(CALL_CreateObject, session);
+    struct message message = {.spec = spec};
+    struct known_wrapping known = {0};
+    struct answer answers[SIDES];
+
+    if (payload == NULL || wrap_variant(spec, payload, payload)[0] != '\0')
+        return;
+    message.text_len = payload->len;
+    message.parameters.number = payload->type;
+    known_templates(&known, session, &run->prng);
+    if (!peer_wraps(run, &known, payload, &message))
+        return;
+    call.subject = object_kind(&known.object);
+    call.comparison = COMPARE_NOTHING;
+    template_attach(&known.here, &call);
+    if (run_exchange(run, &call, answers) != STEP_OK)
+        return;
+    message.key = key_add(run, &known.object, answers);
+    message.key_serial = message.key->serial;
+    unwrap(run, session, &message);
+}
+
 void wrap_step(struct run *run)
 {
     const struct spec *spec = run_spec(run, COMMON_WRAP);
@@ -149,6 +222,10 @@ void wrap_step(struct run *run)
     if (kept != NULL && prng_percent(&run->prng, 60)) {
         struct message message = *kept;
         unwrap(run, session, &message);
+        return;
+    }
+    if (prng_percent(&run->prng, 50)) {
+        unwrap_peers(run, session, spec);
         return;
     }
     struct object *key = run_object(run, is_wrapping_key);

@@ -1,6 +1,8 @@
 #include "tests/differential/differences.h"
 
 #include <fnmatch.h>
+#include <stdio.h>
+#include <string.h>
 
 #include "tests/differential/specs.h"
 
@@ -42,7 +44,7 @@ const struct difference differences[] = {
      "CKR_OPERATION_NOT_INITIALIZED", "*",
      "a destroyed key's operations end with it (docs/security-model.md); peers work on with a copy",
      "5.7, C_DestroyObject"},
-    {"key-destroyed-then-begun", ANY_PEER, "C_*Init", "*", "key destroyed", WHAT_CODE, "CKR_OK",
+    {"key-destroyed-then-begun", ANY_PEER, "C_*Init", "*", "key destroyed", WHAT_CODE, "*",
      "CKR_OPERATION_ACTIVE", "so the next operation can begin", "5.7, C_DestroyObject"},
     {"roles-are-fixed", ANY_PEER, "C_@(CopyObject|SetAttributeValue)", "*", "@(more uses|to true)",
      WHAT_CODE, "CKR_TEMPLATE_INCONSISTENT", "CKR_OK",
@@ -173,9 +175,21 @@ const struct difference differences[] = {
      "CKR_KEY_SIZE_RANGE", "CKR_OK",
      "AES-KW wraps whole blocks of 8 bytes (NIST SP 800-38F); CKM_AES_KEY_WRAP_KWP pads",
      "6, AES key wrap"},
+    {"wrapped-key-invalid", PEER_SOFTHSM, "C_UnwrapKey", "*", "tampered", WHAT_CODE,
+     "CKR_WRAPPED_KEY_INVALID", "CKR_GENERAL_ERROR",
+     "a blob that fails its check is CKR_WRAPPED_KEY_INVALID", "5.18, C_UnwrapKey"},
+    {"nss-wrapping-is-encryption", PEER_NSS, "C_@(Wrap|Unwrap)Key", "*", "*", WHAT_CODE, "*",
+     "CKR_OPERATION_ACTIVE",
+     "NSS wraps with the session's own encryption operation: none may be active",
+     "5.18, C_WrapKey"},
+    {"nss-wrapped-length", PEER_NSS, "C_UnwrapKey", "*", "@(wrong length|tampered)", WHAT_CODE,
+     "CKR_WRAPPED_KEY_LEN_RANGE", "CKR_DATA_LEN_RANGE",
+     "a blob's length is told of by CKR_WRAPPED_KEY_LEN_RANGE", "5.18, C_UnwrapKey"},
     {"nss-extractable-again", PEER_NSS, "C_CopyObject", "*", "extractable", WHAT_CODE,
      "CKR_ATTRIBUTE_READ_ONLY", "CKR_OK", "CKA_EXTRACTABLE never becomes true",
      "4.10, footnote 12"},
+    {"nss-data-value", PEER_NSS, "C_CopyObject", "data", "value", WHAT_CODE,
+     "CKR_ATTRIBUTE_READ_ONLY", "CKR_OK", "the value of a data object does not change", "4.5"},
     {"nss-template-unchecked", PEER_NSS, "C_CreateObject", "*",
      "@(boolean of three bytes|read-only attribute|unknown attribute|unknown key type|value "
      "length|attribute of another class)",
@@ -229,7 +243,7 @@ const struct difference differences[] = {
      "CKR_SIGNATURE_INVALID", "*", "NSS tells the last error of the thread, whatever it was",
      "5.15, C_Verify"},
     {"nss-hash-of-key", PEER_NSS, "C_@(Sign|Verify)Init", "HMAC",
-     "@(key of another hash|another operation active|after an error)", WHAT_CODE,
+     "@(key of another hash|another operation active|after an error|wrong type of key)", WHAT_CODE,
      "CKR_KEY_TYPE_INCONSISTENT", "CKR_OK", "a key of type CKK_SHA256_HMAC is for that hash alone",
      "6, HMAC"},
     {"nss-key-type-after-use", PEER_NSS, "C_*Init", "*", "key of another use", WHAT_CODE,
@@ -293,4 +307,27 @@ bool difference_find(const struct finding *finding, size_t *ret_place)
         }
     }
     return false;
+}
+
+bool differences_are_told(const char *page)
+{
+    static char text[1 << 16];
+    FILE *file = fopen(page, "r");
+    bool told = true;
+
+    if (file == NULL) {
+        printf("%s cannot be read\n", page);
+        return false;
+    }
+    text[fread(text, 1, sizeof(text) - 1, file)] = '\0';
+    fclose(file);
+    for (size_t i = 0; i < differences_count; i++) {
+        char name[80];
+        snprintf(name, sizeof(name), "| `%s` |", differences[i].name);
+        if (strstr(text, name) == NULL) {
+            printf("%s does not tell of %s\n", page, differences[i].name);
+            told = false;
+        }
+    }
+    return told;
 }

@@ -40,3 +40,6 @@ extern const struct difference differences[];
 extern const size_t differences_count;
 
 bool difference_find(const struct finding *finding, size_t *ret_place);
+/* Whether the page (docs/conformance-differences.md) has a line for each; prints what it has not.
+ */
+bool differences_are_told(const char *page);
