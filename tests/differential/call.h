@@ -46,6 +46,16 @@
     X(Verify, SESSION)                                                                             \
     X(VerifyUpdate, SESSION)                                                                       \
     X(VerifyFinal, SESSION)                                                                        \
+    X(DigestEncryptUpdate, SESSION)                                                                \
+    X(DecryptDigestUpdate, SESSION)                                                                \
+    X(SignEncryptUpdate, SESSION)                                                                  \
+    X(DecryptVerifyUpdate, SESSION)                                                                \
+    X(MessageEncryptInit, SESSION)                                                                 \
+    X(EncryptMessage, SESSION)                                                                     \
+    X(MessageEncryptFinal, SESSION)                                                                \
+    X(MessageDecryptInit, SESSION)                                                                 \
+    X(DecryptMessage, SESSION)                                                                     \
+    X(MessageDecryptFinal, SESSION)                                                                \
     X(GenerateKey, NEW_OBJECT)                                                                     \
     X(WrapKey, NOTHING)                                                                            \
     X(UnwrapKey, NEW_OBJECT)                                                                       \
@@ -99,11 +109,14 @@ struct call {
     const CK_MECHANISM *mechanism[SIDES];
     struct bytes in[SIDES];
     struct bytes check[SIDES]; /* signature or PIN */
+    struct bytes iv, aad;      /* of a message */
+    CK_ULONG tag_len;
     CK_ATTRIBUTE *template;
     CK_ULONG template_count;
     CK_ATTRIBUTE_TYPE types[TYPES_MAX]; /* to be read */
     CK_ULONG type_count;
     CK_ULONG room; /* of the output, as told to the module */
+    CK_ULONG cut;  /* the peer gives more, of which these bytes count; 0: it does not */
     bool no_out;   /* a size query */
     bool no_len;
     bool no_handle;  /* nowhere to put a handle */

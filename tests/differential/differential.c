@@ -63,7 +63,8 @@ static void step(struct run *run)
         {session_step, {5, 3}},     {object_step, {12, 6}}, {search_step, {6, 3}},
         {attribute_step, {18, 14}}, {crypt_step, {22, 14}}, {mac_step, {18, 10}},
         {digest_step, {10, 4}},     {derive_step, {9, 38}}, {wrap_step, {6, 6}},
-        {generate_step, {4, 4}},    {null_step, {3, 0}},
+        {generate_step, {4, 4}},    {null_step, {3, 0}},    {dual_step, {0, 5}},
+        {message_step, {0, 8}},
     };
     unsigned long sum = 0;
 

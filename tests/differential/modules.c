@@ -41,8 +41,33 @@ static void require(CK_RV rv, const char *what)
         give_up(what, code);
 }
 
+static CK_FUNCTION_LIST_3_0 *newer_functions(void *library)
+{
+    CK_VERSION version = {3, 0};
+    CK_INTERFACE *interface;
+    CK_C_GetInterface get = (CK_C_GetInterface) dlsym(library, "C_GetInterface");
+
+    if (get == NULL || get((CK_UTF8CHAR *) "PKCS 11", &version, &interface, 0) != CKR_OK)
+        return NULL;
+    return interface->pFunctionList;
+}
+
+/* What is not there says so even where nothing is active. */
+static void probe(struct module *module)
+{
+    CK_BYTE in[16] = {0};
+    CK_BYTE out[32];
+    CK_ULONG len = sizeof(out);
+
+    module->has_dual = module->p11->C_DigestEncryptUpdate(module->anchor, in, sizeof(in), out,
+                                                          &len) == CKR_OPERATION_NOT_INITIALIZED;
+    module->has_messages =
+        module->p30 != NULL &&
+        module->p30->C_MessageEncryptFinal(module->anchor) == CKR_OPERATION_NOT_INITIALIZED;
+}
+
 /* The first of a list of names, separated by colons, that loads. */
-static CK_FUNCTION_LIST *load(const char *names)
+static CK_FUNCTION_LIST *load(const char *names, struct module *module)
 {
     char list[512];
     char *rest = list;
@@ -55,6 +80,7 @@ static CK_FUNCTION_LIST *load(const char *names)
         if (library == NULL)
             continue;
         CK_C_GetFunctionList get = (CK_C_GetFunctionList) dlsym(library, "C_GetFunctionList");
+        module->p30 = newer_functions(library);
         if (get != NULL && get(&p11) == CKR_OK)
             return p11;
     }
@@ -107,7 +133,8 @@ static void open_softhsm(struct module *module, const char *folder)
 
     write_softhsm_conf(folder);
     module->p11 = load("libsofthsm2.so:/usr/lib/softhsm/libsofthsm2.so:"
-                       "/usr/lib64/pkcs11/libsofthsm2.so:/usr/local/lib/softhsm/libsofthsm2.so");
+                       "/usr/lib64/pkcs11/libsofthsm2.so:/usr/local/lib/softhsm/libsofthsm2.so",
+                       module);
     require(module->p11->C_Initialize(NULL), "softhsm: C_Initialize");
     require(module->p11->C_InitToken(first_slot(module->p11), so_pin, strlen(PEER_SO_PIN), label),
             "softhsm: C_InitToken");
@@ -124,7 +151,7 @@ static void open_nss(struct module *module)
 {
     struct nss_initialize_args args = {.flags = CKF_OS_LOCKING_OK, .parameters = NSS_PARAMETERS};
 
-    module->p11 = load("libsoftokn3.so:/usr/lib/nss/libsoftokn3.so");
+    module->p11 = load("libsoftokn3.so:/usr/lib/nss/libsoftokn3.so", module);
     require(module->p11->C_Initialize(&args), "nss: C_Initialize");
     module->slot = NSS_SLOT;
     open_anchor(module);
@@ -141,8 +168,12 @@ void modules_open(struct modules *modules)
     modules->ours.slot = modules->api.slot;
     modules->ours.anchor = modules->api.session;
     modules->ours.has_login = true;
+    modules->ours.p30 = newer_functions(modules->api.library);
     open_softhsm(&modules->peers[PEER_SOFTHSM], modules->api.folder);
     open_nss(&modules->peers[PEER_NSS]);
+    probe(&modules->ours);
+    for (int peer = 0; peer < PEERS; peer++)
+        probe(&modules->peers[peer]);
 }
 
 void modules_close(struct modules *modules)

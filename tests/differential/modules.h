@@ -21,6 +21,9 @@ extern const char *const peer_names[PEERS];
 
 struct module {
     CK_FUNCTION_LIST *p11;
+    CK_FUNCTION_LIST_3_0 *p30; /* NULL: it has none */
+    bool has_dual;             /* C_DigestEncryptUpdate and the like */
+    bool has_messages;         /* C_MessageEncryptInit and the like */
     CK_SLOT_ID slot;
     CK_SESSION_HANDLE anchor;
     bool has_login; /* NSS's token for session objects has no PIN */

@@ -108,7 +108,8 @@ bool operation_start(struct run *run, struct session *session, enum operation_ki
     else if (prng_percent(&run->prng, 7))
         spoil_start(run, &message, &call);
     for (int side = 0; side < SIDES; side++) {
-        parameters_fill(message.spec, &message.parameters, (enum side) side, &rooms[side]);
+        const struct spec *spec = side == OURS ? message.spec : spec_of_peer(message.spec);
+        parameters_fill(spec, &message.parameters, (enum side) side, &rooms[side]);
         call.mechanism[side] = &rooms[side].mechanism;
     }
     enum step step = run_exchange(run, &call, answers);

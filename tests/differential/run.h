@@ -128,6 +128,8 @@ void derive_step(struct run *run);
 void wrap_step(struct run *run);
 void generate_step(struct run *run);
 void null_step(struct run *run);
+void dual_step(struct run *run);
+void message_step(struct run *run);
 
 /* An object that may be used for the role: an existing one, or a new one. NULL: it failed. */
 struct object *key_for(struct run *run, enum role role);

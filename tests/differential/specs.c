@@ -41,6 +41,7 @@
         .use = CKF_GENERATE, .key_type = (key)                                                     \
     }
 
+/* A general MAC stands behind its full one: see spec_of_peer. */
 const struct spec specs[] = {
     HASH(SHA_1, 20),
     HASH(SHA224, 28),
@@ -82,13 +83,18 @@ const struct spec specs[] = {
 };
 const size_t specs_count = sizeof(specs) / sizeof(specs[0]);
 
+const struct spec *spec_of_peer(const struct spec *spec)
+{
+    return spec->shape == SHAPE_MAC_LEN ? spec - 1 : spec;
+}
+
 void common_find(struct common *common, const struct module *ours, const struct module *theirs,
                  CK_FLAGS use)
 {
     common->count = 0;
     for (size_t i = 0; i < specs_count && common->count < SPECS_MAX; i++)
         if (specs[i].use == use && module_has(ours, specs[i].type, use) &&
-            module_has(theirs, specs[i].type, use))
+            module_has(theirs, spec_of_peer(&specs[i])->type, use))
             common->specs[common->count++] = &specs[i];
 }
 

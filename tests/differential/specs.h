@@ -55,6 +55,10 @@ struct spec {
 extern const struct spec specs[];
 extern const size_t specs_count;
 
+/* SoftHSM has no general MACs and NSS 3.87 refuses them all: there the full MAC is made, and cut.
+ */
+const struct spec *spec_of_peer(const struct spec *spec);
+
 #define SPECS_MAX 96
 
 /* Those that both sides have, by use. */
