@@ -22,27 +22,27 @@
     X(GetObjectSize, NOTHING)                                                                      \
     X(GetAttributeValue, NOTHING)                                                                  \
     X(SetAttributeValue, TARGET)                                                                   \
-    X(FindObjectsInit, SESSION)                                                                    \
+    X(FindObjectsInit, BEGIN)                                                                      \
     X(FindObjects, SESSION)                                                                        \
     X(FindObjectsFinal, SESSION)                                                                   \
-    X(EncryptInit, SESSION)                                                                        \
+    X(EncryptInit, BEGIN)                                                                          \
     X(Encrypt, SESSION)                                                                            \
     X(EncryptUpdate, SESSION)                                                                      \
     X(EncryptFinal, SESSION)                                                                       \
-    X(DecryptInit, SESSION)                                                                        \
+    X(DecryptInit, BEGIN)                                                                          \
     X(Decrypt, SESSION)                                                                            \
     X(DecryptUpdate, SESSION)                                                                      \
     X(DecryptFinal, SESSION)                                                                       \
-    X(DigestInit, SESSION)                                                                         \
+    X(DigestInit, BEGIN)                                                                           \
     X(Digest, SESSION)                                                                             \
     X(DigestUpdate, SESSION)                                                                       \
     X(DigestKey, SESSION)                                                                          \
     X(DigestFinal, SESSION)                                                                        \
-    X(SignInit, SESSION)                                                                           \
+    X(SignInit, BEGIN)                                                                             \
     X(Sign, SESSION)                                                                               \
     X(SignUpdate, SESSION)                                                                         \
     X(SignFinal, SESSION)                                                                          \
-    X(VerifyInit, SESSION)                                                                         \
+    X(VerifyInit, BEGIN)                                                                           \
     X(Verify, SESSION)                                                                             \
     X(VerifyUpdate, SESSION)                                                                       \
     X(VerifyFinal, SESSION)                                                                        \
@@ -50,10 +50,10 @@
     X(DecryptDigestUpdate, SESSION)                                                                \
     X(SignEncryptUpdate, SESSION)                                                                  \
     X(DecryptVerifyUpdate, SESSION)                                                                \
-    X(MessageEncryptInit, SESSION)                                                                 \
+    X(MessageEncryptInit, BEGIN)                                                                   \
     X(EncryptMessage, SESSION)                                                                     \
     X(MessageEncryptFinal, SESSION)                                                                \
-    X(MessageDecryptInit, SESSION)                                                                 \
+    X(MessageDecryptInit, BEGIN)                                                                   \
     X(DecryptMessage, SESSION)                                                                     \
     X(MessageDecryptFinal, SESSION)                                                                \
     X(GenerateKey, NEW_OBJECT)                                                                     \
@@ -74,6 +74,7 @@ enum resync {
     RESYNC_NEW_OBJECT, /* the object that one side made is destroyed */
     RESYNC_TARGET,     /* the object is destroyed on both */
     RESYNC_SESSION,    /* the session is closed on both: its operations go */
+    RESYNC_BEGIN,      /* the same, where one side alone has begun or still has another */
     RESYNC_END,        /* the sequence ends */
 };
 

@@ -136,7 +136,7 @@ static void update(const struct crypt *crypt)
     give_input(crypt, &call, len);
     if (call.variant[0] != '\0')
         call.room = OUT_ROOM;
-    else if (operation_output(crypt->run, &call, len) == OUTPUT_EXACT)
+    else if (operation_output(crypt->run, &call, len))
         call.variant = "exact part";
     if (len == 0 && call.variant[0] == '\0')
         call.variant = "no input";
@@ -160,7 +160,7 @@ static void finish(const struct crypt *crypt)
     call.room = OUT_ROOM;
     if (call.variant[0] == '\0' && crypt->operation->message.tampered)
         call.variant = "tampered";
-    else if (call.variant[0] == '\0' && operation_output(crypt->run, &call, 16) == OUTPUT_EXACT)
+    else if (call.variant[0] == '\0' && operation_output(crypt->run, &call, 16))
         call.room = OUT_ROOM;
     enum step step = run_exchange(crypt->run, &call, answers);
     if (step == STEP_REFUSED)

@@ -266,7 +266,7 @@ static void destroy(struct run *run, const struct session *session, struct objec
     if (object->owner == NULL)
         call.variant = "token object";
     if (run_exchange(run, &call, answers) == STEP_OK)
-        run_forget_object(run, object);
+        run_forget_object(object);
 }
 
 static void object_size(struct run *run, const struct session *session, const struct object *object)

@@ -160,7 +160,7 @@ static void log_out(struct run *run, const char *variant)
     run_exchange(run, &call, answers);
     /* Private objects have gone, and operations with them. */
     for (int i = 0; i < OBJECTS_MAX; i++)
-        run_forget_object(run, &run->objects[i]);
+        run_forget_object(&run->objects[i]);
     for (int i = 0; i < SESSIONS_MAX; i++)
         memset(run->sessions[i].operations, 0, sizeof(run->sessions[i].operations));
 }

@@ -70,9 +70,8 @@ bool operation_lost_its_key(const struct operation *operation)
 static const char *circumstance(const struct session *session, enum operation_kind kind,
                                 const struct message *message)
 {
-    const struct object *key = message->key;
-
     const struct operation *operation = &session->operations[kind];
+    const struct object *key = message->key;
 
     if (operation->active)
         return operation_lost_its_key(operation) ? "key destroyed" : "active";
@@ -129,25 +128,25 @@ void operation_failed(struct session *session, enum operation_kind kind)
     session->failed[kind] = true;
 }
 
-enum output operation_output(struct run *run, struct call *call, CK_ULONG needed)
+bool operation_output(struct run *run, struct call *call, CK_ULONG needed)
 {
     call->room = OUT_ROOM;
     if (prng_percent(&run->prng, 85))
-        return OUTPUT_FULL;
+        return false;
     if (prng_percent(&run->prng, 60)) {
         call->no_out = true;
         call->room = 0;
         call->variant = "size query";
-        return OUTPUT_QUERY;
+        return false;
     }
     if (needed == 0 || prng_percent(&run->prng, 40)) {
         call->room = needed;
         call->variant = "exact buffer";
-        return OUTPUT_EXACT;
+        return true;
     }
     call->room = prng_below(&run->prng, needed);
     call->variant = "small buffer";
-    return OUTPUT_SMALL;
+    return false;
 }
 
 void operation_done(struct operation *operation)

@@ -3,14 +3,12 @@
 
 #include "tests/differential/run.h"
 
-enum output { OUTPUT_FULL, OUTPUT_QUERY, OUTPUT_SMALL, OUTPUT_EXACT };
-
 /* C_*Init for what `message` says; sometimes with something wrong about it. True: both began. */
 bool operation_start(struct run *run, struct session *session, enum operation_kind kind,
                      const struct message *message);
-/* Chooses between a whole buffer, a size query, and one that is too small by at least a byte when
- * `needed` are. */
-enum output operation_output(struct run *run, struct call *call, CK_ULONG needed);
+/* Chooses between a whole buffer, a size query, a buffer that is too small by at least a byte when
+ * `needed` are, and one that fits: then true. */
+bool operation_output(struct run *run, struct call *call, CK_ULONG needed);
 /* The key was destroyed since, or its place has another. */
 bool operation_lost_its_key(const struct operation *operation);
 void operation_done(struct operation *operation);

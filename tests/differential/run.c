@@ -136,7 +136,7 @@ static void resync_target(struct run *run, const struct call *call)
 {
     for (int i = 0; i < OBJECTS_MAX; i++)
         if (run->objects[i].used && run->objects[i].handle[OURS] == call->object[OURS])
-            run_forget_object(run, &run->objects[i]);
+            run_forget_object(&run->objects[i]);
     for (int side = 0; side < SIDES; side++)
         run->modules[side]->p11->C_DestroyObject(run->modules[side]->anchor, call->object[side]);
 }
@@ -158,6 +158,10 @@ static void resync(struct run *run, const struct call *call, const struct answer
         break;
     case RESYNC_SESSION:
         resync_session(run, call);
+        break;
+    case RESYNC_BEGIN:
+        if (one_did || answers[THEIRS].rv == CKR_OPERATION_ACTIVE)
+            resync_session(run, call);
         break;
     case RESYNC_END:
         run->ended = run->ended || one_did;
@@ -208,6 +212,10 @@ enum step run_exchange(struct run *run, const struct call *call, struct answer a
     if (run->trace)
         printf("      DIFFERENT\n");
     report_difference(report, &finding, run->sequence);
+    /* A length that was told, and nothing else done; NSS does more. */
+    if (run->peer == PEER_SOFTHSM && finding.what == WHAT_LENGTH &&
+        (call->no_out || finding.ours == CKR_BUFFER_TOO_SMALL))
+        return finding.ours == CKR_OK ? STEP_OK : STEP_REFUSED;
     resync(run, call, answers);
     return STEP_APART;
 }
@@ -236,9 +244,8 @@ struct object *run_object(struct run *run, bool (*fits)(const struct object *obj
     return NULL;
 }
 
-void run_forget_object(struct run *run, struct object *object)
+void run_forget_object(struct object *object)
 {
-    (void) run;
     object->used = false;
     object->serial = 0;
 }
@@ -296,7 +303,7 @@ void run_forget_session(struct run *run, struct session *session)
 {
     for (int i = 0; i < OBJECTS_MAX; i++)
         if (run->objects[i].used && run->objects[i].owner == session)
-            run_forget_object(run, &run->objects[i]);
+            run_forget_object(&run->objects[i]);
     memset(session, 0, sizeof(*session));
 }
 

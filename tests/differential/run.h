@@ -108,7 +108,7 @@ struct session *run_session(struct run *run);
 /* NULL when there is none. */
 struct object *run_object(struct run *run, bool (*fits)(const struct object *object));
 struct object *run_add_object(struct run *run, const struct object *object);
-void run_forget_object(struct run *run, struct object *object);
+void run_forget_object(struct object *object);
 struct message *run_add_message(struct run *run, const struct message *message);
 struct message *run_message(struct run *run, CK_FLAGS use);
 void run_forget_session(struct run *run, struct session *session);
