@@ -90,6 +90,12 @@ static void choose_derived(struct run *run, const struct spec *spec, const struc
     object_choose(derived, signs ? ROLE_HMAC : ROLE_PAYLOAD, ORIGIN_DERIVED, &run->prng);
     derived->type = CKK_GENERIC_SECRET;
     derived->known = base->known;
+    if (spec->type == CKM_HKDF_DATA) {
+        derived->role = ROLE_DATA;
+        derived->sensitive = false;
+        derived->extractable = true;
+        return;
+    }
     if (prng_percent(&run->prng, 3))
         return;
     derived->sensitive = derived->sensitive || base->sensitive;
@@ -150,6 +156,33 @@ static bool shortens_guarded_base(const struct derivation *derivation)
            derivation->parameters.extra_len < derivation->base->len;
 }
 
+static const char *derive_variant(const struct derivation *derivation, const struct object *derived)
+{
+    const struct object *base = derivation->base;
+
+    if (derived->role == ROLE_DATA && !object_is_readable(base))
+        return "data from a key that is not readable";
+    if (derived->role != ROLE_DATA &&
+        ((base->sensitive && !derived->sensitive) || (!base->extractable && derived->extractable)))
+        return "less sensitive than its base";
+    if (is_too_short_to_expand(derivation))
+        return "too short to expand";
+    if (shortens_guarded_base(derivation))
+        return "shorter than its base";
+    return derivation->variant;
+}
+
+static void derived_template(struct template *template, const struct derivation *derivation,
+                             const struct object *derived, struct prng *prng)
+{
+    template_number(template, CKA_CLASS, derived->role == ROLE_DATA ? CKO_DATA : CKO_SECRET_KEY);
+    if (derived->role != ROLE_DATA)
+        template_number(template, CKA_KEY_TYPE, derived->type);
+    if (has_free_len(derivation->spec, &derivation->parameters))
+        template_number(template, CKA_VALUE_LEN, derived->len);
+    template_key(template, derived, prng);
+}
+
 static void derive(struct run *run, struct derivation *derivation)
 {
     const struct spec *spec = derivation->spec;
@@ -161,31 +194,12 @@ static void derive(struct run *run, struct derivation *derivation)
 
     call.subject = spec->subject;
     call.comparison = COMPARE_NOTHING;
-    call.variant = derivation->variant;
     memcpy(call.object, derivation->base->handle, sizeof(call.object));
     choose_derived(run, spec, derivation->base, &derived);
-    if ((derivation->base->sensitive && !derived.sensitive) ||
-        (!derivation->base->extractable && derived.extractable))
-        call.variant = "less sensitive than its base";
-    else if (is_too_short_to_expand(derivation))
-        call.variant = "too short to expand";
-    else if (shortens_guarded_base(derivation))
-        call.variant = "shorter than its base";
     derived.owner = derivation->session;
     derived.len = derived_len(run, spec, &derivation->parameters);
-    if (spec->type == CKM_HKDF_DATA) {
-        derived.role = ROLE_DATA;
-        derived.sensitive = false;
-        derived.extractable = true;
-        if (!object_is_readable(derivation->base))
-            call.variant = "data from a key that is not readable";
-    }
-    template_number(&template, CKA_CLASS, derived.role == ROLE_DATA ? CKO_DATA : CKO_SECRET_KEY);
-    if (derived.role != ROLE_DATA)
-        template_number(&template, CKA_KEY_TYPE, derived.type);
-    if (has_free_len(spec, &derivation->parameters))
-        template_number(&template, CKA_VALUE_LEN, derived.len);
-    template_key(&template, &derived, &run->prng);
+    call.variant = derive_variant(derivation, &derived);
+    derived_template(&template, derivation, &derived, &run->prng);
     template_attach(&template, &call);
     if (call.variant[0] == '\0' && prng_percent(&run->prng, 10))
         call.variant = spoil_derivation(run, derivation, &call);

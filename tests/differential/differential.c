@@ -176,9 +176,20 @@ static bool note_crash(struct report *report, int status)
     return true;
 }
 
+static void stop(const struct options *options, const pid_t *workers, struct report *reports)
+{
+    for (unsigned long job = 0; job < options->jobs; job++) {
+        if (workers[job] == 0)
+            continue;
+        kill(workers[job], SIGKILL);
+        waitpid(workers[job], NULL, 0);
+        modules_remove(reports[job].folder);
+    }
+}
+
 static bool supervise(const struct options *options, struct report *reports)
 {
-    pid_t workers[JOBS_MAX];
+    pid_t workers[JOBS_MAX] = {0};
     unsigned long running = options->jobs;
     int crashes = 0;
     int status;
@@ -192,12 +203,15 @@ static bool supervise(const struct options *options, struct report *reports)
             job++;
         if (job == options->jobs)
             continue;
+        workers[job] = 0;
         if (status == 0) {
             running--;
             continue;
         }
-        if (!note_crash(&reports[job], status) || ++crashes > CRASHES_MAX)
+        if (!note_crash(&reports[job], status) || ++crashes > CRASHES_MAX) {
+            stop(options, workers, reports);
             return false;
+        }
         reports[job].next += options->jobs;
         workers[job] = start(options, &reports[job]);
     }
