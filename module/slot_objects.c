@@ -249,6 +249,7 @@ static CK_RV change_shared(struct slot *slot, struct object *object, struct attr
     changed->id = object->id;
     changed->version = version;
     changed->owner = object->owner;
+    changed->has_predecessor = true;
     atomic_store(&changed->family, atomic_load(&object->family));
     TRY(object_table_replace(slot->objects, object, changed));
     changed = NULL; /* the table's now */
@@ -270,14 +271,19 @@ static CK_RV destroy_shared(struct slot *slot, struct object *object)
     return object_table_remove(slot->objects, object);
 }
 
+/* By a session that has kept the key's context, besides the one reference that the caller knows. */
+static bool may_be_in_use(const struct object *object)
+{
+    return object->has_predecessor || atomic_load(&object->references) > 1;
+}
+
 CK_RV slot_objects_destroy(struct slot *slot, struct object *object)
 {
     pthread_rwlock_rdlock(&slot->changes);
     CK_RV rv = destroy_shared(slot, object);
     pthread_rwlock_unlock(&slot->changes);
-    /* The caller holds one reference; more means that a session has kept the key's context. For a
-     * token object that may be one of an older version. */
-    if (rv == CKR_OK && (object->owner == 0 || atomic_load(&object->references) > 1))
+    /* Another process may have changed a token object. */
+    if (rv == CKR_OK && (object->owner == 0 || may_be_in_use(object)))
         slot_forget_key(slot, object);
     return rv;
 }
