@@ -246,10 +246,10 @@ static CK_RV change_shared(struct slot *slot, struct object *object, struct attr
     if (object->owner == 0)
         TRY(sealed_objects_update(slot->custody, &object->id, object->version, blob_view(&encoded),
                                   &version));
+    changed->has_predecessor = true;
     changed->id = object->id;
     changed->version = version;
     changed->owner = object->owner;
-    changed->has_predecessor = true;
     atomic_store(&changed->family, atomic_load(&object->family));
     TRY(object_table_replace(slot->objects, object, changed));
     changed = NULL; /* the table's now */
