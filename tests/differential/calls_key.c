@@ -197,7 +197,10 @@ static void derive(struct run *run, struct derivation *derivation)
     memcpy(call.object, derivation->base->handle, sizeof(call.object));
     choose_derived(run, spec, derivation->base, &derived);
     derived.owner = derivation->session;
-    derived.len = derived_len(run, spec, &derivation->parameters);
+    /* What the mechanism alone decides is not followed here: 0. */
+    derived.len = has_free_len(spec, &derivation->parameters)
+                      ? derived_len(run, spec, &derivation->parameters)
+                      : 0;
     call.variant = derive_variant(derivation, &derived);
     derived_template(&template, derivation, &derived, &run->prng);
     template_attach(&template, &call);

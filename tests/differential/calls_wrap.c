@@ -5,7 +5,7 @@
 
 static bool can_be_wrapped(const struct object *object)
 {
-    return object->role == ROLE_PAYLOAD && object->known;
+    return object->role == ROLE_PAYLOAD && object->known && object->len > 0;
 }
 
 /* AES has no more than 256 bits to protect with. */
@@ -38,7 +38,7 @@ static void wrap(struct run *run, const struct session *session, const struct sp
 
     if (payload == NULL)
         payload = key_for(run, ROLE_PAYLOAD);
-    if (payload == NULL)
+    if (payload == NULL || !can_be_wrapped(payload))
         return;
     call.subject = spec->subject;
     call.comparison = COMPARE_LENGTH;
@@ -56,7 +56,7 @@ static void wrap(struct run *run, const struct session *session, const struct sp
         return;
     run_note_mechanism(run, spec);
     message.sealed_len = answers[OURS].len;
-    message.text_len = payload->known ? payload->len : 0;
+    message.text_len = payload->len;
     message.parameters.number = payload->type;
     for (int side = 0; side < SIDES; side++)
         memcpy(message.sealed[side], answers[side].out, message.sealed_len);
@@ -88,7 +88,7 @@ static void unwrap(struct run *run, const struct session *session, struct messag
     }
     object.type = message->parameters.number;
     object.len = message->text_len;
-    object.known = message->text_len > 0;
+    object.known = true;
     object.owner = session;
     call.subject = message->spec->subject;
     call.comparison = COMPARE_NOTHING;
