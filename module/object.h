@@ -38,6 +38,7 @@ struct object {
     struct object *parent;   /* a subkey object's index key (referenced), else NULL */
     struct object **subkeys; /* an index key's, made at first use (module/subkeys.h), else NULL */
     unsigned char purpose;
+    bool has_predecessor; /* made by C_SetAttributeValue: a session may hold what was before */
     struct object *next[INDEX_COUNT]; /* the table's chains; guarded by its lock */
     pthread_mutex_t lock;             /* guards value, value_is_open and subkeys */
     bool value_is_open;

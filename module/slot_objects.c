@@ -149,6 +149,12 @@ void slot_objects_drop_private(struct slot *slot)
     object_table_remove_matching(slot->objects, is_private, NULL);
 }
 
+/* By a session that has kept the key's context, besides the one reference that the caller knows. */
+static bool may_be_in_use(const struct object *object)
+{
+    return object->has_predecessor || atomic_load(&object->references) > 1;
+}
+
 struct ownership {
     CK_SESSION_HANDLE owner;
     bool is_in_use; /* something of it is held outside the table */
@@ -160,7 +166,7 @@ static bool is_owned(void *context, struct object *object)
 
     if (object->owner != ownership->owner)
         return false;
-    ownership->is_in_use |= atomic_load(&object->references) > 1;
+    ownership->is_in_use |= may_be_in_use(object);
     return true;
 }
 
@@ -310,6 +316,7 @@ static CK_RV change_shared(struct slot *slot, struct object *object, struct attr
     if (object->owner == 0)
         TRY(sealed_objects_update(slot->custody, &object->id, object->version, blob_view(&encoded),
                                   &version));
+    changed->has_predecessor = true;
     changed->id = object->id;
     changed->version = version;
     changed->owner = object->owner;
@@ -346,9 +353,8 @@ CK_RV slot_objects_destroy(struct slot *slot, struct object *object)
     pthread_rwlock_rdlock(&slot->changes);
     CK_RV rv = destroy_shared(slot, object);
     pthread_rwlock_unlock(&slot->changes);
-    /* The caller holds one reference; more means that a session has kept the key's context. For a
-     * token object that may be one of an older version. */
-    if (rv == CKR_OK && (object->owner == 0 || atomic_load(&object->references) > 1))
+    /* Another process may have changed a token object. */
+    if (rv == CKR_OK && (object->owner == 0 || may_be_in_use(object)))
         slot_forget_key(slot, object);
     return rv;
 }
