@@ -111,7 +111,9 @@ static CK_RV fill_share(struct session *session, struct operation *operation, CK
     _cleanup_(filling_clear) struct filling filling = {.slot = session->slot};
     const struct operation before = *operation;
     CK_OBJECT_HANDLE key = operation->key->handle;
-    TRY(gcm_counts_bind(operation->key, &filling.share));
+    CK_RV rv = gcm_counts_bind(operation->key, &filling.share);
+    /* Another process has destroyed the key since the last look at the store. */
+    TRY(rv == CKR_OBJECT_HANDLE_INVALID ? lost : rv);
     while (filling.share.left == 0) {
         TRY(session_wait(session, fill, &filling));
         if (operation->key == NULL || operation->key->handle != key ||
