@@ -90,7 +90,7 @@ CK_RV random_buffer_read(uint32_t place, unsigned char *out, size_t len)
 {
     struct part *part = &parts[place % PART_COUNT];
 
-    if (len > READ_MAX)
+    if (len == 0 || len > READ_MAX)
         return crypto_random(out, len);
     pthread_mutex_lock(&part->lock);
     CK_RV rv = read_locked(part, out, len);

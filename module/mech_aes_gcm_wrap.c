@@ -87,6 +87,7 @@ static void operation_clear(struct operation *operation)
 {
     if (operation->state != NULL)
         mech_aes_gcm.free_state(operation->state);
+    gcm_counts_give_back(&operation->share);
 }
 
 static struct operation operation_of(const struct wrap_call *call, enum operation_kind kind)

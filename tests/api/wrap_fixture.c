@@ -36,7 +36,8 @@ CK_RV generate(const CK_ATTRIBUTE *more, size_t count, CK_OBJECT_HANDLE *ret_key
     CK_MECHANISM mechanism = {CKM_AES_KEY_GEN, NULL, 0};
     CK_ATTRIBUTE template[8] = {{CKA_VALUE_LEN, &len_32, sizeof(len_32)}};
 
-    memcpy(template + 1, more, count * sizeof(*more));
+    if (count > 0)
+        memcpy(template + 1, more, count * sizeof(*more));
     return api.p11->C_GenerateKey(api.session, &mechanism, template, count + 1, ret_key);
 }
 

@@ -3,6 +3,8 @@
 #include <check.h>
 #include <string.h>
 
+#include "module/lineage.h"
+
 const CK_BBOOL yes = CK_TRUE;
 const CK_BBOOL no = CK_FALSE;
 const CK_OBJECT_CLASS class_key = CKO_SECRET_KEY;
@@ -75,6 +77,7 @@ void fixture_release(struct object *object)
 {
     attributes_clear(&object->attributes);
     secret_clear(&object->value);
+    lineage_release(atomic_load(&object->lineage));
 }
 
 CK_RV fixture_get(struct object *object, CK_ATTRIBUTE_TYPE type, void *bytes, CK_ULONG *len)
