@@ -18,6 +18,7 @@ struct part {
     alignas(64) pthread_mutex_t lock; /* apart from the next one's cache line */
     unsigned char *bytes;             /* NULL: no buffer */
     size_t left;                      /* at the front */
+    size_t since_seed;                /* bytes fetched */
 };
 
 static struct part parts[PART_COUNT] = {[0 ... PART_COUNT - 1] = {PTHREAD_MUTEX_INITIALIZER}};
@@ -62,14 +63,12 @@ struct view random_buffer_test_memory(void)
 
 static CK_RV refill_locked(struct part *part)
 {
-    static _Thread_local size_t since_seed;
-
-    if (since_seed >= RESEED_AFTER) {
+    if (part->since_seed >= RESEED_AFTER / PART_COUNT) {
         TRY(crypto_random_reseed());
-        since_seed = 0;
+        part->since_seed = 0;
     }
     TRY(crypto_random(part->bytes, PART_LEN));
-    since_seed += PART_LEN;
+    part->since_seed += PART_LEN;
     part->left = PART_LEN;
     return CKR_OK;
 }

@@ -4,7 +4,7 @@
  *
  * Never for keys, salts or IVs that the module makes itself: those come from crypto_random at the
  * moment they are needed. What waits here lies in secret memory, 4 KiB in all, and is erased as it
- * is read; the child of a fork has none of it. A thread's generator is seeded again after each MiB.
+ * is read; the child of a fork has none of it. After each MiB a generator is seeded again.
  */
 #pragma once
 
