@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/rv.h"
+#include "module/policy_rules.h"
 #include "module/strengthen.h"
 #include "module/subkeys.h"
 
@@ -152,7 +153,8 @@ static CK_RV apply_rules(const struct slot *slot, const struct proposal *proposa
     bool is_key = proposal->attributes->object_class == CKO_SECRET_KEY;
 
     for (size_t i = 0; i < sizeof(rules) / sizeof(rules[0]); i++) {
-        if ((!is_key && !rules[i].for_data) || !rules[i].broken(proposal))
+        if ((!is_key && !rules[i].for_data) || policy_allows_breach(rules[i].name) ||
+            !rules[i].broken(proposal))
             continue;
         log_line(LOG_LEVEL_WARNING, "token %s: refused by policy rule %s: %s", slot->name,
                  rules[i].name, rules[i].reason);
