@@ -17,6 +17,7 @@
 
 #include "base/alloc.h"
 #include "base/crypto.h"
+#include "module/policy_rules.h"
 
 /* OpenSSL 3.0 takes no longer IV; 12 bytes are recommended (SP 800-38D, 5.2.1.1). */
 #define GCM_IV_LEN_MAX 128
@@ -101,7 +102,8 @@ static CK_RV gcm_input_read(const CK_MECHANISM *mechanism, struct gcm_input *ret
     if (input.iv.len == 0)
         return REFUSE(CKR_MECHANISM_PARAM_INVALID, "CKM_AES_GCM: an empty IV");
     input.tag_len = params.ulTagBits / 8;
-    if (params.ulTagBits % 8 != 0 || input.tag_len < GCM_TAG_LEN_MIN ||
+    bool is_short = input.tag_len < GCM_TAG_LEN_MIN && !policy_allows_breach("tag-length-floor");
+    if (params.ulTagBits % 8 != 0 || input.tag_len == 0 || is_short ||
         input.tag_len > GCM_TAG_LEN_MAX) {
         return REFUSE(CKR_MECHANISM_PARAM_INVALID, "CKM_AES_GCM: a tag of %lu bits",
                       params.ulTagBits);

@@ -241,10 +241,12 @@ CK_RV policy_derivation(struct view prf_input, struct template_result *result)
         subkeys_prf_input(purpose, &input);
         if (input.failed)
             return CKR_HOST_MEMORY;
-        if (view_equal(writer_view(&input), prf_input))
+        if (view_equal(writer_view(&input), prf_input) &&
+            !policy_allows_breach("purposes-are-exact"))
             return bind_to_purpose(purpose, result);
     }
-    if (memmem(prf_input.bytes, prf_input.len, mark, sizeof(mark) - 1) == NULL)
+    if (policy_allows_breach("purposes-are-exact") ||
+        memmem(prf_input.bytes, prf_input.len, mark, sizeof(mark) - 1) == NULL)
         return CKR_OK;
     log_line(
         LOG_LEVEL_WARNING,
@@ -259,7 +261,7 @@ CK_RV policy_claim_family(struct object *key, const struct mechanism *mechanism)
     unsigned int none = FAMILY_NONE;
     struct view allowed;
 
-    if (mechanism->family == FAMILY_NONE ||
+    if (mechanism->family == FAMILY_NONE || policy_allows_breach("one-mode-family") ||
         attributes_bytes(&key->attributes, CKA_ALLOWED_MECHANISMS, &allowed))
         return CKR_OK;
     if (atomic_compare_exchange_strong(&key->family, &none, mechanism->family) ||

@@ -1,7 +1,7 @@
 /*
- * The names of the policy's rules, wherever a rule stands (policy.c, strengthen.c, mech_*.c, …), and
- * the switch that lets tests/attacks/ prove that each one is needed. The module as it is shipped has
- * no such switch: the question is answered `false` at compile time.
+ * The names of the policy's rules, wherever a rule stands (policy.c, strengthen.c, mech_*.c, …),
+ * and the switch that lets tests/attacks/ prove that each one is needed. The module as it is
+ * shipped has no such switch: the question is answered `false` at compile time.
  *
  * A new rule: its name goes into the list in policy_rules.c, the place that refuses asks
  * policy_allows_breach, and docs/security-model.md says what attack it stops.

@@ -2,6 +2,7 @@
 
 #include "base/rv.h"
 #include "module/object.h"
+#include "module/policy_rules.h"
 
 #define MAC_OR_WRAP                                                                                \
     (FLAG_BIT(FLAG_SIGN) | FLAG_BIT(FLAG_VERIFY) | FLAG_BIT(FLAG_WRAP) | FLAG_BIT(FLAG_UNWRAP))
@@ -14,6 +15,8 @@ static const CK_MECHANISM_TYPE cbc_allows[] = {CKM_AES_CBC, CKM_AES_CBC_PAD};
 /* Sensitive, private, never extractable: what every token key is. */
 static void strengthen_flags(struct attributes *attributes)
 {
+    if (policy_allows_breach("token-keys-are-strengthened"))
+        return;
     attributes_set_flag(attributes, FLAG_SENSITIVE, true);
     attributes_set_flag(attributes, FLAG_PRIVATE, true);
     attributes_set_flag(attributes, FLAG_EXTRACTABLE, false);
@@ -104,7 +107,8 @@ CK_RV strengthen_token_key(const struct slot *slot, enum attribute_origin origin
     struct attributes *attributes = &result->attributes;
     _cleanup_(attributes_clear) struct attributes asked = {0};
 
-    if (named_true(result, FLAG_EXTRACTABLE))
+    if (named_true(result, FLAG_EXTRACTABLE) &&
+        !policy_allows_breach("token-keys-are-strengthened"))
         return refuse(slot, "the template asks for CKA_EXTRACTABLE; token keys never leave");
     TRY(attributes_copy(attributes, &asked));
     strengthen_flags(attributes);
