@@ -1,0 +1,173 @@
+/*
+ * A search for attacks through the API (docs/security-model.md): every sequence of up to five calls
+ * from one sensitive key, and then the same with each rule of the policy switched off, which must
+ * find the key again, so that the search is known to look in the right places.
+ */
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "module/policy_rules.h"
+#include "tests/attacks/explore.h"
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+#define B(flag) FLAG_BIT(FLAG_##flag)
+#define CIPHER (B(ENCRYPT) | B(DECRYPT))
+#define RULE_DEPTH 4
+
+static const struct target targets[] = {
+    {.name = "index key",
+     .shape = {.type = CKK_GENERIC_SECRET, .value = 3, .yes = B(TOKEN), .label = "victim"},
+     .has_subkeys = true},
+    {.name = "AES token key",
+     .shape = {.type = CKK_AES, .value = 3, .yes = B(TOKEN) | CIPHER, .label = "victim"}},
+    {.name = "AES session key", .shape = {.type = CKK_AES, .value = 3, .yes = CIPHER}},
+    {.name = "MAC key",
+     .shape = {.type = CKK_GENERIC_SECRET, .value = 3, .yes = B(SIGN) | B(VERIFY)}},
+    {.name = "AES MAC key", .shape = {.type = CKK_AES, .value = 3, .yes = B(SIGN) | B(VERIFY)}},
+    {.name = "derivation base",
+     .shape = {.type = CKK_GENERIC_SECRET, .value = 3, .yes = B(DERIVE)}},
+    {.name = "AES derivation base", .shape = {.type = CKK_AES, .value = 3, .yes = B(DERIVE)}},
+    {.name = "extractable AES key",
+     .shape = {.type = CKK_AES, .value = 3, .yes = CIPHER | B(EXTRACTABLE)}},
+    {.name = "extractable derivation base",
+     .shape = {.type = CKK_GENERIC_SECRET, .value = 3, .yes = B(DERIVE) | B(EXTRACTABLE)}},
+    {.name = "extractable AES key, WRAP_WITH_TRUSTED",
+     .shape = {.type = CKK_AES,
+               .value = 3,
+               .yes = CIPHER | B(EXTRACTABLE) | B(WRAP_WITH_TRUSTED)}},
+    {.name = "wrapping key",
+     .shape = {.type = CKK_AES, .len = 32, .yes = B(WRAP) | B(UNWRAP)}},
+    /* What a careless user asks for. */
+    {.name = "token key that is not sensitive",
+     .shape = {.type = CKK_AES, .value = 3, .yes = B(TOKEN) | CIPHER, .no = B(SENSITIVE)}},
+    {.name = "readable token key",
+     .shape = {.type = CKK_AES,
+               .value = 3,
+               .yes = B(TOKEN) | CIPHER | B(EXTRACTABLE),
+               .no = B(SENSITIVE)},
+     .is_refused = true},
+    {.name = "derivation base that signs",
+     .shape = {.type = CKK_GENERIC_SECRET, .value = 3, .yes = B(DERIVE) | B(SIGN)},
+     .is_refused = true},
+    {.name = "AES derivation base that encrypts",
+     .shape = {.type = CKK_AES, .value = 3, .yes = B(DERIVE) | CIPHER},
+     .is_refused = true},
+};
+
+/* Rules that another one backs: nothing is found until both are off. */
+static const struct {
+    const char *rule;
+    const char *other;
+} backed[] = {
+    {"one-way-attributes", "as-sensitive-as-its-base"},
+    {"token-keys-are-strengthened", "token-keys-stay-inside"},
+    {"token-keys-stay-inside", "token-keys-are-strengthened"},
+    {"unwrap-excludes-encrypt", "known-keys-do-not-wrap"},
+    {"only-the-so-trusts", "known-keys-do-not-wrap"},
+};
+
+static struct api api;
+
+static void open_token(void)
+{
+    world_open(&api);
+}
+
+static void close_token(void)
+{
+    policy_test_switch_off(NULL);
+    world_close(&api);
+}
+
+static double seconds(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double) now.tv_sec + (double) now.tv_nsec / 1e9;
+}
+
+START_TEST(nothing_is_found)
+{
+    const struct target *target = &targets[_i];
+    struct exploration exploration = {.target = target, .depth = DEPTH_MAX};
+    struct world world;
+    double start = seconds();
+    char text[1024];
+
+    CK_RV rv = world_start(&world, &api, target);
+    if (rv == CKR_OK)
+        world_end(&world);
+    ck_assert_uint_eq(rv, target->is_refused ? CKR_TEMPLATE_INCONSISTENT : CKR_OK);
+    explore(&api, &exploration);
+    explore_describe(&exploration, text, sizeof(text));
+    printf("depth %zu: %lu calls, %lu sequences, %lu worlds, %lu merged, %.1f s: %s\n",
+           exploration.depth, exploration.calls, exploration.sequences, exploration.worlds,
+           exploration.merged, seconds() - start, text);
+    ck_assert_msg(exploration.hit == NULL, "%s", text);
+}
+END_TEST
+
+static bool is_found(const char *name)
+{
+    for (size_t depth = 1; depth <= RULE_DEPTH; depth++) {
+        for (size_t i = 0; i < COUNT(targets); i++) {
+            struct exploration exploration = {.target = &targets[i], .depth = depth};
+            char text[1024];
+            explore(&api, &exploration);
+            if (exploration.hit == NULL)
+                continue;
+            explore_describe(&exploration, text, sizeof(text));
+            printf("without %s: %s\n", name, text);
+            return true;
+        }
+    }
+    return false;
+}
+
+static const char *backing(const char *rule)
+{
+    for (size_t i = 0; i < COUNT(backed); i++)
+        if (strcmp(backed[i].rule, rule) == 0)
+            return backed[i].other;
+    return NULL;
+}
+
+START_TEST(every_rule_is_needed)
+{
+    size_t count;
+    const char *rule = policy_test_rules(&count)[_i];
+    const char *other = backing(rule);
+    char name[128];
+
+    policy_test_switch_off(rule);
+    snprintf(name, sizeof(name), "%s", rule);
+    if (other != NULL) {
+        policy_test_switch_off(other);
+        snprintf(name, sizeof(name), "%s and %s", rule, other);
+    }
+    ck_assert_msg(is_found(name), "without %s: nothing is found", name);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("attack search");
+    TCase *tests = tcase_create("search");
+    SRunner *runner = srunner_create(suite);
+    size_t rule_count;
+
+    policy_test_rules(&rule_count);
+    suite_add_tcase(suite, tests);
+    tcase_add_checked_fixture(tests, open_token, close_token);
+    tcase_add_loop_test(tests, nothing_is_found, 0, COUNT(targets));
+    tcase_add_loop_test(tests, every_rule_is_needed, 0, (int) rule_count);
+    tcase_set_timeout(tests, 600);
+    srunner_run_all(runner, CK_NORMAL);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}

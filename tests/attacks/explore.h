@@ -1,0 +1,26 @@
+/*
+ * All sequences of steps up to a depth from one target, breadth first.
+ *
+ * Worlds with the same keys and facts are gone on with once. A sequence with a key that no later
+ * step uses is not taken: the one without it leads to the same, as no step takes anything away from
+ * the attacker.
+ */
+#pragma once
+
+#include "tests/attacks/steps.h"
+
+struct exploration {
+    const struct target *target;
+    size_t depth;        /* at most DEPTH_MAX */
+    const char *hit;     /* NULL: nothing found */
+    struct step path[DEPTH_MAX];
+    size_t path_len;
+    unsigned long calls;     /* steps tried, each a call of the module */
+    unsigned long sequences; /* steps that succeeded: sequences that were run to their end */
+    unsigned long worlds;    /* that differ */
+    unsigned long merged;    /* sequences that led to a world seen before */
+};
+
+/* Ends at the first hit. Targets that are refused give no sequences. */
+void explore(struct api *api, struct exploration *exploration);
+void explore_describe(const struct exploration *exploration, char *text, size_t size);

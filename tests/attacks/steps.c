@@ -1,0 +1,421 @@
+#include "tests/attacks/steps.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
+
+#include "base/secret.h"
+#include "module/object_attributes.h"
+#include "tests/attacks/mechanisms.h"
+
+#define OUTPUT_MAX 256
+#define MAC_FLOOR 8
+#define TAG_FLOOR 12
+
+enum second { SECOND_NONE, SECOND_KEY, SECOND_SOME, SECOND_BLOB };
+
+static const struct way_list no_ways = {NULL, 1};
+static const struct shape_list no_shapes = {NULL, 1};
+
+static const struct {
+    const char *name;
+    const struct way_list *ways;
+    const struct shape_list *shapes;
+    bool has_key;
+    enum second second; /* SECOND_SOME: where the way says so */
+    bool makes_key;
+} kinds[STEP_KINDS] = {
+    [STEP_CREATE] = {"create", &no_ways, &shapes_create, false, SECOND_NONE, true},
+    [STEP_GENERATE] = {"generate", &no_ways, &shapes_generate, false, SECOND_NONE, true},
+    [STEP_DERIVE] = {"derive", &ways_derive, &shapes_derive, true, SECOND_SOME, true},
+    [STEP_COPY] = {"copy", &no_ways, &shapes_change, true, SECOND_NONE, true},
+    [STEP_SET] = {"set", &no_ways, &shapes_change, true, SECOND_NONE, false},
+    [STEP_ENCRYPT] = {"encrypt", &ways_encrypt, &no_shapes, true, SECOND_NONE, false},
+    [STEP_DECRYPT] = {"decrypt", &ways_decrypt, &no_shapes, true, SECOND_BLOB, false},
+    [STEP_SIGN] = {"sign", &ways_sign, &no_shapes, true, SECOND_NONE, false},
+    [STEP_WRAP] = {"wrap", &ways_wrap, &no_shapes, true, SECOND_KEY, false},
+    [STEP_UNWRAP] = {"unwrap", &ways_wrap, &shapes_unwrap, true, SECOND_BLOB, true},
+};
+
+bool step_changes_key(const struct step *step)
+{
+    return step->kind == STEP_SET;
+}
+
+static const struct way *way_of(const struct step *step)
+{
+    return &kinds[step->kind].ways->ways[step->way];
+}
+
+static const struct shape *shape_of(const struct step *step)
+{
+    return &kinds[step->kind].shapes->shapes[step->shape];
+}
+
+static enum second second_of(const struct step *step)
+{
+    enum second second = kinds[step->kind].second;
+
+    if (second != SECOND_SOME)
+        return second;
+    return way_takes_key(way_of(step)) ? SECOND_KEY : SECOND_NONE;
+}
+
+void step_describe(const struct step *step, char *text, size_t size)
+{
+    int len = snprintf(text, size, "%s", kinds[step->kind].name);
+
+    if (kinds[step->kind].has_key)
+        len += snprintf(text + len, size - (size_t) len, " key %u", step->key);
+    if (second_of(step) != SECOND_NONE)
+        len += snprintf(text + len, size - (size_t) len, ", %s %u",
+                        second_of(step) == SECOND_KEY ? "key" : "fact", step->other);
+    if (kinds[step->kind].ways != &no_ways)
+        len += snprintf(text + len, size - (size_t) len, ", by %s", way_of(step)->name);
+    if (kinds[step->kind].shapes != &no_shapes)
+        snprintf(text + len, size - (size_t) len, ": %s", shape_of(step)->name);
+}
+
+static size_t second_count(const struct world *world, enum second second)
+{
+    switch (second) {
+    case SECOND_KEY:
+        return world->key_count;
+    case SECOND_BLOB:
+        return world->fact_count;
+    default:
+        return 1;
+    }
+}
+
+/* What the attacker can compute without the token is no step. */
+static bool is_pointless(const struct world *world, const struct step *step)
+{
+    bool observes = step->kind == STEP_ENCRYPT || step->kind == STEP_DECRYPT ||
+                    step->kind == STEP_SIGN;
+
+    if (observes && world->keys[step->key].is_known)
+        return true;
+    if (kinds[step->kind].second == SECOND_BLOB)
+        return world->facts[step->other].kind != FACT_BLOB &&
+               world->facts[step->other].kind != FACT_OUTPUT;
+    return step->kind == STEP_WRAP && world->keys[step->other].is_known &&
+           world->keys[step->key].is_known;
+}
+
+static bool uses(const struct step *step, size_t key)
+{
+    return (kinds[step->kind].has_key && step->key == key) ||
+           (second_of(step) == SECOND_KEY && step->other == key);
+}
+
+/* A key that nothing uses later could have been left out: a step uses two at most, so there must
+ * be steps enough for those that are left. */
+static bool leaves_too_much(const struct world *world, size_t remaining, const struct step *step)
+{
+    size_t unused = remaining > 0 && (kinds[step->kind].makes_key || step->kind == STEP_SET);
+
+    for (size_t i = 0; i < world->key_count; i++)
+        unused += world->keys[i].is_unused && !uses(step, i);
+    return unused > 2 * remaining;
+}
+
+size_t steps_list(const struct world *world, size_t remaining, struct step *ret_steps)
+{
+    struct step step;
+    size_t count = 0;
+
+    for (step.kind = 0; step.kind < STEP_KINDS; step.kind++) {
+        size_t key_count = kinds[step.kind].has_key ? world->key_count : 1;
+        size_t way_count = kinds[step.kind].ways->count;
+        size_t shape_count = kinds[step.kind].shapes->count;
+        for (size_t i = 0; i < way_count * shape_count * key_count; i++) {
+            step.way = (unsigned char) (i % way_count);
+            step.shape = (unsigned char) (i / way_count % shape_count);
+            step.key = (unsigned char) (i / way_count / shape_count);
+            for (step.other = 0; step.other < second_count(world, second_of(&step)); step.other++) {
+                if (is_pointless(world, &step) || leaves_too_much(world, remaining, &step))
+                    continue;
+                ck_assert_uint_lt(count, STEPS_MAX);
+                ret_steps[count++] = step;
+            }
+        }
+    }
+    return count;
+}
+
+/* What a call works with. */
+struct taking {
+    struct world *world;
+    const struct step *step;
+    CK_FUNCTION_LIST_3_2 *p11;
+    CK_SESSION_HANDLE session;
+    CK_OBJECT_HANDLE key;
+    struct way_call call;
+    struct shape_template template;
+    uint64_t term; /* of what comes out */
+    CK_BYTE out[OUTPUT_MAX];
+    CK_ULONG out_len;
+};
+
+static const struct world_key *used_key(const struct taking *taking)
+{
+    return &taking->world->keys[taking->step->key];
+}
+
+static const struct world_key *other_key(const struct taking *taking)
+{
+    return &taking->world->keys[taking->step->other];
+}
+
+/* SHA-1 of the value that the key would have: the attacker's guess of it, and a right one. */
+static CK_RV add_guess(struct taking *taking)
+{
+    static unsigned char check[3];
+    unsigned char guess[32];
+    unsigned int len = sizeof(guess);
+    struct view text = way_text(TEXT_CONTEXT);
+    const struct world_key *base = used_key(taking);
+
+    if (way_of(taking->step)->form != FORM_CONTEXT)
+        return CKR_MECHANISM_INVALID;
+    ck_assert(HMAC(EVP_sha256(), base->value, (int) base->value_len, text.bytes, text.len, guess,
+                   &len) != NULL);
+    struct secret value = {guess, sizeof(guess)};
+    ck_assert(check_value_compute(CKK_GENERIC_SECRET, &value, check));
+    shape_add(&taking->template, CKA_CHECK_VALUE, check, sizeof(check));
+    return CKR_OK;
+}
+
+static CK_RV make_key(struct taking *taking, CK_OBJECT_HANDLE *ret_handle)
+{
+    CK_MECHANISM generation = {CKM_AES_KEY_GEN, NULL, 0};
+    CK_ATTRIBUTE *attributes = taking->template.attributes;
+    CK_ULONG count = taking->template.count;
+
+    switch (taking->step->kind) {
+    case STEP_CREATE:
+        return taking->p11->C_CreateObject(taking->session, attributes, count, ret_handle);
+    case STEP_GENERATE:
+        if (shape_of(taking->step)->type == CKK_GENERIC_SECRET)
+            generation.mechanism = CKM_GENERIC_SECRET_KEY_GEN;
+        return taking->p11->C_GenerateKey(taking->session, &generation, attributes, count,
+                                          ret_handle);
+    case STEP_COPY:
+        return taking->p11->C_CopyObject(taking->session, taking->key, attributes, count,
+                                         ret_handle);
+    default:
+        return taking->p11->C_DeriveKey(taking->session, &taking->call.mechanism, taking->key,
+                                        attributes, count, ret_handle);
+    }
+}
+
+static CK_RV unwrap_key(struct taking *taking, CK_OBJECT_HANDLE *ret_handle)
+{
+    struct fact *blob = &taking->world->facts[taking->step->other];
+
+    if (way_of(taking->step)->form == FORM_GCM_WRAP)
+        return taking->p11->C_UnwrapKeyAuthenticated(
+            taking->session, &taking->call.mechanism, taking->key, blob->bytes, blob->len,
+            taking->template.attributes, taking->template.count, NULL, 0, ret_handle);
+    return taking->p11->C_UnwrapKey(taking->session, &taking->call.mechanism, taking->key,
+                                    blob->bytes, blob->len, taking->template.attributes,
+                                    taking->template.count, ret_handle);
+}
+
+static CK_RV wrap_key(struct taking *taking)
+{
+    CK_OBJECT_HANDLE wrapped = other_key(taking)->handle;
+
+    if (way_of(taking->step)->form == FORM_GCM_WRAP)
+        return taking->p11->C_WrapKeyAuthenticated(taking->session, &taking->call.mechanism,
+                                                   taking->key, wrapped, NULL, 0, taking->out,
+                                                   &taking->out_len);
+    return taking->p11->C_WrapKey(taking->session, &taking->call.mechanism, taking->key, wrapped,
+                                  taking->out, &taking->out_len);
+}
+
+static CK_RV encrypt_message(struct taking *taking, struct view text)
+{
+    CK_RV rv = taking->p11->C_MessageEncryptInit(taking->session, &taking->call.mechanism,
+                                                 taking->key);
+    if (rv != CKR_OK)
+        return rv;
+    rv = taking->p11->C_EncryptMessage(
+        taking->session, &taking->call.params, sizeof(taking->call.params.gcm_message), NULL, 0,
+        (CK_BYTE_PTR) text.bytes, text.len, taking->out, &taking->out_len);
+    (void) taking->p11->C_MessageEncryptFinal(taking->session);
+    return rv;
+}
+
+static CK_RV observe(struct taking *taking)
+{
+    struct view text = way_text(way_of(taking->step)->text);
+    CK_MECHANISM *mechanism = &taking->call.mechanism;
+    const struct fact *blob = &taking->world->facts[taking->step->other];
+    CK_RV rv;
+
+    switch (taking->step->kind) {
+    case STEP_ENCRYPT:
+        if (way_of(taking->step)->form == FORM_GCM_MESSAGE)
+            return encrypt_message(taking, text);
+        rv = taking->p11->C_EncryptInit(taking->session, mechanism, taking->key);
+        return rv != CKR_OK ? rv
+                            : taking->p11->C_Encrypt(taking->session, (CK_BYTE_PTR) text.bytes,
+                                                     text.len, taking->out, &taking->out_len);
+    case STEP_DECRYPT:
+        rv = taking->p11->C_DecryptInit(taking->session, mechanism, taking->key);
+        return rv != CKR_OK ? rv
+                            : taking->p11->C_Decrypt(taking->session, (CK_BYTE_PTR) blob->bytes,
+                                                     blob->len, taking->out, &taking->out_len);
+    default:
+        rv = taking->p11->C_SignInit(taking->session, mechanism, taking->key);
+        return rv != CKR_OK ? rv
+                            : taking->p11->C_Sign(taking->session, (CK_BYTE_PTR) text.bytes,
+                                                  text.len, taking->out, &taking->out_len);
+    }
+}
+
+/* Two generated keys differ. */
+static uint64_t new_term(const struct world *world, uint64_t term)
+{
+    for (size_t i = 0; i < world->key_count; i++)
+        if (world->keys[i].term == term)
+            return new_term(world, term_mix(term, 1));
+    return term;
+}
+
+/* The term of what a step makes: the step, and the terms of what went in. A copy is the same. */
+static uint64_t term_of(const struct world *world, const struct step *step)
+{
+    uint64_t term = term_mix(step->kind * 256U + step->way, 0);
+
+    if (step->kind == STEP_COPY || step->kind == STEP_SET)
+        return world->keys[step->key].term;
+    if (step->kind == STEP_CREATE)
+        return term_mix(4, shape_of(step)->value);
+    if (step->kind == STEP_GENERATE)
+        return new_term(world, term_mix(term, step->shape));
+    if (kinds[step->kind].has_key)
+        term = term_mix(term, world->keys[step->key].term);
+    if (second_of(step) == SECOND_KEY)
+        term = term_mix(term, world->keys[step->other].term);
+    else if (second_of(step) == SECOND_BLOB)
+        term = term_mix(term, world->facts[step->other].term);
+    return term;
+}
+
+static void add_made(struct taking *taking, CK_OBJECT_HANDLE handle)
+{
+    struct world *world = taking->world;
+    const struct step *step = taking->step;
+    struct world_key *made = world_add_key(world, handle, taking->term);
+    bool has_key = kinds[step->kind].has_key;
+    bool has_other = second_of(step) == SECOND_KEY;
+
+    made->of_target = (has_key && used_key(taking)->of_target) ||
+                      (has_other && other_key(taking)->of_target);
+    made->is_known = step->kind == STEP_CREATE ||
+                     (step->kind != STEP_GENERATE && used_key(taking)->is_known &&
+                      (!has_other || other_key(taking)->is_known));
+    if (step->kind == STEP_UNWRAP) {
+        size_t wrapped = world->facts[step->other].key;
+        made->of_target = wrapped != NO_KEY && world->keys[wrapped].of_target;
+    }
+    world_look(world, world->key_count - 1);
+    if (step->kind == STEP_DERIVE && shape_of(step)->is_guess && made->of_target)
+        world->hit = "a derivation answers whether a guess is the derived key";
+    if (made->is_known && step->kind == STEP_CREATE && shape_of(step)->label != NULL)
+        world->hit = "a known key stands under a subkey's label";
+}
+
+/* The step is of a kind that gives out bytes. */
+static void add_output(struct taking *taking)
+{
+    struct world *world = taking->world;
+    const struct step *step = taking->step;
+    const struct way *way = way_of(step);
+    enum fact_kind kind = step->kind == STEP_WRAP ? FACT_BLOB : FACT_OUTPUT;
+    size_t of = step->kind == STEP_WRAP ? step->other : step->key;
+
+    world_add_fact(world, kind, of, taking->term, (struct view){taking->out, taking->out_len});
+    if (step->kind == STEP_ENCRYPT && way->type == CKM_AES_GCM)
+        world_add_fact(world, FACT_GCM, step->key, world->keys[step->key].term,
+                       (struct view){NULL, 0});
+    if (!used_key(taking)->of_target)
+        return;
+    if (way->form == FORM_SHORT_MAC && taking->out_len < MAC_FLOOR)
+        world->hit = "MACs are verified that 256 tries find";
+    if (way->form == FORM_GCM_SHORT_TAG && taking->out_len < ATTACK_ZEROS_LEN + TAG_FLOOR)
+        world->hit = "tags are verified that 2^32 tries find";
+}
+
+static void mark_used(struct world *world, const struct step *step)
+{
+    for (size_t i = 0; i < world->key_count; i++)
+        if (uses(step, i))
+            world->keys[i].is_unused = false;
+    if (step->kind == STEP_SET)
+        world->keys[step->key].is_unused = true;
+}
+
+static void prepare(struct taking *taking)
+{
+    const struct step *step = taking->step;
+
+    if (kinds[step->kind].has_key)
+        taking->key = used_key(taking)->handle;
+    if (kinds[step->kind].ways != &no_ways)
+        way_prepare(way_of(step),
+                    second_of(step) == SECOND_KEY ? other_key(taking)->handle : CK_INVALID_HANDLE,
+                    &taking->call);
+    if (kinds[step->kind].shapes != &no_shapes)
+        shape_fill(shape_of(step), &taking->template);
+}
+
+static CK_RV take(struct taking *taking, CK_OBJECT_HANDLE *ret_handle)
+{
+    switch (taking->step->kind) {
+    case STEP_SET:
+        return taking->p11->C_SetAttributeValue(taking->session, taking->key,
+                                                taking->template.attributes,
+                                                taking->template.count);
+    case STEP_UNWRAP:
+        return unwrap_key(taking, ret_handle);
+    case STEP_WRAP:
+        return wrap_key(taking);
+    case STEP_ENCRYPT:
+    case STEP_DECRYPT:
+    case STEP_SIGN:
+        return observe(taking);
+    default:
+        return make_key(taking, ret_handle);
+    }
+}
+
+bool step_take(struct world *world, const struct step *step)
+{
+    struct taking taking = {.world = world, .step = step, .out_len = OUTPUT_MAX};
+    CK_OBJECT_HANDLE handle = CK_INVALID_HANDLE;
+
+    taking.p11 = world->api->p11;
+    taking.session = world->api->session;
+    taking.term = term_of(world, step);
+    prepare(&taking);
+    if (step->kind == STEP_DERIVE && shape_of(step)->is_guess && add_guess(&taking) != CKR_OK)
+        return false;
+    if (take(&taking, &handle) != CKR_OK)
+        return false;
+    mark_used(world, step);
+    if (kinds[step->kind].makes_key)
+        add_made(&taking, handle);
+    else if (step->kind != STEP_SET)
+        add_output(&taking);
+    if (kinds[step->kind].has_key)
+        world_look(world, step->key);
+    if (second_of(step) == SECOND_KEY)
+        world_look(world, step->other);
+    return true;
+}
