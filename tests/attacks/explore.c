@@ -30,6 +30,7 @@ struct search_run {
     struct api *api;
     struct exploration *exploration;
     struct seen seen;
+    struct seen refused;
     struct level next;
     struct step *steps;
 };
@@ -51,7 +52,16 @@ static void seen_make(struct seen *seen, size_t capacity)
 {
     *seen = (struct seen){.capacity = capacity};
     seen->numbers = calloc(capacity, sizeof(*seen->numbers));
-    ck_assert_ptr_nonnull(seen->numbers);
+    REQUIRE(seen->numbers != NULL);
+}
+
+static bool seen_has(const struct seen *seen, uint64_t number)
+{
+    size_t at = number & (seen->capacity - 1);
+
+    while (seen->numbers[at] != 0 && seen->numbers[at] != number)
+        at = (at + 1) & (seen->capacity - 1);
+    return seen->numbers[at] == number;
 }
 
 /* False when it was there. */
@@ -74,7 +84,7 @@ static void level_add(struct level *level, const struct path *path)
     if (level->count == level->capacity) {
         level->capacity = level->capacity == 0 ? 256 : 2 * level->capacity;
         level->paths = realloc(level->paths, level->capacity * sizeof(*level->paths));
-        ck_assert_ptr_nonnull(level->paths);
+        REQUIRE(level->paths != NULL);
     }
     level->paths[level->count++] = *path;
 }
@@ -85,7 +95,7 @@ static void replay(struct search_run *run, const struct path *path, size_t depth
     OK(world_start(world, run->api, run->exploration->target));
     knowledge_protect(world);
     for (size_t i = 0; i < depth; i++)
-        ck_assert(step_take(world, &path->steps[i]));
+        REQUIRE(step_take(world, &path->steps[i]));
 }
 
 static void note_hit(struct exploration *exploration, const char *hit, const struct path *path,
@@ -123,11 +133,17 @@ static void expand(struct search_run *run, const struct path *from, size_t depth
     size_t count = steps_list(&world, exploration->depth - depth - 1, run->steps);
     before = world;
     for (size_t i = 0; i < count && exploration->hit == NULL; i++) {
+        uint64_t number = step_number(&world, &run->steps[i]);
+        exploration->steps++;
+        if (seen_has(&run->refused, number))
+            continue;
         path.steps[depth] = run->steps[i];
         exploration->calls++;
         bool taken = step_take(&world, &run->steps[i]);
         if (taken)
             arrive(run, &world, &path, depth + 1);
+        else
+            seen_add(&run->refused, number);
         if (taken && step_changes_key(&run->steps[i])) {
             world_end(&world);
             replay(run, from, depth, &world);
@@ -161,14 +177,16 @@ void explore(struct api *api, struct exploration *exploration)
     exploration->hit = knowledge_hit(&world);
     world_end(&world);
     seen_make(&run.seen, SEEN_FIRST);
+    seen_make(&run.refused, SEEN_FIRST);
     run.steps = malloc(STEPS_MAX * sizeof(*run.steps));
-    ck_assert_ptr_nonnull(run.steps);
+    REQUIRE(run.steps != NULL);
     level_add(&run.next, &start);
     for (size_t depth = 0; depth < exploration->depth && exploration->hit == NULL; depth++)
         explore_level(&run, depth);
     exploration->worlds = run.seen.count;
     free(run.next.paths);
     free(run.seen.numbers);
+    free(run.refused.numbers);
     free(run.steps);
 }
 

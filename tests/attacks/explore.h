@@ -11,12 +11,13 @@
 
 struct exploration {
     const struct target *target;
-    size_t depth;        /* at most DEPTH_MAX */
-    const char *hit;     /* NULL: nothing found */
+    size_t depth;    /* at most DEPTH_MAX */
+    const char *hit; /* NULL: nothing found */
     struct step path[DEPTH_MAX];
     size_t path_len;
-    unsigned long calls;     /* steps tried, each a call of the module */
-    unsigned long sequences; /* steps that succeeded: sequences that were run to their end */
+    unsigned long steps; /* that were to be tried */
+    unsigned long calls; /* of them, made; the others had been refused to keys that look alike */
+    unsigned long sequences; /* that succeeded to their last step */
     unsigned long worlds;    /* that differ */
     unsigned long merged;    /* sequences that led to a world seen before */
 };

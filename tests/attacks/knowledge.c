@@ -32,8 +32,8 @@ static size_t string_count;
 
 static void add_string(const unsigned char *bytes, size_t len)
 {
-    ck_assert_uint_lt(string_count, STRINGS_MAX);
-    ck_assert_uint_le(len, FACT_LEN_MAX);
+    REQUIRE(string_count < STRINGS_MAX);
+    REQUIRE(len <= FACT_LEN_MAX);
     struct known *string = &strings[string_count++];
 
     string->len = len;
@@ -55,7 +55,7 @@ static size_t aes(const char *name, bool encrypts, const struct known *key, stru
 
     if (context == NULL)
         context = EVP_CIPHER_CTX_new();
-    ck_assert(context != NULL && EVP_CIPHER_CTX_reset(context) == 1);
+    REQUIRE(context != NULL && EVP_CIPHER_CTX_reset(context) == 1);
     EVP_CIPHER_CTX_set_flags(context, EVP_CIPHER_CTX_FLAG_WRAP_ALLOW);
     if (EVP_CipherInit_ex2(context, EVP_get_cipherbyname(name), key->bytes, iv, encrypts, NULL) !=
             1 ||
@@ -69,7 +69,7 @@ static size_t aes(const char *name, bool encrypts, const struct known *key, stru
 
 static void protect(const char *what, const void *bytes, size_t len)
 {
-    ck_assert_uint_lt(protected_count, SECRETS_MAX);
+    REQUIRE(protected_count < SECRETS_MAX);
     struct protected_value *made = &protected_values[protected_count++];
 
     *made = (struct protected_value){.what = what, .value.len = len};
@@ -81,7 +81,7 @@ static void protect_aes(const char *what, const char *name, const struct known *
     static const unsigned char zeros[32];
     unsigned char out[FACT_LEN_MAX];
 
-    ck_assert_uint_eq(aes(name, true, key, (struct view){zeros, len}, out), len);
+    REQUIRE(aes(name, true, key, (struct view){zeros, len}, out) == len);
     protect(what, out, len);
 }
 
@@ -90,8 +90,8 @@ static void protect_hmac(const char *what, const struct known *key, struct view 
     unsigned char mac[32];
     unsigned int len = sizeof(mac);
 
-    ck_assert(HMAC(EVP_sha256(), key->bytes, (int) key->len, text.bytes, text.len, mac, &len) !=
-              NULL);
+    REQUIRE(HMAC(EVP_sha256(), key->bytes, (int) key->len, text.bytes, text.len, mac, &len) !=
+            NULL);
     protect(what, mac, len);
 }
 
@@ -120,7 +120,7 @@ void knowledge_protect(const struct world *world)
     protected_count = 0;
     payload_key.len = 0;
     memcpy(key.bytes, target->value, target->value_len);
-    ck_assert(EVP_Digest(key.bytes, key.len, digest, NULL, EVP_sha256(), NULL) == 1);
+    REQUIRE(EVP_Digest(key.bytes, key.len, digest, NULL, EVP_sha256(), NULL) == 1);
     protect("a digest of the key", digest, sizeof(digest));
     if ((target->flags & FLAG_BIT(FLAG_DERIVE)) != 0 && target->type == CKK_AES) {
         protect_aes("a key that ECB_ENCRYPT_DATA derives", "AES-256-ECB", &key, 32);
@@ -145,7 +145,8 @@ static bool is_target_value(const struct world *world, const struct world_key *k
 static bool is_for_gcm(const struct world *world)
 {
     for (size_t i = 0; i < world->key_count; i++)
-        if (is_target_value(world, &world->keys[i]) && world->keys[i].allows == CKM_AES_GCM)
+        if (is_target_value(world, &world->keys[i]) && world->keys[i].allows == CKM_AES_GCM &&
+            (world->keys[i].flags & (FLAG_BIT(FLAG_ENCRYPT) | FLAG_BIT(FLAG_DECRYPT))) != 0)
             return true;
     for (size_t i = 0; i < world->fact_count; i++)
         if (world->facts[i].kind == FACT_GCM &&
@@ -281,6 +282,8 @@ static const char *look_at_keys(const struct world *world)
 {
     for (size_t i = 0; payload_key.len > 0 && i < world->key_count; i++) {
         const struct world_key *key = &world->keys[i];
+        if (key->is_known && key->is_posing)
+            return "a known key under a subkey's label";
         if (key->value_len == payload_key.len &&
             memcmp(key->value, payload_key.bytes, payload_key.len) == 0 &&
             (key->type != CKK_AES || key->allows != CKM_AES_GCM))

@@ -2,7 +2,10 @@
 
 #include <string.h>
 
-#define LIST(array) {(array), sizeof(array) / sizeof((array)[0])}
+#define LIST(array)                                                                                \
+    {                                                                                              \
+        (array), sizeof(array) / sizeof((array)[0])                                                \
+    }
 
 static const struct way derive[] = {
     {"KDF of payload keys", CKM_SP800_108_COUNTER_KDF, FORM_PURPOSE, 0},
@@ -78,8 +81,8 @@ static void gcm_prepare(const struct way *way, struct way_call *call)
     CK_ULONG tag_bits = way->form == FORM_GCM_SHORT_TAG ? 32 : 128;
 
     if (way->form == FORM_GCM_WRAP) {
-        call->params.gcm_wrap = (CK_GCM_WRAP_PARAMS){
-            .pIv = call->iv, .ulIvLen = ATTACK_IV_LEN, .ulTagBits = tag_bits};
+        call->params.gcm_wrap =
+            (CK_GCM_WRAP_PARAMS){.pIv = call->iv, .ulIvLen = ATTACK_IV_LEN, .ulTagBits = tag_bits};
         call->mechanism.ulParameterLen = sizeof(call->params.gcm_wrap);
     } else if (way->form == FORM_GCM_MESSAGE) {
         call->params.gcm_message = (CK_GCM_MESSAGE_PARAMS){.pIv = call->iv,

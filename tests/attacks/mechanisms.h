@@ -1,5 +1,5 @@
-/* The mechanisms of the steps, each with the one parameter that makes attacks easiest: an IV that is
- * used again, data of zeros, the input of a purpose. */
+/* The mechanisms of the steps, each with the one parameter that makes attacks easiest: an IV that
+ * is used again, data of zeros, the input of a purpose. */
 #pragma once
 
 #include <stdbool.h>

@@ -1,11 +1,15 @@
 #include "tests/attacks/shapes.h"
 
-#include <check.h>
 #include <string.h>
+
+#include "tests/support/api_fixture.h"
 
 #define B(flag) FLAG_BIT(FLAG_##flag)
 #define CIPHER (B(ENCRYPT) | B(DECRYPT))
-#define LIST(array) {(array), sizeof(array) / sizeof((array)[0])}
+#define LIST(array)                                                                                \
+    {                                                                                              \
+        (array), sizeof(array) / sizeof((array)[0])                                                \
+    }
 
 /* Keys that the attacker knows. */
 static const struct shape create[] = {
@@ -55,10 +59,7 @@ static const struct shape derive[] = {
 };
 
 static const struct shape unwrap[] = {
-    {.name = "readable",
-     .type = CKK_GENERIC_SECRET,
-     .yes = B(EXTRACTABLE),
-     .no = B(SENSITIVE)},
+    {.name = "readable", .type = CKK_GENERIC_SECRET, .yes = B(EXTRACTABLE), .no = B(SENSITIVE)},
     {.name = "readable AES", .type = CKK_AES, .yes = B(EXTRACTABLE), .no = B(SENSITIVE)},
     {.name = "SIGN", .type = CKK_GENERIC_SECRET, .yes = B(SIGN)},
     {.name = "AES cipher", .type = CKK_AES, .yes = CIPHER},
@@ -67,9 +68,11 @@ static const struct shape unwrap[] = {
 
 /* For C_CopyObject and C_SetAttributeValue. */
 static const struct shape change[] = {
-    {.name = "nothing", .type = UNSAID},
-    {.name = "a label", .type = UNSAID, .label = "renamed"},
-    {.name = "a subkey's label", .type = UNSAID, .label = "victim/payload"},
+    [CHANGE_NOTHING] = {.name = "nothing", .type = UNSAID},
+    [CHANGE_LABEL] = {.name = "a label", .type = UNSAID, .label = "renamed"},
+    [CHANGE_TO_SUBKEY_LABEL] = {.name = "a subkey's label",
+                                .type = UNSAID,
+                                .label = "victim/payload"},
     {.name = "TOKEN", .type = UNSAID, .yes = B(TOKEN)},
     {.name = "not TOKEN", .type = UNSAID, .no = B(TOKEN)},
     {.name = "not SENSITIVE, EXTRACTABLE",
@@ -126,7 +129,7 @@ void shape_constant(unsigned char number, unsigned char ret_bytes[32])
 void shape_add(struct shape_template *template, CK_ATTRIBUTE_TYPE type, const void *value,
                CK_ULONG len)
 {
-    ck_assert_uint_lt(template->count, SHAPE_ATTRIBUTES_MAX);
+    REQUIRE(template->count < SHAPE_ATTRIBUTES_MAX);
     template->attributes[template->count++] = (CK_ATTRIBUTE){type, (void *) value, len};
 }
 

@@ -32,6 +32,9 @@ struct shape_list {
 extern const struct shape_list shapes_create, shapes_generate, shapes_derive, shapes_unwrap,
     shapes_change;
 
+/* The first of shapes_change. */
+enum { CHANGE_NOTHING, CHANGE_LABEL, CHANGE_TO_SUBKEY_LABEL };
+
 /* A template as a call takes it; points into itself and into the shape. */
 struct shape_template {
     CK_ATTRIBUTE attributes[SHAPE_ATTRIBUTES_MAX];

@@ -90,14 +90,57 @@ static size_t second_count(const struct world *world, enum second second)
     }
 }
 
+static bool observes(const struct step *step)
+{
+    return step->kind == STEP_ENCRYPT || step->kind == STEP_SIGN;
+}
+
+static bool uses(const struct step *step, size_t key)
+{
+    return (kinds[step->kind].has_key && step->key == key) ||
+           (second_of(step) == SECOND_KEY && step->other == key);
+}
+
+/* The step works on the target or on what comes from it. */
+static bool touches(const struct world *world, const struct step *step)
+{
+    if (kinds[step->kind].has_key && world->keys[step->key].of_target)
+        return true;
+    if (second_of(step) == SECOND_KEY)
+        return world->keys[step->other].of_target;
+    return second_of(step) == SECOND_BLOB && world->keys[world->facts[step->other].key].of_target;
+}
+
+/* The step gives a key that the attacker knows a label or a place among the token's keys. */
+static bool may_pose(const struct world *world, const struct step *step)
+{
+    const struct shape *shape = shape_of(step);
+    bool is_known =
+        step->kind == STEP_CREATE || (kinds[step->kind].has_key && world->keys[step->key].is_known);
+
+    return world->target->has_subkeys && is_known && kinds[step->kind].shapes != &no_shapes &&
+           (shape->label != NULL || (shape->yes & FLAG_BIT(FLAG_TOKEN)) != 0);
+}
+
+/* A copy that is the same in all that counts, or a label that nobody asks for. */
+static bool changes_nothing(const struct world *world, const struct step *step)
+{
+    const struct world_key *key = &world->keys[step->key];
+
+    if (step->shape == CHANGE_NOTHING)
+        return step->kind == STEP_SET || key->has_list;
+    if (step->shape == CHANGE_LABEL)
+        return step->kind == STEP_COPY || key->has_list;
+    return step->shape == CHANGE_TO_SUBKEY_LABEL && !may_pose(world, step);
+}
+
 /* What the attacker can compute without the token is no step. */
 static bool is_pointless(const struct world *world, const struct step *step)
 {
-    bool observes = step->kind == STEP_ENCRYPT || step->kind == STEP_DECRYPT ||
-                    step->kind == STEP_SIGN;
-
-    if (observes && world->keys[step->key].is_known)
+    if ((observes(step) || step->kind == STEP_DECRYPT) && world->keys[step->key].is_known)
         return true;
+    if (step->kind == STEP_SET || step->kind == STEP_COPY)
+        return changes_nothing(world, step);
     if (kinds[step->kind].second == SECOND_BLOB)
         return world->facts[step->other].kind != FACT_BLOB &&
                world->facts[step->other].kind != FACT_OUTPUT;
@@ -105,10 +148,19 @@ static bool is_pointless(const struct world *world, const struct step *step)
            world->keys[step->key].is_known;
 }
 
-static bool uses(const struct step *step, size_t key)
+/* Steps that do not depend on each other may come in any order, so one is enough: what does not
+ * touch the target comes first, and what only observes comes after all keys have been made.
+ * Wrapping may stand among the observations, a change of attributes anywhere: the order begins
+ * anew. */
+static bool is_out_of_order(const struct world *world, size_t remaining, const struct step *step)
 {
-    return (kinds[step->kind].has_key && step->key == key) ||
-           (second_of(step) == SECOND_KEY && step->other == key);
+    bool matters = touches(world, step) || may_pose(world, step);
+
+    if (step->kind == STEP_SET)
+        return remaining == 0 && !matters;
+    if ((world->has_touched || remaining == 0) && !matters)
+        return true;
+    return world->has_observed && (step->kind == STEP_DERIVE || step->kind == STEP_COPY);
 }
 
 /* A key that nothing uses later could have been left out: a step uses two at most, so there must
@@ -136,14 +188,30 @@ size_t steps_list(const struct world *world, size_t remaining, struct step *ret_
             step.shape = (unsigned char) (i / way_count % shape_count);
             step.key = (unsigned char) (i / way_count / shape_count);
             for (step.other = 0; step.other < second_count(world, second_of(&step)); step.other++) {
-                if (is_pointless(world, &step) || leaves_too_much(world, remaining, &step))
+                if (is_pointless(world, &step) || is_out_of_order(world, remaining, &step) ||
+                    leaves_too_much(world, remaining, &step))
                     continue;
-                ck_assert_uint_lt(count, STEPS_MAX);
+                REQUIRE(count < STEPS_MAX);
                 ret_steps[count++] = step;
             }
         }
     }
     return count;
+}
+
+uint64_t step_number(const struct world *world, const struct step *step)
+{
+    const struct world_key *key = &world->keys[step->key];
+    enum second second = second_of(step);
+    uint64_t number = term_mix(step->kind * 65536U + step->way * 256U + step->shape, second);
+
+    if (kinds[step->kind].has_key)
+        number = term_mix(number, key->looks);
+    if (second == SECOND_KEY)
+        number = term_mix(number, world->keys[step->other].looks);
+    if (second == SECOND_BLOB)
+        number = term_mix(term_mix(number, key->term), world->facts[step->other].term);
+    return number;
 }
 
 /* What a call works with. */
@@ -181,10 +249,10 @@ static CK_RV add_guess(struct taking *taking)
 
     if (way_of(taking->step)->form != FORM_CONTEXT)
         return CKR_MECHANISM_INVALID;
-    ck_assert(HMAC(EVP_sha256(), base->value, (int) base->value_len, text.bytes, text.len, guess,
-                   &len) != NULL);
+    REQUIRE(HMAC(EVP_sha256(), base->value, (int) base->value_len, text.bytes, text.len, guess,
+                 &len) != NULL);
     struct secret value = {guess, sizeof(guess)};
-    ck_assert(check_value_compute(CKK_GENERIC_SECRET, &value, check));
+    REQUIRE(check_value_compute(CKK_GENERIC_SECRET, &value, check));
     shape_add(&taking->template, CKA_CHECK_VALUE, check, sizeof(check));
     return CKR_OK;
 }
@@ -239,8 +307,8 @@ static CK_RV wrap_key(struct taking *taking)
 
 static CK_RV encrypt_message(struct taking *taking, struct view text)
 {
-    CK_RV rv = taking->p11->C_MessageEncryptInit(taking->session, &taking->call.mechanism,
-                                                 taking->key);
+    CK_RV rv =
+        taking->p11->C_MessageEncryptInit(taking->session, &taking->call.mechanism, taking->key);
     if (rv != CKR_OK)
         return rv;
     rv = taking->p11->C_EncryptMessage(
@@ -315,11 +383,11 @@ static void add_made(struct taking *taking, CK_OBJECT_HANDLE handle)
     bool has_key = kinds[step->kind].has_key;
     bool has_other = second_of(step) == SECOND_KEY;
 
-    made->of_target = (has_key && used_key(taking)->of_target) ||
-                      (has_other && other_key(taking)->of_target);
-    made->is_known = step->kind == STEP_CREATE ||
-                     (step->kind != STEP_GENERATE && used_key(taking)->is_known &&
-                      (!has_other || other_key(taking)->is_known));
+    made->of_target =
+        (has_key && used_key(taking)->of_target) || (has_other && other_key(taking)->of_target);
+    made->is_known =
+        step->kind == STEP_CREATE || (step->kind != STEP_GENERATE && used_key(taking)->is_known &&
+                                      (!has_other || other_key(taking)->is_known));
     if (step->kind == STEP_UNWRAP) {
         size_t wrapped = world->facts[step->other].key;
         made->of_target = wrapped != NO_KEY && world->keys[wrapped].of_target;
@@ -327,8 +395,6 @@ static void add_made(struct taking *taking, CK_OBJECT_HANDLE handle)
     world_look(world, world->key_count - 1);
     if (step->kind == STEP_DERIVE && shape_of(step)->is_guess && made->of_target)
         world->hit = "a derivation answers whether a guess is the derived key";
-    if (made->is_known && step->kind == STEP_CREATE && shape_of(step)->label != NULL)
-        world->hit = "a known key stands under a subkey's label";
 }
 
 /* The step is of a kind that gives out bytes. */
@@ -357,8 +423,13 @@ static void mark_used(struct world *world, const struct step *step)
     for (size_t i = 0; i < world->key_count; i++)
         if (uses(step, i))
             world->keys[i].is_unused = false;
-    if (step->kind == STEP_SET)
-        world->keys[step->key].is_unused = true;
+    world->has_touched = world->has_touched || touches(world, step);
+    world->has_observed = world->has_observed || observes(step);
+    if (step->kind != STEP_SET)
+        return;
+    world->keys[step->key].is_unused = true;
+    world->has_touched = false;
+    world->has_observed = false;
 }
 
 static void prepare(struct taking *taking)
@@ -379,9 +450,8 @@ static CK_RV take(struct taking *taking, CK_OBJECT_HANDLE *ret_handle)
 {
     switch (taking->step->kind) {
     case STEP_SET:
-        return taking->p11->C_SetAttributeValue(taking->session, taking->key,
-                                                taking->template.attributes,
-                                                taking->template.count);
+        return taking->p11->C_SetAttributeValue(
+            taking->session, taking->key, taking->template.attributes, taking->template.count);
     case STEP_UNWRAP:
         return unwrap_key(taking, ret_handle);
     case STEP_WRAP:

@@ -31,6 +31,10 @@ struct step {
  * those only whose new key, if any, `remaining` more steps could still use. */
 size_t steps_list(const struct world *world, size_t remaining, struct step *ret_steps);
 
+/* The same for two steps that the module must answer alike, as far as it refuses: the same call
+ * with keys that look the same, and the same bytes. */
+uint64_t step_number(const struct world *world, const struct step *step);
+
 /* Makes the call. True when it succeeded. */
 bool step_take(struct world *world, const struct step *step);
 

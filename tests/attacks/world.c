@@ -31,7 +31,7 @@ void world_open(struct api *api)
 {
     api_open(api, "memory:", NULL);
     /* Nearly every call of a search is refused, and says so. */
-    ck_assert(log_open("file:/dev/null:error"));
+    REQUIRE(log_open("file:/dev/null:error"));
 }
 
 void world_close(struct api *api)
@@ -39,15 +39,16 @@ void world_close(struct api *api)
     api_close(api);
 }
 
+/* NULL for the subkey of a key that is no index key any more. */
 static struct object *object_of(const struct world *world, CK_OBJECT_HANDLE handle)
 {
     struct session_view view;
     struct object *object;
 
     OK(session_look(world->api->session, &view));
-    OK(object_table_get(view.slot->objects, handle, &object));
+    CK_RV rv = object_table_get(view.slot->objects, handle, &object);
     OK(session_look_end(&view, CKR_OK));
-    return object;
+    return rv == CKR_OK ? object : NULL;
 }
 
 static CK_MECHANISM_TYPE only_allowed(const struct attributes *attributes)
@@ -61,13 +62,27 @@ static CK_MECHANISM_TYPE only_allowed(const struct attributes *attributes)
     return type;
 }
 
+static bool is_posing(const struct attributes *attributes)
+{
+    struct view label;
+
+    return attributes_has(attributes, FLAG_TOKEN) &&
+           attributes_bytes(attributes, CKA_LABEL, &label) && label.len > 7 &&
+           memcmp(label.bytes, "victim/", 7) == 0;
+}
+
 /* Past the API. */
 static void inspect(const struct world *world, struct world_key *key)
 {
     _cleanup_(object_release) struct object *object = object_of(world, key->handle);
-    const struct attributes *attributes = &object->attributes;
     const struct secret *value;
+    struct view list;
 
+    if (object == NULL) {
+        key->flags = 0;
+        return;
+    }
+    const struct attributes *attributes = &object->attributes;
     OK(object_value(object, &value));
     key->value_len = value->len < FACT_LEN_MAX ? value->len : FACT_LEN_MAX;
     memcpy(key->value, value->bytes, key->value_len);
@@ -75,6 +90,8 @@ static void inspect(const struct world *world, struct world_key *key)
     key->type = attributes->key_type;
     key->allows = only_allowed(attributes);
     key->family = atomic_load(&object->family);
+    key->has_list = attributes_bytes(attributes, CKA_ALLOWED_MECHANISMS, &list);
+    key->is_posing = is_posing(attributes);
     key->is_data = attributes->object_class == CKO_DATA;
     key->looks = hash_bytes(0xcbf29ce484222325U, attributes->others.bytes, attributes->others.len);
     key->looks = term_mix(key->looks, key->flags);
@@ -90,7 +107,7 @@ void world_add_fact(struct world *world, enum fact_kind kind, size_t key, uint64
     for (size_t i = 0; i < world->fact_count; i++)
         if (world->facts[i].term == full)
             return;
-    ck_assert_uint_lt(world->fact_count, FACTS_MAX);
+    REQUIRE(world->fact_count < FACTS_MAX);
     struct fact *fact = &world->facts[world->fact_count++];
     *fact = (struct fact){.kind = kind, .term = full, .key = key};
     fact->len = bytes.len < FACT_LEN_MAX ? bytes.len : FACT_LEN_MAX;
@@ -106,8 +123,7 @@ static void read_attribute(struct world *world, size_t i, CK_ATTRIBUTE_TYPE type
 
     if (world->api->p11->C_GetAttributeValue(world->api->session, world->keys[i].handle, &entry,
                                              1) == CKR_OK)
-        world_add_fact(world, kind, i, world->keys[i].term,
-                       (struct view){bytes, entry.ulValueLen});
+        world_add_fact(world, kind, i, world->keys[i].term, (struct view){bytes, entry.ulValueLen});
 }
 
 static void digest(struct world *world, size_t i)
@@ -159,7 +175,7 @@ void world_look(struct world *world, size_t i)
 
 struct world_key *world_add_key(struct world *world, CK_OBJECT_HANDLE handle, uint64_t term)
 {
-    ck_assert_uint_lt(world->key_count, KEYS_MAX);
+    REQUIRE(world->key_count < KEYS_MAX);
     struct world_key *key = &world->keys[world->key_count++];
 
     *key = (struct world_key){.handle = handle, .term = term, .is_unused = true};
@@ -224,9 +240,9 @@ void world_undo(struct world *world, const struct world *before)
                                             world->keys[--world->key_count].handle));
     forget_operations(world);
     for (size_t i = 0; i < before->key_count; i++) {
-        _cleanup_(object_release) struct object *object =
-            object_of(world, before->keys[i].handle);
-        atomic_store(&object->family, before->keys[i].family);
+        _cleanup_(object_release) struct object *object = object_of(world, before->keys[i].handle);
+        if (object != NULL)
+            atomic_store(&object->family, before->keys[i].family);
     }
     *world = *before;
 }
@@ -246,10 +262,11 @@ uint64_t world_number(const struct world *world)
     size_t count = 0;
 
     for (size_t i = 0; i < world->key_count; i++)
-        parts[count++] = term_mix(term_mix(world->keys[i].term, world->keys[i].looks),
-                                  world->keys[i].is_unused);
+        parts[count++] =
+            term_mix(term_mix(world->keys[i].term, world->keys[i].looks), world->keys[i].is_unused);
     for (size_t i = 0; i < world->fact_count; i++)
         parts[count++] = world->facts[i].term;
+    number = 2U * world->has_touched + world->has_observed;
     qsort(parts, count, sizeof(parts[0]), compare_numbers);
     for (size_t i = 0; i < count; i++)
         if (i == 0 || parts[i] != parts[i - 1])

@@ -1,5 +1,6 @@
 /*
- * What an attacker has at one point of a sequence: keys on the token, and bytes that calls gave out.
+ * What an attacker has at one point of a sequence: keys on the token, and bytes that calls gave
+ * out.
  *
  * The keys are real ones of the module, made by real calls. Each has a term, a number that stands
  * for how its value came to be, so that two sequences which lead to the same keys are known to be
@@ -34,6 +35,8 @@ struct world_key {
     bool is_known;  /* made of what the attacker knows */
     bool is_unused; /* no step has needed it yet */
     bool is_data;
+    bool has_list;  /* CKA_ALLOWED_MECHANISMS */
+    bool is_posing; /* a token key under a subkey's label */
 };
 
 enum fact_kind { FACT_READ, FACT_CHECK_VALUE, FACT_DIGEST, FACT_OUTPUT, FACT_BLOB, FACT_GCM };
@@ -55,7 +58,9 @@ struct world {
     size_t key_count;
     struct fact facts[FACTS_MAX];
     size_t fact_count;
-    const char *hit; /* what the last step has shown by itself; NULL: nothing */
+    bool has_touched;  /* a step has worked on what comes from the target */
+    bool has_observed; /* a step has encrypted or signed */
+    const char *hit;   /* what the last step has shown by itself; NULL: nothing */
 };
 
 /* The starting key. Every target is made by C_CreateObject, or by C_GenerateKey without `value`. */
