@@ -65,6 +65,7 @@ static CK_RV copy(const struct session_view *view, CK_OBJECT_HANDLE handle,
                             &attributes));
     TRY(policy_changed_object(view->slot, source, &attributes));
     TRY(new_object_check_session(view, &attributes));
+    TRY(policy_claim_for_copy(source, &attributes));
     TRY(object_value(source, &source_value));
     TRY(secret_from(source_value->bytes, source_value->len, &value));
     return slot_objects_create(view->slot, view->handle, &attributes, &value, out);

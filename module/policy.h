@@ -28,3 +28,8 @@ CK_RV policy_derivation(struct view prf_input, struct template_result *result);
 /* A key without CKA_ALLOWED_MECHANISMS belongs to the family of its first use; another is
  * CKR_KEY_FUNCTION_NOT_PERMITTED. */
 CK_RV policy_claim_family(struct object *key, const struct mechanism *mechanism);
+
+/* A cipher key whose copy has CKA_ALLOWED_MECHANISMS belongs to the family of that list, even where
+ * it names none itself: the two have one value. CKR_TEMPLATE_INCONSISTENT when it was used with
+ * another. */
+CK_RV policy_claim_for_copy(struct object *source, const struct attributes *copy);
