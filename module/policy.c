@@ -206,6 +206,21 @@ CK_RV policy_changed_object(const struct slot *slot, const struct object *old,
     return apply_rules(slot, &proposal);
 }
 
+CK_RV policy_claim_for_copy(struct object *source, const struct attributes *copy)
+{
+    struct view allowed;
+    CK_MECHANISM_TYPE type;
+
+    if ((copy->flags & BITS_2(FLAG_ENCRYPT, FLAG_DECRYPT)) == 0 ||
+        !attributes_bytes(copy, CKA_ALLOWED_MECHANISMS, &allowed) || allowed.len < sizeof(type))
+        return CKR_OK;
+    memcpy(&type, allowed.bytes, sizeof(type));
+    const struct mechanism *mechanism = mechanism_find(type);
+    if (mechanism == NULL || policy_claim_family(source, mechanism) == CKR_OK)
+        return CKR_OK;
+    return CKR_TEMPLATE_INCONSISTENT;
+}
+
 /* What the purpose demands of the derived key; a template that is silent gets its mechanisms. */
 static CK_RV bind_to_purpose(unsigned char purpose, struct template_result *result)
 {
@@ -273,19 +288,4 @@ CK_RV policy_claim_family(struct object *key, const struct mechanism *mechanism)
         "of mechanisms than %s; give it CKA_ALLOWED_MECHANISMS or use a key of its own",
         key->slot->name, mechanism->name);
     return CKR_KEY_FUNCTION_NOT_PERMITTED;
-}
-
-CK_RV policy_claim_for_copy(struct object *source, const struct attributes *copy)
-{
-    struct view allowed;
-    CK_MECHANISM_TYPE type;
-
-    if ((copy->flags & BITS_2(FLAG_ENCRYPT, FLAG_DECRYPT)) == 0 ||
-        !attributes_bytes(copy, CKA_ALLOWED_MECHANISMS, &allowed) || allowed.len < sizeof(type))
-        return CKR_OK;
-    memcpy(&type, allowed.bytes, sizeof(type));
-    const struct mechanism *mechanism = mechanism_find(type);
-    if (mechanism == NULL || policy_claim_family(source, mechanism) == CKR_OK)
-        return CKR_OK;
-    return CKR_TEMPLATE_INCONSISTENT;
 }

@@ -19,6 +19,11 @@ CK_RV policy_new_object(const struct slot *slot, enum attribute_origin origin,
 CK_RV policy_changed_object(const struct slot *slot, const struct object *old,
                             struct attributes *changed);
 
+/* A cipher key whose copy has CKA_ALLOWED_MECHANISMS belongs to the family of that list, even where
+ * it names none itself: the two have one value. CKR_TEMPLATE_INCONSISTENT when it was used with
+ * another. */
+CK_RV policy_claim_for_copy(struct object *source, const struct attributes *copy);
+
 /* The purposes in C_DeriveKey, asked for the input of each PRF call: bytes that equal a purpose's
  * PRF input give only that purpose's type, length and mechanisms (filled in where the template is
  * silent); other bytes that contain "indexkey/" are refused. CKR_TEMPLATE_INCONSISTENT,
@@ -28,8 +33,3 @@ CK_RV policy_derivation(struct view prf_input, struct template_result *result);
 /* A key without CKA_ALLOWED_MECHANISMS belongs to the family of its first use; another is
  * CKR_KEY_FUNCTION_NOT_PERMITTED. */
 CK_RV policy_claim_family(struct object *key, const struct mechanism *mechanism);
-
-/* A cipher key whose copy has CKA_ALLOWED_MECHANISMS belongs to the family of that list, even where
- * it names none itself: the two have one value. CKR_TEMPLATE_INCONSISTENT when it was used with
- * another. */
-CK_RV policy_claim_for_copy(struct object *source, const struct attributes *copy);
