@@ -13,7 +13,6 @@
 
 #include "base/crypto.h"
 #include "module/key_use.h"
-#include "module/policy_rules.h"
 
 /* The most that OpenSSL's HKDF takes. */
 #define HKDF_INFO_LEN_MAX 1024
@@ -76,8 +75,6 @@ static CK_RV check_salt_key(const struct derive_call *call, const struct object 
     const struct attributes *salt = &salt_key->attributes;
     const struct attributes derived = {.flags = call->flags};
 
-    if (policy_allows_breach("as-sensitive-as-its-salt"))
-        return CKR_OK;
     if ((attributes_has(salt, FLAG_SENSITIVE) && !attributes_has(&derived, FLAG_SENSITIVE)) ||
         (!attributes_has(salt, FLAG_EXTRACTABLE) && attributes_has(&derived, FLAG_EXTRACTABLE)))
         return REFUSE(CKR_TEMPLATE_INCONSISTENT,

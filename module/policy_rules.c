@@ -10,7 +10,6 @@
 static const char *const names[] = {
     "allowed-mechanisms",
     "as-sensitive-as-its-base",
-    "as-sensitive-as-its-salt",
     "check-values-tell-nothing",
     "derive-stands-alone",
     "fixed-attributes",

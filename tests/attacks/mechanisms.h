@@ -23,10 +23,11 @@ struct way {
         FORM_IV, /* 16 bytes */
         FORM_GCM,
         FORM_GCM_SHORT_TAG,
-        FORM_GCM_WRAP,    /* C_WrapKeyAuthenticated */
-        FORM_GCM_MESSAGE, /* the message API */
-        FORM_CTR_ZERO,    /* the first block is E_K(0) */
-        FORM_CTR_GCM,     /* the key stream of GCM under ATTACK_IV */
+        FORM_GCM_WRAP,       /* C_WrapKeyAuthenticated */
+        FORM_GCM_WRAP_FRESH, /* with an IV of the module's */
+        FORM_GCM_MESSAGE,    /* the message API */
+        FORM_CTR_ZERO,       /* the first block is E_K(0) */
+        FORM_CTR_GCM,        /* the key stream of GCM under ATTACK_IV */
         FORM_SHORT_MAC,
         FORM_PURPOSE, /* the KDF of payload keys */
         FORM_CONTEXT, /* a KDF over a counter and ATTACK_CONTEXT */

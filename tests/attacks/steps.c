@@ -280,11 +280,18 @@ static CK_RV make_key(struct taking *taking, CK_OBJECT_HANDLE *ret_handle)
     }
 }
 
+static bool is_authenticated(const struct taking *taking)
+{
+    enum way_form form = way_of(taking->step)->form;
+
+    return form == FORM_GCM_WRAP || form == FORM_GCM_WRAP_FRESH;
+}
+
 static CK_RV unwrap_key(struct taking *taking, CK_OBJECT_HANDLE *ret_handle)
 {
     struct fact *blob = &taking->world->facts[taking->step->other];
 
-    if (way_of(taking->step)->form == FORM_GCM_WRAP)
+    if (is_authenticated(taking))
         return taking->p11->C_UnwrapKeyAuthenticated(
             taking->session, &taking->call.mechanism, taking->key, blob->bytes, blob->len,
             taking->template.attributes, taking->template.count, NULL, 0, ret_handle);
@@ -297,7 +304,7 @@ static CK_RV wrap_key(struct taking *taking)
 {
     CK_OBJECT_HANDLE wrapped = other_key(taking)->handle;
 
-    if (way_of(taking->step)->form == FORM_GCM_WRAP)
+    if (is_authenticated(taking))
         return taking->p11->C_WrapKeyAuthenticated(taking->session, &taking->call.mechanism,
                                                    taking->key, wrapped, NULL, 0, taking->out,
                                                    &taking->out_len);
@@ -406,7 +413,9 @@ static void add_output(struct taking *taking)
     enum fact_kind kind = step->kind == STEP_WRAP ? FACT_BLOB : FACT_OUTPUT;
     size_t of = step->kind == STEP_WRAP ? step->other : step->key;
 
-    world_add_fact(world, kind, of, taking->term, (struct view){taking->out, taking->out_len});
+    struct fact *fact =
+        world_add_fact(world, kind, of, taking->term, (struct view){taking->out, taking->out_len});
+    memcpy(fact->iv, taking->call.iv, ATTACK_IV_LEN);
     if (step->kind == STEP_ENCRYPT && way->type == CKM_AES_GCM)
         world_add_fact(world, FACT_GCM, step->key, world->keys[step->key].term,
                        (struct view){NULL, 0});
@@ -442,6 +451,8 @@ static void prepare(struct taking *taking)
         way_prepare(way_of(step),
                     second_of(step) == SECOND_KEY ? other_key(taking)->handle : CK_INVALID_HANDLE,
                     &taking->call);
+    if (kinds[step->kind].second == SECOND_BLOB)
+        memcpy(taking->call.iv, taking->world->facts[step->other].iv, ATTACK_IV_LEN);
     if (kinds[step->kind].shapes != &no_shapes)
         shape_fill(shape_of(step), &taking->template);
 }
@@ -483,9 +494,8 @@ bool step_take(struct world *world, const struct step *step)
         add_made(&taking, handle);
     else if (step->kind != STEP_SET)
         add_output(&taking);
-    if (kinds[step->kind].has_key)
-        world_look(world, step->key);
-    if (second_of(step) == SECOND_KEY)
-        world_look(world, step->other);
+    /* Copies of a key share its family: a step with one may show at the others. */
+    for (size_t i = 0; i < world->key_count; i++)
+        world_look(world, i);
     return true;
 }

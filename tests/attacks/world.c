@@ -99,20 +99,21 @@ static void inspect(const struct world *world, struct world_key *key)
     key->looks = term_mix(key->looks, key->family);
 }
 
-void world_add_fact(struct world *world, enum fact_kind kind, size_t key, uint64_t term,
-                    struct view bytes)
+struct fact *world_add_fact(struct world *world, enum fact_kind kind, size_t key, uint64_t term,
+                            struct view bytes)
 {
     uint64_t full = term_mix(term, kind);
 
     for (size_t i = 0; i < world->fact_count; i++)
         if (world->facts[i].term == full)
-            return;
+            return &world->facts[i];
     REQUIRE(world->fact_count < FACTS_MAX);
     struct fact *fact = &world->facts[world->fact_count++];
     *fact = (struct fact){.kind = kind, .term = full, .key = key};
     fact->len = bytes.len < FACT_LEN_MAX ? bytes.len : FACT_LEN_MAX;
     if (fact->len > 0)
         memcpy(fact->bytes, bytes.bytes, fact->len);
+    return fact;
 }
 
 static void read_attribute(struct world *world, size_t i, CK_ATTRIBUTE_TYPE type,

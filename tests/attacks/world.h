@@ -47,6 +47,7 @@ struct fact {
     size_t key; /* that gave it */
     unsigned char bytes[FACT_LEN_MAX];
     size_t len;
+    unsigned char iv[12]; /* under which it was made, where there is one */
 };
 
 struct target;
@@ -82,8 +83,9 @@ void world_end(struct world *world);
 
 /* A new key that a step has made; `term` names its value. The attacker reads what can be read. */
 struct world_key *world_add_key(struct world *world, CK_OBJECT_HANDLE handle, uint64_t term);
-void world_add_fact(struct world *world, enum fact_kind kind, size_t key, uint64_t term,
-                    struct view bytes);
+/* What is known already is not added again. */
+struct fact *world_add_fact(struct world *world, enum fact_kind kind, size_t key, uint64_t term,
+                            struct view bytes);
 /* After a step: attributes and families anew, and everything that can be read without one. */
 void world_look(struct world *world, size_t key);
 
