@@ -62,6 +62,7 @@ static const struct way wrap[] = {
     {"KEY_WRAP_PAD", CKM_AES_KEY_WRAP_PAD, FORM_PLAIN, 0},
     {"GCM", CKM_AES_GCM, FORM_GCM, 0},
     {"GCM, authenticated", CKM_AES_GCM, FORM_GCM_WRAP, 0},
+    {"GCM, authenticated, fresh IV", CKM_AES_GCM, FORM_GCM_WRAP_FRESH, 0},
     {"ECB", CKM_AES_ECB, FORM_PLAIN, 0},
     {"CBC", CKM_AES_CBC, FORM_IV, 0},
     {"CBC_PAD", CKM_AES_CBC_PAD, FORM_IV, 0},
@@ -80,7 +81,7 @@ static void gcm_prepare(const struct way *way, struct way_call *call)
 {
     CK_ULONG tag_bits = way->form == FORM_GCM_SHORT_TAG ? 32 : 128;
 
-    if (way->form == FORM_GCM_WRAP) {
+    if (way->form == FORM_GCM_WRAP || way->form == FORM_GCM_WRAP_FRESH) {
         call->params.gcm_wrap =
             (CK_GCM_WRAP_PARAMS){.pIv = call->iv, .ulIvLen = ATTACK_IV_LEN, .ulTagBits = tag_bits};
         call->mechanism.ulParameterLen = sizeof(call->params.gcm_wrap);
@@ -168,6 +169,7 @@ void way_prepare(const struct way *way, CK_OBJECT_HANDLE other, struct way_call 
     case FORM_GCM:
     case FORM_GCM_SHORT_TAG:
     case FORM_GCM_WRAP:
+    case FORM_GCM_WRAP_FRESH:
     case FORM_GCM_MESSAGE:
         gcm_prepare(way, call);
         break;
