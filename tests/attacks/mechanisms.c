@@ -82,8 +82,11 @@ static void gcm_prepare(const struct way *way, struct way_call *call)
     CK_ULONG tag_bits = way->form == FORM_GCM_SHORT_TAG ? 32 : 128;
 
     if (way->form == FORM_GCM_WRAP || way->form == FORM_GCM_WRAP_FRESH) {
-        call->params.gcm_wrap =
-            (CK_GCM_WRAP_PARAMS){.pIv = call->iv, .ulIvLen = ATTACK_IV_LEN, .ulTagBits = tag_bits};
+        call->params.gcm_wrap = (CK_GCM_WRAP_PARAMS){
+            .pIv = call->iv,
+            .ulIvLen = ATTACK_IV_LEN,
+            .ivGenerator = way->form == FORM_GCM_WRAP ? CKG_NO_GENERATE : CKG_GENERATE_RANDOM,
+            .ulTagBits = tag_bits};
         call->mechanism.ulParameterLen = sizeof(call->params.gcm_wrap);
     } else if (way->form == FORM_GCM_MESSAGE) {
         call->params.gcm_message = (CK_GCM_MESSAGE_PARAMS){.pIv = call->iv,
