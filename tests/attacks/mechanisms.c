@@ -32,6 +32,7 @@ static const struct way encrypt[] = {
     {"CTR as in GCM", CKM_AES_CTR, FORM_CTR_GCM, TEXT_ZEROS},
     {"GCM", CKM_AES_GCM, FORM_GCM, TEXT_ZEROS},
     {"GCM with a tag of 4 bytes", CKM_AES_GCM, FORM_GCM_SHORT_TAG, TEXT_ZEROS},
+    {"GCM with the IV", CKM_AES_GCM, FORM_GCM_SEEN_IV, TEXT_ZEROS},
     {"a GCM message", CKM_AES_GCM, FORM_GCM_MESSAGE, TEXT_ZEROS},
     {"KEY_WRAP", CKM_AES_KEY_WRAP, FORM_PLAIN, TEXT_ZEROS},
 };
@@ -171,6 +172,7 @@ void way_prepare(const struct way *way, CK_OBJECT_HANDLE other, struct way_call 
         break;
     case FORM_GCM:
     case FORM_GCM_SHORT_TAG:
+    case FORM_GCM_SEEN_IV:
     case FORM_GCM_WRAP:
     case FORM_GCM_WRAP_FRESH:
     case FORM_GCM_MESSAGE:

@@ -23,6 +23,7 @@ struct way {
         FORM_IV, /* 16 bytes */
         FORM_GCM,
         FORM_GCM_SHORT_TAG,
+        FORM_GCM_SEEN_IV,    /* that a key was wrapped under */
         FORM_GCM_WRAP,       /* C_WrapKeyAuthenticated */
         FORM_GCM_WRAP_FRESH, /* with an IV of the module's */
         FORM_GCM_MESSAGE,    /* the message API */
