@@ -64,6 +64,7 @@ static const struct shape unwrap[] = {
     {.name = "SIGN", .type = CKK_GENERIC_SECRET, .yes = B(SIGN)},
     {.name = "AES cipher", .type = CKK_AES, .yes = CIPHER},
     {.name = "AES WRAP", .type = CKK_AES, .yes = B(WRAP)},
+    {.name = "DERIVE", .type = CKK_GENERIC_SECRET, .yes = B(DERIVE)},
 };
 
 /* For C_CopyObject and C_SetAttributeValue. */

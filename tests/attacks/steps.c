@@ -14,7 +14,8 @@
 #define MAC_FLOOR 8
 #define TAG_FLOOR 12
 
-enum second { SECOND_NONE, SECOND_KEY, SECOND_SOME, SECOND_BLOB };
+/* What a step works on beside its key. */
+enum second { SECOND_NONE, SECOND_KEY, SECOND_BLOB, SECOND_OF_WAY };
 
 static const struct way_list no_ways = {NULL, 1};
 static const struct shape_list no_shapes = {NULL, 1};
@@ -24,15 +25,15 @@ static const struct {
     const struct way_list *ways;
     const struct shape_list *shapes;
     bool has_key;
-    enum second second; /* SECOND_SOME: where the way says so */
+    enum second second;
     bool makes_key;
 } kinds[STEP_KINDS] = {
     [STEP_CREATE] = {"create", &no_ways, &shapes_create, false, SECOND_NONE, true},
     [STEP_GENERATE] = {"generate", &no_ways, &shapes_generate, false, SECOND_NONE, true},
-    [STEP_DERIVE] = {"derive", &ways_derive, &shapes_derive, true, SECOND_SOME, true},
+    [STEP_DERIVE] = {"derive", &ways_derive, &shapes_derive, true, SECOND_OF_WAY, true},
     [STEP_COPY] = {"copy", &no_ways, &shapes_change, true, SECOND_NONE, true},
     [STEP_SET] = {"set", &no_ways, &shapes_change, true, SECOND_NONE, false},
-    [STEP_ENCRYPT] = {"encrypt", &ways_encrypt, &no_shapes, true, SECOND_NONE, false},
+    [STEP_ENCRYPT] = {"encrypt", &ways_encrypt, &no_shapes, true, SECOND_OF_WAY, false},
     [STEP_DECRYPT] = {"decrypt", &ways_decrypt, &no_shapes, true, SECOND_BLOB, false},
     [STEP_SIGN] = {"sign", &ways_sign, &no_shapes, true, SECOND_NONE, false},
     [STEP_WRAP] = {"wrap", &ways_wrap, &no_shapes, true, SECOND_KEY, false},
@@ -58,8 +59,10 @@ static enum second second_of(const struct step *step)
 {
     enum second second = kinds[step->kind].second;
 
-    if (second != SECOND_SOME)
+    if (second != SECOND_OF_WAY)
         return second;
+    if (way_of(step)->form == FORM_GCM_SEEN_IV)
+        return SECOND_BLOB;
     return way_takes_key(way_of(step)) ? SECOND_KEY : SECOND_NONE;
 }
 
@@ -141,7 +144,7 @@ static bool is_pointless(const struct world *world, const struct step *step)
         return true;
     if (step->kind == STEP_SET || step->kind == STEP_COPY)
         return changes_nothing(world, step);
-    if (kinds[step->kind].second == SECOND_BLOB)
+    if (second_of(step) == SECOND_BLOB)
         return world->facts[step->other].kind != FACT_BLOB &&
                world->facts[step->other].kind != FACT_OUTPUT;
     return step->kind == STEP_WRAP && world->keys[step->other].is_known &&
@@ -392,12 +395,15 @@ static void add_made(struct taking *taking, CK_OBJECT_HANDLE handle)
 
     made->of_target =
         (has_key && used_key(taking)->of_target) || (has_other && other_key(taking)->of_target);
+    made->is_reimported = has_key && used_key(taking)->is_reimported;
     made->is_known =
         step->kind == STEP_CREATE || (step->kind != STEP_GENERATE && used_key(taking)->is_known &&
                                       (!has_other || other_key(taking)->is_known));
     if (step->kind == STEP_UNWRAP) {
         size_t wrapped = world->facts[step->other].key;
-        made->of_target = wrapped != NO_KEY && world->keys[wrapped].of_target;
+        made->of_target = world->keys[wrapped].of_target;
+        made->is_known = world->keys[wrapped].is_known;
+        made->is_reimported = true;
     }
     world_look(world, world->key_count - 1);
     if (step->kind == STEP_DERIVE && shape_of(step)->is_guess && made->of_target)
@@ -451,7 +457,7 @@ static void prepare(struct taking *taking)
         way_prepare(way_of(step),
                     second_of(step) == SECOND_KEY ? other_key(taking)->handle : CK_INVALID_HANDLE,
                     &taking->call);
-    if (kinds[step->kind].second == SECOND_BLOB)
+    if (second_of(step) == SECOND_BLOB)
         memcpy(taking->call.iv, taking->world->facts[step->other].iv, ATTACK_IV_LEN);
     if (kinds[step->kind].shapes != &no_shapes)
         shape_fill(shape_of(step), &taking->template);

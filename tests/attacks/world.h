@@ -19,7 +19,6 @@
 #define KEYS_MAX (3 + DEPTH_MAX)
 #define FACTS_MAX 48
 #define FACT_LEN_MAX 96
-#define NO_KEY SIZE_MAX
 
 struct world_key {
     CK_OBJECT_HANDLE handle;
@@ -32,8 +31,9 @@ struct world_key {
     size_t value_len;
     unsigned int family;
     bool of_target;
-    bool is_known;  /* made of what the attacker knows */
-    bool is_unused; /* no step has needed it yet */
+    bool is_known;      /* made of what the attacker knows */
+    bool is_reimported; /* it was wrapped, and unwrapped with the attacker's attributes */
+    bool is_unused;     /* no step has needed it yet */
     bool is_data;
     bool has_list;  /* CKA_ALLOWED_MECHANISMS */
     bool is_posing; /* a token key under a subkey's label */
