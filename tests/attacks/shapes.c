@@ -63,8 +63,8 @@ static const struct shape unwrap[] = {
     {.name = "readable AES", .type = CKK_AES, .yes = B(EXTRACTABLE), .no = B(SENSITIVE)},
     {.name = "SIGN", .type = CKK_GENERIC_SECRET, .yes = B(SIGN)},
     {.name = "AES cipher", .type = CKK_AES, .yes = CIPHER},
-    {.name = "AES WRAP", .type = CKK_AES, .yes = B(WRAP)},
-    {.name = "DERIVE", .type = CKK_GENERIC_SECRET, .yes = B(DERIVE)},
+    {.name = "AES WRAP", .type = CKK_AES, .yes = B(WRAP), .no = B(EXTRACTABLE)},
+    {.name = "DERIVE", .type = CKK_GENERIC_SECRET, .yes = B(DERIVE), .no = B(EXTRACTABLE)},
 };
 
 /* For C_CopyObject and C_SetAttributeValue. */
