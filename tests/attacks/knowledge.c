@@ -277,7 +277,7 @@ static const char *look_at_facts(const struct world *world)
             continue;
         if (fact->kind == FACT_READ)
             return "a readable object made from the key";
-        if (fact->kind == FACT_OUTPUT && key->value_len < SHORT_LEN)
+        if (fact->kind == FACT_OUTPUT && key->hidden_len > 0 && key->hidden_len < SHORT_LEN)
             return "output of a piece of the key that trying finds";
     }
     return NULL;

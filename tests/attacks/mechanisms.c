@@ -19,7 +19,7 @@ static const struct way derive[] = {
     {"XOR with zeros", CKM_XOR_BASE_AND_DATA, FORM_DATA_32, 0},
     {"XOR with a byte", CKM_XOR_BASE_AND_DATA, FORM_DATA_1, 0},
     {"CONCATENATE a byte", CKM_CONCATENATE_BASE_AND_DATA, FORM_DATA_1, 0},
-    {"CONCATENATE to a byte", CKM_CONCATENATE_DATA_AND_BASE, FORM_DATA_1, 0},
+    {"CONCATENATE to 31 bytes", CKM_CONCATENATE_DATA_AND_BASE, FORM_DATA_31, 0},
     {"CONCATENATE the other key", CKM_CONCATENATE_BASE_AND_KEY, FORM_KEY, 0},
     {"EXTRACT", CKM_EXTRACT_KEY_FROM_KEY, FORM_BIT, 0},
     {"SHA256_KEY_DERIVATION", CKM_SHA256_KEY_DERIVATION, FORM_PLAIN, 0},
@@ -150,7 +150,9 @@ static void data_prepare(const struct way *way, CK_OBJECT_HANDLE other, struct w
         break;
     default:
         call->params.string =
-            (CK_KEY_DERIVATION_STRING_DATA){zeros, way->form == FORM_DATA_1 ? 1 : 32};
+            (CK_KEY_DERIVATION_STRING_DATA){zeros, way->form == FORM_DATA_1    ? 1
+                                                   : way->form == FORM_DATA_31 ? 31
+                                                                               : 32};
         call->mechanism.ulParameterLen = sizeof(call->params.string);
         break;
     }

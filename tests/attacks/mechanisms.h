@@ -37,6 +37,7 @@ struct way {
         FORM_HKDF_SALT_KEY,
         FORM_DATA_32, /* 32 zeros */
         FORM_DATA_1,
+        FORM_DATA_31, /* what is joined to it shows one byte where 32 are asked for */
         FORM_CBC_DATA,
         FORM_KEY, /* the other key's handle */
         FORM_BIT,

@@ -177,28 +177,40 @@ static bool leaves_too_much(const struct world *world, size_t remaining, const s
     return unused > 2 * remaining;
 }
 
-size_t steps_list(const struct world *world, size_t remaining, struct step *ret_steps)
+static bool is_worth_trying(const struct world *world, size_t remaining, const struct step *step)
 {
-    struct step step;
-    size_t count = 0;
+    return !is_pointless(world, step) && !is_out_of_order(world, remaining, step) &&
+           !leaves_too_much(world, remaining, step);
+}
 
-    for (step.kind = 0; step.kind < STEP_KINDS; step.kind++) {
-        size_t key_count = kinds[step.kind].has_key ? world->key_count : 1;
-        size_t way_count = kinds[step.kind].ways->count;
-        size_t shape_count = kinds[step.kind].shapes->count;
-        for (size_t i = 0; i < way_count * shape_count * key_count; i++) {
-            step.way = (unsigned char) (i % way_count);
-            step.shape = (unsigned char) (i / way_count % shape_count);
-            step.key = (unsigned char) (i / way_count / shape_count);
-            for (step.other = 0; step.other < second_count(world, second_of(&step)); step.other++) {
-                if (is_pointless(world, &step) || is_out_of_order(world, remaining, &step) ||
-                    leaves_too_much(world, remaining, &step))
-                    continue;
-                REQUIRE(count < STEPS_MAX);
-                ret_steps[count++] = step;
-            }
+/* All steps of a kind; returns how many steps there are then. */
+static size_t list_kind(const struct world *world, size_t remaining, struct step step,
+                        struct step *steps, size_t count)
+{
+    size_t key_count = kinds[step.kind].has_key ? world->key_count : 1;
+    size_t way_count = kinds[step.kind].ways->count;
+    size_t shape_count = kinds[step.kind].shapes->count;
+
+    for (size_t i = 0; i < way_count * shape_count * key_count; i++) {
+        step.way = (unsigned char) (i % way_count);
+        step.shape = (unsigned char) (i / way_count % shape_count);
+        step.key = (unsigned char) (i / way_count / shape_count);
+        for (step.other = 0; step.other < second_count(world, second_of(&step)); step.other++) {
+            if (!is_worth_trying(world, remaining, &step))
+                continue;
+            REQUIRE(count < STEPS_MAX);
+            steps[count++] = step;
         }
     }
+    return count;
+}
+
+size_t steps_list(const struct world *world, size_t remaining, struct step *ret_steps)
+{
+    size_t count = 0;
+
+    for (unsigned char kind = 0; kind < STEP_KINDS; kind++)
+        count = list_kind(world, remaining, (struct step){.kind = kind}, ret_steps, count);
     return count;
 }
 
@@ -385,6 +397,41 @@ static uint64_t term_of(const struct world *world, const struct step *step)
     return term;
 }
 
+static size_t smaller(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+static size_t hidden_when_derived(const struct taking *taking, size_t len)
+{
+    const struct world_key *base = used_key(taking);
+    const struct way *way = way_of(taking->step);
+
+    if (way->form == FORM_DATA_31)
+        return len > 31 ? smaller(base->hidden_len, len - 31) : 0;
+    if (way->form == FORM_KEY)
+        return base->hidden_len + (len > base->value_len ? smaller(other_key(taking)->hidden_len,
+                                                                   len - base->value_len)
+                                                         : 0);
+    return base->hidden_len + (way_takes_key(way) ? other_key(taking)->hidden_len : 0);
+}
+
+static size_t hidden_len(const struct taking *taking, const struct world_key *made)
+{
+    const struct world *world = taking->world;
+    size_t hidden = made->value_len;
+
+    if (made->is_known)
+        return 0;
+    if (taking->step->kind == STEP_COPY)
+        hidden = used_key(taking)->hidden_len;
+    else if (taking->step->kind == STEP_UNWRAP)
+        hidden = world->keys[world->facts[taking->step->other].key].hidden_len;
+    else if (taking->step->kind == STEP_DERIVE)
+        hidden = hidden_when_derived(taking, made->value_len);
+    return smaller(hidden, made->value_len);
+}
+
 static void add_made(struct taking *taking, CK_OBJECT_HANDLE handle)
 {
     struct world *world = taking->world;
@@ -406,6 +453,7 @@ static void add_made(struct taking *taking, CK_OBJECT_HANDLE handle)
         made->is_reimported = true;
     }
     world_look(world, world->key_count - 1);
+    made->hidden_len = hidden_len(taking, made);
     if (step->kind == STEP_DERIVE && shape_of(step)->is_guess && made->of_target)
         world->hit = "a derivation answers whether a guess is the derived key";
 }

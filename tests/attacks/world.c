@@ -153,8 +153,10 @@ static void search_by_value(struct world *world, size_t i)
     OK(p11->C_FindObjectsInit(world->api->session, &wanted, 1));
     OK(p11->C_FindObjects(world->api->session, found, KEYS_MAX, &count));
     OK(p11->C_FindObjectsFinal(world->api->session));
-    if (count > 0 && key->of_target && (key->flags & FLAG_BIT(FLAG_SENSITIVE)) != 0)
-        world->hit = "a search answers whether a guess is the key";
+    for (CK_ULONG j = 0; j < count; j++)
+        if (found[j] == key->handle && key->of_target &&
+            (key->flags & FLAG_BIT(FLAG_SENSITIVE)) != 0)
+            world->hit = "a search answers whether a guess is the key";
 }
 
 void world_look(struct world *world, size_t i)
@@ -190,6 +192,7 @@ static void add_target(struct world *world, CK_OBJECT_HANDLE handle, uint64_t te
     key->of_target = true;
     key->is_unused = false;
     world_look(world, world->key_count - 1);
+    key->hidden_len = key->value_len;
 }
 
 CK_RV world_start(struct world *world, struct api *api, const struct target *target)

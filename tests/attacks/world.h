@@ -30,6 +30,7 @@ struct world_key {
     unsigned char value[FACT_LEN_MAX];
     size_t value_len;
     unsigned int family;
+    size_t hidden_len; /* bytes of the value, at most, that the attacker would have to find */
     bool of_target;
     bool is_known;      /* made of what the attacker knows */
     bool is_reimported; /* it was wrapped, and unwrapped with the attacker's attributes */
