@@ -49,6 +49,7 @@ static const struct shape derive[] = {
      .yes = B(EXTRACTABLE),
      .no = B(SENSITIVE)},
     {.name = "SIGN", .type = CKK_GENERIC_SECRET, .len = 32, .yes = B(SIGN)},
+    {.name = "SIGN, as long as it comes", .type = CKK_GENERIC_SECRET, .yes = B(SIGN)},
     {.name = "DERIVE", .type = CKK_GENERIC_SECRET, .len = 32, .yes = B(DERIVE)},
     {.name = "AES cipher", .type = CKK_AES, .len = 32, .yes = CIPHER},
     {.name = "AES WRAP", .type = CKK_AES, .len = 32, .yes = B(WRAP)},
