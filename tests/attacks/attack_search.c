@@ -15,7 +15,7 @@
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 #define B(flag) FLAG_BIT(FLAG_##flag)
 #define CIPHER (B(ENCRYPT) | B(DECRYPT))
-/* With a rule off; keys that may be wrapped are searched deeper, as it takes steps to wrap. */
+/* With a rule off; AES keys that may be wrapped are searched deeper, as it takes steps to wrap. */
 #define RULE_DEPTH 4
 
 static const struct target targets[] = {
@@ -118,7 +118,8 @@ static bool is_found(const char *name)
 {
     for (size_t depth = 1; depth <= DEPTH_MAX; depth++) {
         for (size_t i = 0; i < COUNT(targets); i++) {
-            if (depth > RULE_DEPTH && (targets[i].shape.yes & B(EXTRACTABLE)) == 0)
+            uint64_t flags = targets[i].shape.yes & (B(EXTRACTABLE) | B(DERIVE));
+            if (depth > RULE_DEPTH && flags != B(EXTRACTABLE))
                 continue;
             struct exploration exploration = {.target = &targets[i], .depth = depth};
             char text[1024];
