@@ -144,6 +144,8 @@ static bool is_pointless(const struct world *world, const struct step *step)
         return true;
     if (step->kind == STEP_SET || step->kind == STEP_COPY)
         return changes_nothing(world, step);
+    if (step->kind == STEP_ENCRYPT && second_of(step) == SECOND_BLOB)
+        return world->facts[step->other].kind != FACT_BLOB;
     if (second_of(step) == SECOND_BLOB)
         return world->facts[step->other].kind != FACT_BLOB &&
                world->facts[step->other].kind != FACT_OUTPUT;
