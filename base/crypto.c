@@ -258,6 +258,15 @@ CK_RV crypto_random(void *bytes, size_t len)
     return CKR_OK;
 }
 
+CK_RV crypto_random_reseed(void)
+{
+    CRYPTO_HIDE_ERRORS;
+    EVP_RAND_CTX *generator = ready ? RAND_get0_private(kept_context) : NULL;
+    if (generator == NULL || EVP_RAND_reseed(generator, 0, NULL, 0, NULL, 0) != 1)
+        return crypto_fail("seeding the generator of random bytes again");
+    return CKR_OK;
+}
+
 CK_RV crypto_random_secret(size_t len, struct secret *ret_secret)
 {
     _cleanup_(secret_clear) struct secret fresh = {NULL, 0};

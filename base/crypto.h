@@ -58,6 +58,8 @@ CK_RV crypto_fail(const char *what);
 
 /* From the private context's generator for secrets: not RAND_priv_bytes_ex, which would turn to a
  * RAND_METHOD that the host has set. */
+/* Fresh entropy for the calling thread's generator. */
+CK_RV crypto_random_reseed(void);
 CK_RV crypto_random(void *bytes, size_t len);
 /* A fresh random secret of `len` bytes. */
 CK_RV crypto_random_secret(size_t len, struct secret *ret_secret);

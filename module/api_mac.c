@@ -1,9 +1,10 @@
 /* PKCS #11 5.13, 5.15: signing and verification, which are MACs here. */
 #include "module/api.h"
 
-#include "module/operation_begin.h"
+#include <string.h>
 
-#define MAC_LEN_MAX 64
+#include "module/mac_compute.h"
+#include "module/operation_begin.h"
 
 static CK_RV begin(CK_SESSION_HANDLE handle, enum operation_kind kind, CK_MECHANISM_PTR mechanism,
                    CK_OBJECT_HANDLE key)
@@ -12,19 +13,6 @@ static CK_RV begin(CK_SESSION_HANDLE handle, enum operation_kind kind, CK_MECHAN
 
     TRY(session_enter(handle, &session));
     return session_leave(session, operation_begin(session, kind, mechanism, key));
-}
-
-/* The MAC of what was given in parts before, and of `in`, if any. */
-static CK_RV compute(struct operation *operation, const struct view *in, unsigned char *out)
-{
-    const struct digest_ops *mac = operation->mechanism->mac;
-
-    if (in == NULL)
-        return mac->finish(operation, out);
-    if (mac->one_shot != NULL)
-        return mac->one_shot(operation, *in, out);
-    TRY(mac->update(operation, *in));
-    return mac->finish(operation, out);
 }
 
 static CK_RV sign(struct operation *operation, const struct view *in, CK_BYTE_PTR out,
@@ -38,23 +26,14 @@ static CK_RV sign(struct operation *operation, const struct view *in, CK_BYTE_PT
     if (api_only_size(out, out_len, len, &rv))
         return rv;
     *out_len = len;
-    return operation_result(operation, compute(operation, in, out), true);
+    return operation_result(operation, mac_compute(operation, in, out), true);
 }
 
 static CK_RV verify(struct operation *operation, const struct view *in, struct view signature)
 {
-    size_t len = operation->mechanism->mac->result_len(operation);
-    unsigned char expected[MAC_LEN_MAX];
-
     if (signature.bytes == NULL || (in != NULL && api_bytes_are_bad(in->bytes, in->len)))
         return operation_result(operation, CKR_ARGUMENTS_BAD, true);
-    if (signature.len != len)
-        return operation_result(operation, CKR_SIGNATURE_LEN_RANGE, true);
-    CK_RV rv = compute(operation, in, expected);
-    if (rv == CKR_OK && !secret_bytes_equal(expected, signature.bytes, len))
-        rv = CKR_SIGNATURE_INVALID;
-    secret_wipe(expected, sizeof(expected));
-    return operation_result(operation, rv, true);
+    return operation_result(operation, mac_check(operation, in, signature), true);
 }
 
 static CK_RV update(CK_SESSION_HANDLE handle, enum operation_kind kind, struct view part)
@@ -142,4 +121,64 @@ CK_RV C_VerifyUpdate(CK_SESSION_HANDLE hSession, CK_BYTE_PTR pPart, CK_ULONG ulP
 CK_RV C_VerifyFinal(CK_SESSION_HANDLE hSession, CK_BYTE_PTR pSignature, CK_ULONG ulSignatureLen)
 {
     return verify_in(hSession, NULL, api_view(pSignature, ulSignatureLen));
+}
+
+/* A length that cannot fit is told at once, and begins nothing (PKCS #11 5.15,
+ * C_VerifySignatureInit lets us). */
+static CK_RV begin_with(struct session *session, CK_MECHANISM_PTR mechanism, CK_OBJECT_HANDLE key,
+                        struct view signature)
+{
+    struct operation *operation = &session->operations[OPERATION_VERIFY_SIGNATURE];
+
+    if (mechanism != NULL && signature.bytes == NULL)
+        return CKR_ARGUMENTS_BAD;
+    TRY(operation_begin(session, OPERATION_VERIFY_SIGNATURE, mechanism, key));
+    if (mechanism == NULL)
+        return CKR_OK;
+    if (signature.len != operation->mechanism->mac->result_len(operation) ||
+        signature.len > sizeof(session->signature))
+        return operation_result(operation, CKR_SIGNATURE_LEN_RANGE, true);
+    memcpy(session->signature, signature.bytes, signature.len);
+    return CKR_OK;
+}
+
+static CK_RV verify_kept_in(CK_SESSION_HANDLE handle, const struct view *in)
+{
+    struct session *session;
+    struct operation *operation;
+
+    TRY(session_enter(handle, &session));
+    CK_RV rv = operation_active(session, OPERATION_VERIFY_SIGNATURE, in != NULL, &operation);
+    if (rv == CKR_OK)
+        rv = verify(
+            operation, in,
+            (struct view){session->signature, operation->mechanism->mac->result_len(operation)});
+    return session_leave(session, rv);
+}
+
+CK_RV C_VerifySignatureInit(CK_SESSION_HANDLE hSession, CK_MECHANISM_PTR pMechanism,
+                            CK_OBJECT_HANDLE hKey, CK_BYTE_PTR pSignature, CK_ULONG ulSignatureLen)
+{
+    struct session *session;
+
+    TRY(session_enter(hSession, &session));
+    return session_leave(
+        session, begin_with(session, pMechanism, hKey, api_view(pSignature, ulSignatureLen)));
+}
+
+CK_RV C_VerifySignature(CK_SESSION_HANDLE hSession, CK_BYTE_PTR pData, CK_ULONG ulDataLen)
+{
+    struct view in = api_view(pData, ulDataLen);
+
+    return verify_kept_in(hSession, &in);
+}
+
+CK_RV C_VerifySignatureUpdate(CK_SESSION_HANDLE hSession, CK_BYTE_PTR pPart, CK_ULONG ulPartLen)
+{
+    return update(hSession, OPERATION_VERIFY_SIGNATURE, api_view(pPart, ulPartLen));
+}
+
+CK_RV C_VerifySignatureFinal(CK_SESSION_HANDLE hSession)
+{
+    return verify_kept_in(hSession, NULL);
 }

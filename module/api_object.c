@@ -53,8 +53,6 @@ static CK_RV copy(const struct session_view *view, CK_OBJECT_HANDLE handle,
 {
     _cleanup_(object_release) struct object *source = NULL;
     _cleanup_(attributes_clear) struct attributes attributes = {0};
-    _cleanup_(secret_clear) struct secret value = {NULL, 0};
-    const struct secret *source_value;
 
     if (out == NULL || api_bytes_are_bad(template, count))
         return CKR_ARGUMENTS_BAD;
@@ -63,12 +61,12 @@ static CK_RV copy(const struct session_view *view, CK_OBJECT_HANDLE handle,
         return CKR_ACTION_PROHIBITED;
     TRY(attributes_for_copy(&source->attributes, template, count, view->role == ROLE_SO,
                             &attributes));
+    if (object_has(source, FLAG_TOKEN))
+        attributes.flags |= OF_TOKEN_KEY;
     TRY(policy_changed_object(view->slot, source, &attributes));
     TRY(new_object_check_session(view, &attributes));
     TRY(policy_claim_for_copy(source, &attributes));
-    TRY(object_value(source, &source_value));
-    TRY(secret_from(source_value->bytes, source_value->len, &value));
-    return slot_objects_create(view->slot, view->handle, &attributes, &value, out);
+    return slot_objects_copy(source, view->handle, &attributes, out);
 }
 
 CK_RV C_CopyObject(CK_SESSION_HANDLE hSession, CK_OBJECT_HANDLE hObject, CK_ATTRIBUTE_PTR pTemplate,

@@ -109,9 +109,16 @@ CK_RV C_Logout(CK_SESSION_HANDLE hSession)
 CK_RV C_SessionCancel(CK_SESSION_HANDLE hSession, CK_FLAGS flags)
 {
     static const CK_FLAGS kinds[OPERATION_KINDS] = {
-        [OPERATION_ENCRYPT] = CKF_ENCRYPT, [OPERATION_DECRYPT] = CKF_DECRYPT,
-        [OPERATION_DIGEST] = CKF_DIGEST,   [OPERATION_SIGN] = CKF_SIGN,
+        [OPERATION_ENCRYPT] = CKF_ENCRYPT,
+        [OPERATION_DECRYPT] = CKF_DECRYPT,
+        [OPERATION_DIGEST] = CKF_DIGEST,
+        [OPERATION_SIGN] = CKF_SIGN,
         [OPERATION_VERIFY] = CKF_VERIFY,
+        [OPERATION_MESSAGE_ENCRYPT] = CKF_MESSAGE_ENCRYPT,
+        [OPERATION_MESSAGE_DECRYPT] = CKF_MESSAGE_DECRYPT,
+        [OPERATION_MESSAGE_SIGN] = CKF_MESSAGE_SIGN,
+        [OPERATION_MESSAGE_VERIFY] = CKF_MESSAGE_VERIFY,
+        [OPERATION_VERIFY_SIGNATURE] = CKF_VERIFY,
     };
     struct session *session;
 
@@ -123,5 +130,19 @@ CK_RV C_SessionCancel(CK_SESSION_HANDLE hSession, CK_FLAGS flags)
         search_clear(&session->search);
         session->searching = false;
     }
+    return session_leave(session, CKR_OK);
+}
+
+/* PKCS #11 4.15.3.1: the flags name validations (CKO_VALIDATION) that the last operation met; the
+ * token has none. */
+CK_RV C_GetSessionValidationFlags(CK_SESSION_HANDLE hSession, CK_SESSION_VALIDATION_FLAGS_TYPE type,
+                                  CK_FLAGS_PTR pFlags)
+{
+    struct session *session;
+
+    TRY(session_enter(hSession, &session));
+    if (pFlags == NULL || type != CKS_LAST_VALIDATION_OK)
+        return session_leave(session, CKR_ARGUMENTS_BAD);
+    *pFlags = 0;
     return session_leave(session, CKR_OK);
 }

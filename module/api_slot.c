@@ -6,6 +6,7 @@
 #include "include/indexkey.h"
 #include "module/mechanism.h"
 #include "module/module.h"
+#include "module/policy.h"
 #include "module/text.h"
 
 static CK_RV list_slots(CK_BBOOL present, CK_SLOT_ID_PTR out, CK_ULONG_PTR count)
@@ -67,7 +68,8 @@ static CK_FLAGS pin_flags(const struct custody_pin_state *pin, CK_FLAGS low, CK_
 
 static CK_FLAGS token_flags(const struct slot *slot, const struct custody_info *info)
 {
-    CK_FLAGS flags = CKF_RNG | CKF_LOGIN_REQUIRED;
+    CK_FLAGS flags =
+        CKF_RNG | CKF_LOGIN_REQUIRED | CKF_DUAL_CRYPTO_OPERATIONS | CKF_RESTORE_KEY_NOT_NEEDED;
 
     if (info->initialized)
         flags |= CKF_TOKEN_INITIALIZED;
@@ -133,45 +135,55 @@ CK_RV C_WaitForSlotEvent(CK_FLAGS flags, CK_SLOT_ID_PTR pSlot, CK_VOID_PTR pRese
     return (flags & CKF_DONT_BLOCK) != 0 ? CKR_NO_EVENT : module_wait_for_finalize();
 }
 
-static CK_RV check_token(CK_SLOT_ID id)
+static CK_RV get_token(CK_SLOT_ID id, struct slot **ret_slot)
 {
     struct slot *slot;
 
     TRY(module_slot(id, &slot));
-    return slot_check_token(slot);
+    TRY(slot_check_token(slot));
+    *ret_slot = slot;
+    return CKR_OK;
 }
 
-static CK_RV list_mechanisms(CK_MECHANISM_TYPE_PTR out, CK_ULONG_PTR count)
+static CK_RV list_mechanisms(const struct slot *slot, CK_MECHANISM_TYPE_PTR out, CK_ULONG_PTR count)
 {
     size_t all_count;
     const struct mechanism *all = mechanisms_all(&all_count);
-    CK_RV rv = out != NULL && *count < all_count ? CKR_BUFFER_TOO_SMALL : CKR_OK;
+    CK_ULONG offered = 0;
 
-    *count = all_count;
+    for (size_t i = 0; i < all_count; i++)
+        offered += policy_offers(slot, &all[i]);
+    CK_RV rv = out != NULL && *count < offered ? CKR_BUFFER_TOO_SMALL : CKR_OK;
+    *count = offered;
     if (rv != CKR_OK || out == NULL)
         return rv;
     for (size_t i = 0; i < all_count; i++)
-        out[i] = all[i].type;
+        if (policy_offers(slot, &all[i]))
+            *out++ = all[i].type;
     return CKR_OK;
 }
 
 CK_RV C_GetMechanismList(CK_SLOT_ID slotID, CK_MECHANISM_TYPE_PTR pMechanismList,
                          CK_ULONG_PTR pulCount)
 {
+    struct slot *slot;
+
     TRY(module_enter());
-    CK_RV rv = pulCount == NULL ? CKR_ARGUMENTS_BAD : check_token(slotID);
+    CK_RV rv = pulCount == NULL ? CKR_ARGUMENTS_BAD : get_token(slotID, &slot);
     if (rv == CKR_OK)
-        rv = list_mechanisms(pMechanismList, pulCount);
+        rv = list_mechanisms(slot, pMechanismList, pulCount);
     module_leave();
     return rv;
 }
 
 CK_RV C_GetMechanismInfo(CK_SLOT_ID slotID, CK_MECHANISM_TYPE type, CK_MECHANISM_INFO_PTR pInfo)
 {
+    struct slot *slot;
+
     TRY(module_enter());
-    CK_RV rv = pInfo == NULL ? CKR_ARGUMENTS_BAD : check_token(slotID);
+    CK_RV rv = pInfo == NULL ? CKR_ARGUMENTS_BAD : get_token(slotID, &slot);
     const struct mechanism *mechanism = mechanism_find(type);
-    if (rv == CKR_OK && mechanism == NULL)
+    if (rv == CKR_OK && (mechanism == NULL || !policy_offers(slot, mechanism)))
         rv = CKR_MECHANISM_INVALID;
     if (rv == CKR_OK)
         *pInfo = (CK_MECHANISM_INFO){

@@ -22,89 +22,22 @@ static CK_RV unsupported(CK_SESSION_HANDLE handle)
         return unsupported(hSession);                                                              \
     }
 
-UNSUPPORTED(C_GetOperationState, CK_BYTE_PTR pOperationState, CK_ULONG_PTR pulOperationStateLen)
-UNSUPPORTED(C_SetOperationState, CK_BYTE_PTR pOperationState, CK_ULONG ulOperationStateLen,
-            CK_OBJECT_HANDLE hEncryptionKey, CK_OBJECT_HANDLE hAuthenticationKey)
 UNSUPPORTED(C_SignRecoverInit, CK_MECHANISM_PTR pMechanism, CK_OBJECT_HANDLE hKey)
 UNSUPPORTED(C_SignRecover, CK_BYTE_PTR pData, CK_ULONG ulDataLen, CK_BYTE_PTR pSignature,
             CK_ULONG_PTR pulSignatureLen)
 UNSUPPORTED(C_VerifyRecoverInit, CK_MECHANISM_PTR pMechanism, CK_OBJECT_HANDLE hKey)
 UNSUPPORTED(C_VerifyRecover, CK_BYTE_PTR pSignature, CK_ULONG ulSignatureLen, CK_BYTE_PTR pData,
             CK_ULONG_PTR pulDataLen)
-UNSUPPORTED(C_DigestEncryptUpdate, CK_BYTE_PTR pPart, CK_ULONG ulPartLen,
-            CK_BYTE_PTR pEncryptedPart, CK_ULONG_PTR pulEncryptedPartLen)
-UNSUPPORTED(C_DecryptDigestUpdate, CK_BYTE_PTR pEncryptedPart, CK_ULONG ulEncryptedPartLen,
-            CK_BYTE_PTR pPart, CK_ULONG_PTR pulPartLen)
-UNSUPPORTED(C_SignEncryptUpdate, CK_BYTE_PTR pPart, CK_ULONG ulPartLen, CK_BYTE_PTR pEncryptedPart,
-            CK_ULONG_PTR pulEncryptedPartLen)
-UNSUPPORTED(C_DecryptVerifyUpdate, CK_BYTE_PTR pEncryptedPart, CK_ULONG ulEncryptedPartLen,
-            CK_BYTE_PTR pPart, CK_ULONG_PTR pulPartLen)
 UNSUPPORTED(C_GenerateKeyPair, CK_MECHANISM_PTR pMechanism, CK_ATTRIBUTE_PTR pPublicKeyTemplate,
             CK_ULONG ulPublicKeyAttributeCount, CK_ATTRIBUTE_PTR pPrivateKeyTemplate,
             CK_ULONG ulPrivateKeyAttributeCount, CK_OBJECT_HANDLE_PTR phPublicKey,
             CK_OBJECT_HANDLE_PTR phPrivateKey)
-UNSUPPORTED(C_WrapKey, CK_MECHANISM_PTR pMechanism, CK_OBJECT_HANDLE hWrappingKey,
-            CK_OBJECT_HANDLE hKey, CK_BYTE_PTR pWrappedKey, CK_ULONG_PTR pulWrappedKeyLen)
-UNSUPPORTED(C_UnwrapKey, CK_MECHANISM_PTR pMechanism, CK_OBJECT_HANDLE hUnwrappingKey,
-            CK_BYTE_PTR pWrappedKey, CK_ULONG ulWrappedKeyLen, CK_ATTRIBUTE_PTR pTemplate,
-            CK_ULONG ulAttributeCount, CK_OBJECT_HANDLE_PTR phKey)
-UNSUPPORTED(C_MessageEncryptInit, CK_MECHANISM_PTR pMechanism, CK_OBJECT_HANDLE hKey)
-UNSUPPORTED(C_EncryptMessage, CK_VOID_PTR pParameter, CK_ULONG ulParameterLen,
-            CK_BYTE_PTR pAssociatedData, CK_ULONG ulAssociatedDataLen, CK_BYTE_PTR pPlaintext,
-            CK_ULONG ulPlaintextLen, CK_BYTE_PTR pCiphertext, CK_ULONG_PTR pulCiphertextLen)
-UNSUPPORTED(C_EncryptMessageBegin, CK_VOID_PTR pParameter, CK_ULONG ulParameterLen,
-            CK_BYTE_PTR pAssociatedData, CK_ULONG ulAssociatedDataLen)
-UNSUPPORTED(C_EncryptMessageNext, CK_VOID_PTR pParameter, CK_ULONG ulParameterLen,
-            CK_BYTE_PTR pPlaintextPart, CK_ULONG ulPlaintextPartLen, CK_BYTE_PTR pCiphertextPart,
-            CK_ULONG_PTR pulCiphertextPartLen, CK_FLAGS flags)
-UNSUPPORTED(C_MessageEncryptFinal)
-UNSUPPORTED(C_MessageDecryptInit, CK_MECHANISM_PTR pMechanism, CK_OBJECT_HANDLE hKey)
-UNSUPPORTED(C_DecryptMessage, CK_VOID_PTR pParameter, CK_ULONG ulParameterLen,
-            CK_BYTE_PTR pAssociatedData, CK_ULONG ulAssociatedDataLen, CK_BYTE_PTR pCiphertext,
-            CK_ULONG ulCiphertextLen, CK_BYTE_PTR pPlaintext, CK_ULONG_PTR pulPlaintextLen)
-UNSUPPORTED(C_DecryptMessageBegin, CK_VOID_PTR pParameter, CK_ULONG ulParameterLen,
-            CK_BYTE_PTR pAssociatedData, CK_ULONG ulAssociatedDataLen)
-UNSUPPORTED(C_DecryptMessageNext, CK_VOID_PTR pParameter, CK_ULONG ulParameterLen,
-            CK_BYTE_PTR pCiphertextPart, CK_ULONG ulCiphertextPartLen, CK_BYTE_PTR pPlaintextPart,
-            CK_ULONG_PTR pulPlaintextPartLen, CK_FLAGS flags)
-UNSUPPORTED(C_MessageDecryptFinal)
-UNSUPPORTED(C_MessageSignInit, CK_MECHANISM_PTR pMechanism, CK_OBJECT_HANDLE hKey)
-UNSUPPORTED(C_SignMessage, CK_VOID_PTR pParameter, CK_ULONG ulParameterLen, CK_BYTE_PTR pData,
-            CK_ULONG ulDataLen, CK_BYTE_PTR pSignature, CK_ULONG_PTR pulSignatureLen)
-UNSUPPORTED(C_SignMessageBegin, CK_VOID_PTR pParameter, CK_ULONG ulParameterLen)
-UNSUPPORTED(C_SignMessageNext, CK_VOID_PTR pParameter, CK_ULONG ulParameterLen, CK_BYTE_PTR pData,
-            CK_ULONG ulDataLen, CK_BYTE_PTR pSignature, CK_ULONG_PTR pulSignatureLen)
-UNSUPPORTED(C_MessageSignFinal)
-UNSUPPORTED(C_MessageVerifyInit, CK_MECHANISM_PTR pMechanism, CK_OBJECT_HANDLE hKey)
-UNSUPPORTED(C_VerifyMessage, CK_VOID_PTR pParameter, CK_ULONG ulParameterLen, CK_BYTE_PTR pData,
-            CK_ULONG ulDataLen, CK_BYTE_PTR pSignature, CK_ULONG ulSignatureLen)
-UNSUPPORTED(C_VerifyMessageBegin, CK_VOID_PTR pParameter, CK_ULONG ulParameterLen)
-UNSUPPORTED(C_VerifyMessageNext, CK_VOID_PTR pParameter, CK_ULONG ulParameterLen, CK_BYTE_PTR pData,
-            CK_ULONG ulDataLen, CK_BYTE_PTR pSignature, CK_ULONG ulSignatureLen)
-UNSUPPORTED(C_MessageVerifyFinal)
 UNSUPPORTED(C_EncapsulateKey, CK_MECHANISM_PTR pMechanism, CK_OBJECT_HANDLE hPublicKey,
             CK_ATTRIBUTE_PTR pTemplate, CK_ULONG ulAttributeCount, CK_BYTE_PTR pCiphertext,
             CK_ULONG_PTR pulCiphertextLen, CK_OBJECT_HANDLE_PTR phKey)
 UNSUPPORTED(C_DecapsulateKey, CK_MECHANISM_PTR pMechanism, CK_OBJECT_HANDLE hPrivateKey,
             CK_ATTRIBUTE_PTR pTemplate, CK_ULONG ulAttributeCount, CK_BYTE_PTR pCiphertext,
             CK_ULONG ulCiphertextLen, CK_OBJECT_HANDLE_PTR phKey)
-UNSUPPORTED(C_VerifySignatureInit, CK_MECHANISM_PTR pMechanism, CK_OBJECT_HANDLE hKey,
-            CK_BYTE_PTR pSignature, CK_ULONG ulSignatureLen)
-UNSUPPORTED(C_VerifySignature, CK_BYTE_PTR pData, CK_ULONG ulDataLen)
-UNSUPPORTED(C_VerifySignatureUpdate, CK_BYTE_PTR pPart, CK_ULONG ulPartLen)
-UNSUPPORTED(C_VerifySignatureFinal)
-UNSUPPORTED(C_GetSessionValidationFlags, CK_SESSION_VALIDATION_FLAGS_TYPE type, CK_FLAGS_PTR pFlags)
-UNSUPPORTED(C_AsyncComplete, CK_UTF8CHAR_PTR pFunctionName, CK_ASYNC_DATA_PTR pResult)
-UNSUPPORTED(C_AsyncGetID, CK_UTF8CHAR_PTR pFunctionName, CK_ULONG_PTR pulID)
-UNSUPPORTED(C_AsyncJoin, CK_UTF8CHAR_PTR pFunctionName, CK_ULONG ulID, CK_BYTE_PTR pData,
-            CK_ULONG ulData)
-UNSUPPORTED(C_WrapKeyAuthenticated, CK_MECHANISM_PTR pMechanism, CK_OBJECT_HANDLE hWrappingKey,
-            CK_OBJECT_HANDLE hKey, CK_BYTE_PTR pAssociatedData, CK_ULONG ulAssociatedDataLen,
-            CK_BYTE_PTR pWrappedKey, CK_ULONG_PTR pulWrappedKeyLen)
-UNSUPPORTED(C_UnwrapKeyAuthenticated, CK_MECHANISM_PTR pMechanism, CK_OBJECT_HANDLE hUnwrappingKey,
-            CK_BYTE_PTR pWrappedKey, CK_ULONG ulWrappedKeyLen, CK_ATTRIBUTE_PTR pTemplate,
-            CK_ULONG ulAttributeCount, CK_BYTE_PTR pAssociatedData, CK_ULONG ulAssociatedDataLen,
-            CK_OBJECT_HANDLE_PTR phKey)
 
 /* PKCS #11 5.21: functions of parallel sessions, which no longer exist. */
 CK_RV C_GetFunctionStatus(CK_SESSION_HANDLE hSession)

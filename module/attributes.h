@@ -43,6 +43,10 @@ enum attribute_flag {
 
 #define FLAG_BIT(flag) ((uint64_t) 1 << (flag))
 
+/* No attribute, never stored: a session key that is a copy of a token key or derived from one, and
+ * so can be had again after this process. Copies and derived keys inherit it. */
+#define OF_TOKEN_KEY FLAG_BIT(63)
+
 struct attributes {
     uint64_t flags;             /* by FLAG_BIT */
     uint32_t object_class;      /* CKO_ */
@@ -50,6 +54,9 @@ struct attributes {
     uint32_t value_len;         /* bytes; secret keys */
     uint32_t key_gen_mechanism; /* CKM_, or UINT32_MAX: CK_UNAVAILABLE_INFORMATION */
     struct blob others;         /* the variable-length ones, canonical (attributes_codec.c) */
+    /* No attribute and never sealed: a session key whose value can be had from the token again, so
+     * that its AES-GCM invocations are counted in the store (gcm_counts.h). */
+    bool counts_in_store;
 };
 
 void attributes_clear(struct attributes *attributes);
@@ -106,6 +113,19 @@ CK_RV attributes_from_template(enum attribute_origin origin, const CK_ATTRIBUTE 
                                CK_ULONG count, CK_KEY_TYPE implied_type,
                                struct template_result *ret_result);
 void template_result_clear(struct template_result *result);
+
+/* The caller's template, and the one that another key imposes on the new one (CKA_UNWRAP_TEMPLATE,
+ * CKA_DERIVE_TEMPLATE: canonical bytes, empty for none). */
+struct template_source {
+    const CK_ATTRIBUTE *template;
+    CK_ULONG count;
+    struct view imposed;
+};
+
+/* attributes_from_template under an imposed template: what it says counts as said, and a caller's
+ * entry that says otherwise, or a result that differs, is CKR_TEMPLATE_INCONSISTENT. */
+CK_RV attributes_from_templates(enum attribute_origin origin, const struct template_source *source,
+                                CK_KEY_TYPE implied_type, struct template_result *ret_result);
 
 /* The sealed form (docs/formats.md, attributes) and back; hostile input gives CKR_DATA_INVALID. */
 CK_RV attributes_encode(const struct attributes *attributes, struct blob *ret_bytes);

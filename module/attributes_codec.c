@@ -26,7 +26,7 @@ CK_RV attributes_encode(const struct attributes *attributes, struct blob *ret_by
 {
     _cleanup_(writer_clear) struct writer writer = {0};
     write_u8(&writer, FORMAT_VERSION);
-    write_u64(&writer, attributes->flags);
+    write_u64(&writer, attributes->flags & ~OF_TOKEN_KEY);
     write_u32(&writer, attributes->object_class);
     write_u32(&writer, attributes->key_type);
     write_u32(&writer, attributes->value_len);

@@ -6,6 +6,7 @@
 #include "tokens/custody.h"
 
 #define TOKEN_KEYS_MAX 32
+#define HEX_PREFIX "hex:"
 
 static const char *check_log(const char *value)
 {
@@ -26,9 +27,80 @@ static const struct conf_key module_keys[] = {
     {.name = NULL},
 };
 
+static int hex_digit(char digit)
+{
+    if (digit >= '0' && digit <= '9')
+        return digit - '0';
+    if (digit >= 'a' && digit <= 'f')
+        return digit - 'a' + 10;
+    return digit >= 'A' && digit <= 'F' ? digit - 'A' + 10 : -1;
+}
+
+/* The next word of a list, and the place behind it; empty at the end. */
+static struct view next_word(const char **at)
+{
+    *at += strspn(*at, " \t");
+    struct view word = {(const unsigned char *) *at, strcspn(*at, " \t")};
+    *at += word.len;
+    return word;
+}
+
+static bool is_hex_word(struct view word)
+{
+    return word.len > sizeof(HEX_PREFIX) - 1 &&
+           memcmp(word.bytes, HEX_PREFIX, sizeof(HEX_PREFIX) - 1) == 0;
+}
+
+/* The digits of a hex: word against bytes. */
+static bool hex_equals(struct view word, struct view bytes)
+{
+    const unsigned char *digits = word.bytes + sizeof(HEX_PREFIX) - 1;
+
+    if (word.len - (sizeof(HEX_PREFIX) - 1) != 2 * bytes.len)
+        return false;
+    for (size_t i = 0; i < bytes.len; i++) {
+        int high = hex_digit((char) digits[2 * i]);
+        int low = hex_digit((char) digits[2 * i + 1]);
+        if (high < 0 || low < 0 || bytes.bytes[i] != (high << 4 | low))
+            return false;
+    }
+    return true;
+}
+
+static bool hex_word_is_valid(struct view word)
+{
+    size_t digits = sizeof(HEX_PREFIX) - 1;
+
+    for (size_t i = digits; i < word.len; i++)
+        if (hex_digit((char) word.bytes[i]) < 0)
+            return false;
+    return (word.len - digits) % 2 == 0;
+}
+
+static const char *check_info_list(const char *value)
+{
+    for (struct view word = next_word(&value); word.len > 0; word = next_word(&value))
+        if (is_hex_word(word) && !hex_word_is_valid(word))
+            return "words of text, or hex: and an even number of hexadecimal digits, with a blank "
+                   "between";
+    return NULL;
+}
+
+bool config_info_is_listed(const char *list, struct view info)
+{
+    if (list == NULL)
+        return false;
+    for (struct view word = next_word(&list); word.len > 0; word = next_word(&list))
+        if (is_hex_word(word) ? hex_equals(word, info) : view_equal(word, info))
+            return true;
+    return false;
+}
+
 #define PURPOSES "token centroid payload item query"
 #define POLICIES "strengthen strict"
 #define AES_DEFAULTS "gcm cbc"
+#define RELAXABLE                                                                                  \
+    "known-keys-do-not-wrap token-keys-stay-inside wrapped-under-as-strong wrapping-ivs-are-fresh"
 
 static const struct conf_key own_token_keys[] = {
     {.name = "subkeys",
@@ -43,6 +115,17 @@ static const struct conf_key own_token_keys[] = {
      .type = CONF_CHOICE,
      .choices = AES_DEFAULTS,
      .help = "CKA_ALLOWED_MECHANISMS of AES token keys whose template names none"},
+    {.name = "relax",
+     .type = CONF_WORDS,
+     .choices = RELAXABLE,
+     .help = "rules of the policy that do not hold for this token, or none"},
+    {.name = "extract_key",
+     .type = CONF_BOOL,
+     .help = "yes: CKM_EXTRACT_KEY_FROM_KEY cuts keys out of keys"},
+    {.name = "hkdf_data_info",
+     .type = CONF_STRING,
+     .check = check_info_list,
+     .help = "info strings for which CKM_HKDF_DATA gives out bytes from sensitive keys"},
 };
 
 /* The module's own keys and those of the token layer, joined: the reader takes one table. */
@@ -84,4 +167,19 @@ enum config_policy config_policy(const struct conf_section *token)
 enum config_aes_default config_aes_default(const struct conf_section *token)
 {
     return (enum config_aes_default) conf_choice(token, "aes_default", CONFIG_AES_GCM);
+}
+
+unsigned int config_relaxed(const struct conf_section *token)
+{
+    return (unsigned int) conf_words(token, "relax", 0);
+}
+
+bool config_extract_key(const struct conf_section *token)
+{
+    return conf_bool(token, "extract_key", false);
+}
+
+const char *config_hkdf_data_info(const struct conf_section *token)
+{
+    return conf_string(token, "hkdf_data_info", NULL);
 }

@@ -2,10 +2,19 @@
  */
 #pragma once
 
+#include "base/bytes.h"
 #include "conf/conf.h"
 
 enum config_policy { CONFIG_STRENGTHEN, CONFIG_STRICT };
 enum config_aes_default { CONFIG_AES_GCM, CONFIG_AES_CBC };
+
+/* The rules of the policy that a site may switch off, in the order of `relax`'s words. */
+enum config_relaxation {
+    RELAX_KNOWN_KEYS_WRAP = 1,  /* known-keys-do-not-wrap */
+    RELAX_TOKEN_KEYS_LEAVE = 2, /* token-keys-stay-inside */
+    RELAX_WEAKER_WRAPS = 4,     /* wrapped-under-as-strong */
+    RELAX_CALLERS_IVS_WRAP = 8, /* wrapping-ivs-are-fresh */
+};
 
 const struct conf_schema *config_schema(void);
 
@@ -13,3 +22,11 @@ const struct conf_schema *config_schema(void);
 unsigned int config_subkeys(const struct conf_section *token);
 enum config_policy config_policy(const struct conf_section *token);
 enum config_aes_default config_aes_default(const struct conf_section *token);
+/* `relax =`: RELAX_ bits. */
+unsigned int config_relaxed(const struct conf_section *token);
+/* `extract_key =`: CKM_EXTRACT_KEY_FROM_KEY is offered. */
+bool config_extract_key(const struct conf_section *token);
+/* `hkdf_data_info =`: a list for config_info_is_listed, NULL when the key is not set. */
+const char *config_hkdf_data_info(const struct conf_section *token);
+/* True when one of the list's words, as text or after `hex:`, is this info string. */
+bool config_info_is_listed(const char *list, struct view info);

@@ -14,13 +14,9 @@ static bool accepts_type(const struct mechanism *mechanism, const struct object 
     return mechanism->key_type == type;
 }
 
-static CK_RV check(const struct slot *slot, const struct object *key, enum attribute_flag usage,
+static CK_RV check(const struct object *key, enum attribute_flag usage,
                    const struct mechanism *mechanism)
 {
-    if (object_has(key, FLAG_PRIVATE) && slot_role(slot) != ROLE_USER)
-        return CKR_KEY_HANDLE_INVALID;
-    if (key->attributes.object_class != CKO_SECRET_KEY)
-        return CKR_KEY_HANDLE_INVALID;
     if (!accepts_type(mechanism, key))
         return CKR_KEY_TYPE_INCONSISTENT;
     if (!object_has(key, usage) && !policy_allows_breach("usage-flags"))
@@ -32,14 +28,27 @@ static CK_RV check(const struct slot *slot, const struct object *key, enum attri
     return CKR_OK;
 }
 
-CK_RV key_use_get(struct slot *slot, CK_OBJECT_HANDLE handle, enum attribute_flag usage,
-                  const struct mechanism *mechanism, struct object **ret_key)
+CK_RV key_use_find(struct slot *slot, CK_OBJECT_HANDLE handle, struct object **ret_key)
 {
     _cleanup_(object_release) struct object *key = NULL;
 
     CK_RV rv = object_table_get(slot->objects, handle, &key);
     TRY(rv == CKR_OBJECT_HANDLE_INVALID ? CKR_KEY_HANDLE_INVALID : rv);
-    TRY(check(slot, key, usage, mechanism));
+    if (object_has(key, FLAG_PRIVATE) && slot_role(slot) != ROLE_USER)
+        return CKR_KEY_HANDLE_INVALID;
+    if (key->attributes.object_class != CKO_SECRET_KEY)
+        return CKR_KEY_HANDLE_INVALID;
+    *ret_key = TAKE(key);
+    return CKR_OK;
+}
+
+CK_RV key_use_get(struct slot *slot, CK_OBJECT_HANDLE handle, enum attribute_flag usage,
+                  const struct mechanism *mechanism, struct object **ret_key)
+{
+    _cleanup_(object_release) struct object *key = NULL;
+
+    TRY(key_use_find(slot, handle, &key));
+    TRY(check(key, usage, mechanism));
     TRY(policy_claim_family(key, mechanism));
     *ret_key = TAKE(key);
     return CKR_OK;

@@ -15,6 +15,10 @@
 CK_RV key_use_get(struct slot *slot, CK_OBJECT_HANDLE handle, enum attribute_flag usage,
                   const struct mechanism *mechanism, struct object **ret_key);
 
+/* The first of these checks alone, for a key that is not used but moved: CKR_KEY_HANDLE_INVALID
+ * unless it is a secret key that the role may see. */
+CK_RV key_use_find(struct slot *slot, CK_OBJECT_HANDLE handle, struct object **ret_key);
+
 /* Its value, valid while `key` is held. CKR_KEY_HANDLE_INVALID when another process has destroyed
  * it since the last look at the store. */
 CK_RV key_use_value(struct object *key, const struct secret **ret_value);

@@ -7,6 +7,7 @@
 #include <openssl/err.h>
 
 #include "base/crypto.h"
+#include "module/key_use.h"
 
 CK_RV mech_openssl_cause(const char *mechanism, const char *what)
 {
@@ -39,6 +40,47 @@ CK_RV mech_parameter_bytes(const void *bytes, CK_ULONG len, size_t max_len, stru
     return CKR_OK;
 }
 
+CK_RV mech_string_data(const CK_MECHANISM *mechanism, struct view *ret_data)
+{
+    CK_KEY_DERIVATION_STRING_DATA params;
+
+    if (!mechanism->pParameter || mechanism->ulParameterLen != sizeof(params)) {
+        return REFUSE(CKR_MECHANISM_PARAM_INVALID,
+                      "mechanism 0x%lx has no CK_KEY_DERIVATION_STRING_DATA", mechanism->mechanism);
+    }
+    memcpy(&params, mechanism->pParameter, sizeof(params));
+    return mech_parameter_bytes(params.pData, params.ulLen, PARAMETER_BYTES_MAX, ret_data);
+}
+
+CK_RV mech_further_key(const struct derive_call *call, CK_OBJECT_HANDLE handle,
+                       const struct secret **ret_value)
+{
+    const struct mechanism *mechanism = mechanism_find(call->mechanism->mechanism);
+    struct derive_keys *further = call->further;
+    struct object *key = NULL;
+
+    if (further->count == DERIVE_FURTHER_MAX)
+        return REFUSE(CKR_MECHANISM_PARAM_INVALID, "%s: too many keys", mechanism->name);
+    TRY(key_use_get(call->slot, handle, FLAG_DERIVE, mechanism, &key));
+    further->keys[further->count++] = key;
+    return key_use_value(key, ret_value);
+}
+
+CK_RV mech_cut(struct secret *whole, size_t len, struct secret *ret_value)
+{
+    if (len != whole->len)
+        return secret_from(whole->bytes, len, ret_value);
+    *ret_value = secret_move(whole);
+    return CKR_OK;
+}
+
+bool mech_any_accepts_key(const struct mechanism *mechanism, CK_KEY_TYPE key_type)
+{
+    (void) mechanism;
+    (void) key_type;
+    return true;
+}
+
 CK_RV mech_aes_name(const char *mode, size_t key_len, const char **ret_name)
 {
     static const struct {
@@ -47,7 +89,10 @@ CK_RV mech_aes_name(const char *mode, size_t key_len, const char **ret_name)
     } modes[] = {
         {"GCM", {"AES-128-GCM", "AES-192-GCM", "AES-256-GCM"}},
         {"CBC", {"AES-128-CBC", "AES-192-CBC", "AES-256-CBC"}},
+        {"CTR", {"AES-128-CTR", "AES-192-CTR", "AES-256-CTR"}},
         {"ECB", {"AES-128-ECB", "AES-192-ECB", "AES-256-ECB"}},
+        {"WRAP", {"AES-128-WRAP", "AES-192-WRAP", "AES-256-WRAP"}},
+        {"WRAP-PAD", {"AES-128-WRAP-PAD", "AES-192-WRAP-PAD", "AES-256-WRAP-PAD"}},
     };
 
     if (key_len != 16 && key_len != 24 && key_len != 32)

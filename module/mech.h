@@ -27,17 +27,35 @@
 extern const struct digest_ops mech_digest;
 extern const struct digest_ops mech_mac;
 extern const struct digest_ops mech_mac_general;
+extern const struct digest_ops mech_gmac;
 extern const struct cipher_ops mech_aes_gcm;
+extern const struct message_ops mech_aes_gcm_message;
+extern const struct cipher_ops mech_aes_ecb;
+extern const struct cipher_ops mech_aes_ctr;
 extern const struct cipher_ops mech_aes_cbc;
 extern const struct cipher_ops mech_aes_cbc_pad;
+extern const struct wrap_ops mech_aes_gcm_wrap;
+extern const struct wrap_ops mech_aes_key_wrap;
 extern const struct derive_ops mech_sp800_108_counter;
+extern const struct derive_ops mech_sp800_108_feedback;
+extern const struct derive_ops mech_sp800_108_double_pipeline;
 extern const struct derive_ops mech_hkdf;
+extern const struct derive_ops mech_hkdf_data;
 extern const struct derive_ops mech_aes_ecb_encrypt_data;
 extern const struct derive_ops mech_aes_cbc_encrypt_data;
+extern const struct derive_ops mech_concatenate_base_and_key;
+extern const struct derive_ops mech_concatenate_base_and_data;
+extern const struct derive_ops mech_concatenate_data_and_base;
+extern const struct derive_ops mech_xor_base_and_data;
+extern const struct derive_ops mech_extract_key;
+extern const struct derive_ops mech_hash_key;
+extern const struct generate_ops mech_pbkdf2;
 
 bool mech_hmac_accepts_key(const struct mechanism *mechanism, CK_KEY_TYPE key_type);
 bool mech_hkdf_accepts_key(const struct mechanism *mechanism, CK_KEY_TYPE key_type);
 bool mech_sp800_108_accepts_key(const struct mechanism *mechanism, CK_KEY_TYPE key_type);
+/* Every secret key. */
+bool mech_any_accepts_key(const struct mechanism *mechanism, CK_KEY_TYPE key_type);
 
 #define REFUSE(rv, ...) (log_line(LOG_LEVEL_DEBUG, __VA_ARGS__), (CK_RV) (rv))
 
@@ -58,6 +76,19 @@ CK_RV mech_no_parameter(const CK_MECHANISM *mechanism);
 /* A pointer and a length of a parameter, as a view. CKR_MECHANISM_PARAM_INVALID for a NULL pointer
  * with a length, or a length over max_len. */
 CK_RV mech_parameter_bytes(const void *bytes, CK_ULONG len, size_t max_len, struct view *ret_bytes);
+/* The data of a CK_KEY_DERIVATION_STRING_DATA. CKR_MECHANISM_PARAM_INVALID. */
+CK_RV mech_string_data(const CK_MECHANISM *mechanism, struct view *ret_data);
+
+/* The value of a key whose handle stands in a derivation's parameters, after the checks that a base
+ * key passes; valid while the call lasts. call->further has the reference. */
+CK_RV mech_further_key(const struct derive_call *call, CK_OBJECT_HANDLE handle,
+                       const struct secret **ret_value);
+/* The first `len` bytes of a secret: itself when it has no more. */
+CK_RV mech_cut(struct secret *whole, size_t len, struct secret *ret_value);
+
+/* CK_GCM_PARAMS, or its older form without ulIvBits, told apart by the size; the fields are as the
+ * caller set them. CKR_MECHANISM_PARAM_INVALID for any other size. */
+CK_RV mech_gcm_params(const CK_MECHANISM *mechanism, CK_GCM_PARAMS *ret_params);
 
 /* "AES-256-CBC" for a key of 32 bytes and the mode "CBC": a constant. CKR_KEY_SIZE_RANGE for what
  * is no AES key. */

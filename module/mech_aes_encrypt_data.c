@@ -27,7 +27,7 @@ static CK_RV encrypt_data(const struct derive_call *call, const char *mode, cons
 
     if (data.len == 0 || data.len % AES_BLOCK_LEN != 0)
         return invalid("the data is not a number of blocks");
-    size_t len = call->len ? call->len : data.len;
+    size_t len = call->outputs->len ? call->outputs->len : data.len;
     if (len > data.len)
         return REFUSE(CKR_DATA_LEN_RANGE, "the data is too short for a key of %zu bytes", len);
     TRY(mech_aes_cipher(mode, call->base_value->len, &cipher));
@@ -40,22 +40,14 @@ static CK_RV encrypt_data(const struct derive_call *call, const char *mode, cons
         !EVP_EncryptUpdate(context, text.bytes, &written, data.bytes, (int) data.len)) {
         return mech_openssl_failed("CKM_AES_*_ENCRYPT_DATA", "encrypting");
     }
-    if (len == data.len) {
-        *ret_value = secret_move(&text);
-        return CKR_OK;
-    }
-    return secret_from(text.bytes, len, ret_value);
+    return mech_cut(&text, len, ret_value);
 }
 
 static CK_RV ecb_derive(const struct derive_call *call, struct secret *ret_value)
 {
-    CK_KEY_DERIVATION_STRING_DATA params;
     struct view data = {0};
 
-    if (!call->mechanism->pParameter || call->mechanism->ulParameterLen != sizeof(params))
-        return invalid("no CK_KEY_DERIVATION_STRING_DATA");
-    memcpy(&params, call->mechanism->pParameter, sizeof(params));
-    TRY(mech_parameter_bytes(params.pData, params.ulLen, PARAMETER_BYTES_MAX, &data));
+    TRY(mech_string_data(call->mechanism, &data));
     return encrypt_data(call, "ECB", NULL, data, ret_value);
 }
 

@@ -8,7 +8,7 @@
  * tag is wrong; another thread that reads the buffer during the call could see the plaintext
  * before.
  */
-#include "module/mech.h"
+#include "module/mech_aes_gcm.h"
 
 #include <stdint.h>
 #include <string.h>
@@ -19,12 +19,7 @@
 #include "base/crypto.h"
 #include "module/policy_rules.h"
 
-/* OpenSSL 3.0 takes no longer IV; 12 bytes are recommended (SP 800-38D, 5.2.1.1). */
-#define GCM_IV_LEN_MAX 128
-/* Far above any use; what is longer is taken for a wrong length field. */
-#define GCM_AAD_LEN_MAX ((size_t) 16 << 20)
 #define GCM_TAG_LEN_MIN 12
-#define GCM_TAG_LEN_MAX 16
 /* 2^39 - 256 bits (SP 800-38D, 5.2.1.1). */
 #define GCM_TEXT_LEN_MAX (((uint64_t) 1 << 36) - 32)
 #define GCM_COLLECTED_MAX ((size_t) 64 << 20)
@@ -39,24 +34,9 @@ struct gcm_params_legacy {
     CK_ULONG ulTagBits;
 };
 
-struct gcm_state {
-    EVP_CIPHER_CTX *context;
-    size_t iv_len; /* that the context is set to */
-    size_t tag_len;
-    uint64_t text_len;     /* so far in this message */
-    struct blob collected; /* ciphertext of C_DecryptUpdate */
-    size_t collected_room;
-};
-
-struct gcm_input {
-    struct view iv;
-    struct view aad;
-    size_t tag_len;
-};
-
 static bool encrypts(const struct operation *operation)
 {
-    return operation->kind == OPERATION_ENCRYPT;
+    return operation->kind == OPERATION_ENCRYPT || operation->kind == OPERATION_MESSAGE_ENCRYPT;
 }
 
 static CK_RV too_long(const struct operation *operation)
@@ -66,18 +46,18 @@ static CK_RV too_long(const struct operation *operation)
 }
 
 /* ulIvBits is not looked at: clients leave it 0 or unset. */
-static CK_RV gcm_params_read(const CK_MECHANISM *mechanism, CK_GCM_PARAMS *ret_params)
+CK_RV mech_gcm_params(const CK_MECHANISM *mechanism, CK_GCM_PARAMS *ret_params)
 {
     struct gcm_params_legacy legacy;
 
     if (!mechanism->pParameter)
-        return REFUSE(CKR_MECHANISM_PARAM_INVALID, "CKM_AES_GCM: no parameter");
+        return REFUSE(CKR_MECHANISM_PARAM_INVALID, "no CK_GCM_PARAMS");
     if (mechanism->ulParameterLen == sizeof(*ret_params)) {
         memcpy(ret_params, mechanism->pParameter, sizeof(*ret_params));
         return CKR_OK;
     }
     if (mechanism->ulParameterLen != sizeof(legacy)) {
-        return REFUSE(CKR_MECHANISM_PARAM_INVALID, "CKM_AES_GCM: a parameter of %lu bytes",
+        return REFUSE(CKR_MECHANISM_PARAM_INVALID, "CK_GCM_PARAMS of %lu bytes",
                       mechanism->ulParameterLen);
     }
     memcpy(&legacy, mechanism->pParameter, sizeof(legacy));
@@ -91,28 +71,32 @@ static CK_RV gcm_params_read(const CK_MECHANISM *mechanism, CK_GCM_PARAMS *ret_p
     return CKR_OK;
 }
 
+CK_RV mech_aes_gcm_tag_len(CK_ULONG tag_bits, size_t *ret_len)
+{
+    bool is_short = tag_bits < 8UL * GCM_TAG_LEN_MIN && !policy_allows_breach("tag-length-floor");
+
+    if (tag_bits % 8 != 0 || tag_bits == 0 || is_short || tag_bits > 8UL * GCM_TAG_LEN_MAX)
+        return REFUSE(CKR_MECHANISM_PARAM_INVALID, "CKM_AES_GCM: a tag of %lu bits", tag_bits);
+    *ret_len = tag_bits / 8;
+    return CKR_OK;
+}
+
 static CK_RV gcm_input_read(const CK_MECHANISM *mechanism, struct gcm_input *ret_input)
 {
     CK_GCM_PARAMS params;
     struct gcm_input input = {0};
 
-    TRY(gcm_params_read(mechanism, &params));
+    TRY(mech_gcm_params(mechanism, &params));
     TRY(mech_parameter_bytes(params.pIv, params.ulIvLen, GCM_IV_LEN_MAX, &input.iv));
     TRY(mech_parameter_bytes(params.pAAD, params.ulAADLen, GCM_AAD_LEN_MAX, &input.aad));
     if (input.iv.len == 0)
         return REFUSE(CKR_MECHANISM_PARAM_INVALID, "CKM_AES_GCM: an empty IV");
-    input.tag_len = params.ulTagBits / 8;
-    bool is_short = input.tag_len < GCM_TAG_LEN_MIN && !policy_allows_breach("tag-length-floor");
-    if (params.ulTagBits % 8 != 0 || input.tag_len == 0 || is_short ||
-        input.tag_len > GCM_TAG_LEN_MAX) {
-        return REFUSE(CKR_MECHANISM_PARAM_INVALID, "CKM_AES_GCM: a tag of %lu bits",
-                      params.ulTagBits);
-    }
+    TRY(mech_aes_gcm_tag_len(params.ulTagBits, &input.tag_len));
     *ret_input = input;
     return CKR_OK;
 }
 
-static void gcm_end(void *state)
+void mech_aes_gcm_end(void *state)
 {
     struct gcm_state *gcm = state;
 
@@ -121,11 +105,12 @@ static void gcm_end(void *state)
     gcm->text_len = 0;
 }
 
-static void gcm_free(void *state)
+void mech_aes_gcm_free(void *state)
 {
     struct gcm_state *gcm = state;
 
-    gcm_end(gcm);
+    mech_aes_gcm_end(gcm);
+    gcm_counts_give_back(&gcm->share);
     EVP_CIPHER_CTX_free(gcm->context);
     mem_free(gcm);
 }
@@ -133,7 +118,7 @@ static void gcm_free(void *state)
 static void gcm_free_pointer(struct gcm_state **state)
 {
     if (*state)
-        gcm_free(*state);
+        mech_aes_gcm_free(*state);
 }
 
 static CK_RV gcm_new(const struct operation *operation, struct gcm_state **ret_state)
@@ -173,26 +158,45 @@ static CK_RV gcm_feed(struct operation *operation, struct view in, unsigned char
     return CKR_OK;
 }
 
-static CK_RV gcm_start(struct operation *operation, const CK_MECHANISM *mechanism)
+CK_RV mech_aes_gcm_state(struct operation *operation, struct gcm_state **ret_state)
 {
-    struct gcm_input input;
-
-    TRY(gcm_input_read(mechanism, &input));
     struct gcm_state *state = operation->state;
+
     if (!state) {
         TRY(gcm_new(operation, &state));
         operation->state = state;
     }
-    if (state->iv_len != input.iv.len) {
-        if (!EVP_CIPHER_CTX_ctrl(state->context, EVP_CTRL_AEAD_SET_IVLEN, (int) input.iv.len, NULL))
+    *ret_state = state;
+    return CKR_OK;
+}
+
+CK_RV mech_aes_gcm_begin(struct operation *operation, const struct gcm_input *input)
+{
+    struct gcm_state *state = operation->state;
+
+    if (state->iv_len != input->iv.len) {
+        if (!EVP_CIPHER_CTX_ctrl(state->context, EVP_CTRL_AEAD_SET_IVLEN, (int) input->iv.len,
+                                 NULL))
             return mech_openssl_failed(mech_name(operation), "setting the IV's length");
-        state->iv_len = input.iv.len;
+        state->iv_len = input->iv.len;
     }
-    if (!EVP_CipherInit_ex2(state->context, NULL, NULL, input.iv.bytes, encrypts(operation), NULL))
+    if (!EVP_CipherInit_ex2(state->context, NULL, NULL, input->iv.bytes, encrypts(operation), NULL))
         return mech_openssl_failed(mech_name(operation), "setting the IV");
-    state->tag_len = input.tag_len;
+    state->tag_len = input->tag_len;
     state->text_len = 0;
-    return gcm_feed(operation, input.aad, NULL);
+    return gcm_feed(operation, input->aad, NULL);
+}
+
+static CK_RV gcm_start(struct operation *operation, const CK_MECHANISM *mechanism)
+{
+    struct gcm_state *state = NULL;
+    struct gcm_input input;
+
+    TRY(gcm_input_read(mechanism, &input));
+    TRY(mech_aes_gcm_state(operation, &state));
+    if (encrypts(operation))
+        TRY(gcm_counts_take(operation->key, &state->share));
+    return mech_aes_gcm_begin(operation, &input);
 }
 
 /* Counts `len` more bytes of plaintext or ciphertext. */
@@ -238,7 +242,7 @@ static struct view gcm_untangle(struct view in, unsigned char *out)
     return (struct view){.bytes = out, .len = in.len};
 }
 
-static CK_RV gcm_tag_write(struct operation *operation, unsigned char *tag)
+CK_RV mech_aes_gcm_tag_write(struct operation *operation, unsigned char *tag)
 {
     struct gcm_state *state = operation->state;
     unsigned char none[AES_BLOCK_LEN];
@@ -251,61 +255,63 @@ static CK_RV gcm_tag_write(struct operation *operation, unsigned char *tag)
     return CKR_OK;
 }
 
-static CK_RV gcm_encrypt_update(struct operation *operation, struct view in, unsigned char *out,
-                                size_t *ret_len)
+CK_RV mech_aes_gcm_encrypt(struct operation *operation, struct view in, unsigned char *out)
 {
     TRY(gcm_count(operation, in.len));
-    TRY(gcm_feed(operation, gcm_untangle(in, out), out));
-    *ret_len = in.len;
-    return CKR_OK;
+    return gcm_feed(operation, gcm_untangle(in, out), out);
 }
 
 static CK_RV gcm_encrypt(struct operation *operation, struct view in, unsigned char *out,
                          size_t *ret_len)
 {
     const struct gcm_state *state = operation->state;
-    size_t text_len = 0;
 
-    TRY(gcm_encrypt_update(operation, in, out, &text_len));
-    TRY(gcm_tag_write(operation, out + text_len));
-    *ret_len = text_len + state->tag_len;
+    TRY(mech_aes_gcm_encrypt(operation, in, out));
+    TRY(mech_aes_gcm_tag_write(operation, out + in.len));
+    *ret_len = in.len + state->tag_len;
     return CKR_OK;
 }
 
-/* `sealed` is ciphertext and tag. In place, the ciphertext is wiped too when the tag is wrong. */
-static CK_RV gcm_decrypt(struct operation *operation, struct view sealed, unsigned char *out,
-                         size_t *ret_len)
+CK_RV mech_aes_gcm_open(struct operation *operation, struct view text, unsigned char *tag,
+                        unsigned char *out)
 {
     struct gcm_state *state = operation->state;
-    unsigned char tag[GCM_TAG_LEN_MAX];
     unsigned char none[AES_BLOCK_LEN];
     int none_len = 0;
     CRYPTO_HIDE_ERRORS;
 
-    if (sealed.len < state->tag_len) {
-        return REFUSE(CKR_ENCRYPTED_DATA_LEN_RANGE, "%s: shorter than the tag",
-                      mech_name(operation));
-    }
-    struct view text = {.bytes = sealed.bytes, .len = sealed.len - state->tag_len};
     TRY(gcm_count(operation, text.len));
-    /* The move of an overlapping ciphertext may run over the tag behind it. */
-    memcpy(tag, sealed.bytes + text.len, state->tag_len);
     if (!EVP_CIPHER_CTX_ctrl(state->context, EVP_CTRL_AEAD_SET_TAG, (int) state->tag_len, tag))
         return mech_openssl_failed(mech_name(operation), "setting the tag");
     CK_RV rv = gcm_feed(operation, gcm_untangle(text, out), out);
     if (rv == CKR_OK && !EVP_DecryptFinal_ex(state->context, none, &none_len)) {
         rv = REFUSE(CKR_ENCRYPTED_DATA_INVALID, "%s: the tag is wrong", mech_name(operation));
     }
-    if (rv != CKR_OK) {
-        if (text.len > 0)
-            OPENSSL_cleanse(out, text.len);
-        return rv;
+    if (rv != CKR_OK && text.len > 0)
+        OPENSSL_cleanse(out, text.len);
+    return rv;
+}
+
+/* `sealed` is ciphertext and tag. */
+static CK_RV gcm_decrypt(struct operation *operation, struct view sealed, unsigned char *out,
+                         size_t *ret_len)
+{
+    const struct gcm_state *state = operation->state;
+    unsigned char tag[GCM_TAG_LEN_MAX];
+
+    if (sealed.len < state->tag_len) {
+        return REFUSE(CKR_ENCRYPTED_DATA_LEN_RANGE, "%s: shorter than the tag",
+                      mech_name(operation));
     }
+    struct view text = {.bytes = sealed.bytes, .len = sealed.len - state->tag_len};
+    /* The move of an overlapping ciphertext may run over the tag behind it. */
+    memcpy(tag, sealed.bytes + text.len, state->tag_len);
+    TRY(mech_aes_gcm_open(operation, text, tag, out));
     *ret_len = text.len;
     return CKR_OK;
 }
 
-static CK_RV gcm_collect(struct operation *operation, struct view in)
+CK_RV mech_aes_gcm_collect(struct operation *operation, struct view in)
 {
     struct gcm_state *state = operation->state;
     size_t len = state->collected.len;
@@ -339,11 +345,9 @@ static CK_RV gcm_one_shot(struct operation *operation, struct view in, unsigned 
 static CK_RV gcm_update(struct operation *operation, struct view in, unsigned char *out,
                         size_t *ret_len)
 {
-    if (encrypts(operation))
-        return gcm_encrypt_update(operation, in, out, ret_len);
-    TRY(gcm_collect(operation, in));
-    *ret_len = 0;
-    return CKR_OK;
+    *ret_len = encrypts(operation) ? in.len : 0;
+    return encrypts(operation) ? mech_aes_gcm_encrypt(operation, in, out)
+                               : mech_aes_gcm_collect(operation, in);
 }
 
 static CK_RV gcm_finish(struct operation *operation, unsigned char *out, size_t *ret_len)
@@ -352,7 +356,7 @@ static CK_RV gcm_finish(struct operation *operation, unsigned char *out, size_t 
 
     if (!encrypts(operation))
         return gcm_decrypt(operation, blob_view(&state->collected), out, ret_len);
-    TRY(gcm_tag_write(operation, out));
+    TRY(mech_aes_gcm_tag_write(operation, out));
     *ret_len = state->tag_len;
     return CKR_OK;
 }
@@ -363,6 +367,6 @@ const struct cipher_ops mech_aes_gcm = {
     .one_shot = gcm_one_shot,
     .update = gcm_update,
     .finish = gcm_finish,
-    .end = gcm_end,
-    .free_state = gcm_free,
+    .end = mech_aes_gcm_end,
+    .free_state = mech_aes_gcm_free,
 };

@@ -18,11 +18,8 @@ static void digest_free(void *state)
     mem_free(digest);
 }
 
-static CK_RV digest_new(const struct mechanism *mechanism, struct digest_state **ret_state)
+static CK_RV digest_state_new(const EVP_MD *digest, struct digest_state **ret_state)
 {
-    const EVP_MD *digest = crypto_digest(mechanism->algorithm);
-    if (!digest)
-        return mech_openssl_failed(mechanism->name, "fetching the digest");
     struct digest_state *state = mem_calloc(1, sizeof(*state));
     if (!state)
         return CKR_HOST_MEMORY;
@@ -34,6 +31,14 @@ static CK_RV digest_new(const struct mechanism *mechanism, struct digest_state *
     }
     *ret_state = state;
     return CKR_OK;
+}
+
+static CK_RV digest_new(const struct mechanism *mechanism, struct digest_state **ret_state)
+{
+    const EVP_MD *digest = crypto_digest(mechanism->algorithm);
+    if (!digest)
+        return mech_openssl_failed(mechanism->name, "fetching the digest");
+    return digest_state_new(digest, ret_state);
 }
 
 static CK_RV digest_start(struct operation *operation, const CK_MECHANISM *mechanism)
@@ -76,6 +81,21 @@ static size_t digest_len(const struct operation *operation)
     return (size_t) EVP_MD_get_size(state->digest);
 }
 
+static CK_RV digest_copy(const void *state, void **ret_state)
+{
+    const struct digest_state *from = state;
+    struct digest_state *to = NULL;
+
+    TRY(digest_state_new(from->digest, &to));
+    if (!EVP_MD_CTX_copy_ex(to->context, from->context)) {
+        digest_free(to);
+        return mech_openssl_failed(EVP_MD_get0_name(from->digest), "copying a digest");
+    }
+    to->unfinished = from->unfinished;
+    *ret_state = to;
+    return CKR_OK;
+}
+
 static void digest_end(void *state)
 {
     struct digest_state *digest = state;
@@ -93,6 +113,7 @@ const struct digest_ops mech_digest = {
     .update = digest_update,
     .finish = digest_finish,
     .result_len = digest_len,
+    .copy = digest_copy,
     .end = digest_end,
     .free_state = digest_free,
 };

@@ -1,7 +1,8 @@
 /*
- * CKM_HKDF_DERIVE (RFC 5869).
+ * CKM_HKDF_DERIVE and CKM_HKDF_DATA (RFC 5869): the same bytes, as a key or in the open.
  *
- * With a salt key, HMAC runs under that key: so it passes the same checks as a base key.
+ * With a salt key, HMAC runs under that key: so it passes the same checks as a base key. The info
+ * string is copied before the policy sees it, so that no other thread changes what was allowed.
  */
 #include "module/mech.h"
 
@@ -12,7 +13,6 @@
 #include <openssl/params.h>
 
 #include "base/crypto.h"
-#include "module/key_use.h"
 
 /* The most that OpenSSL's HKDF takes. */
 #define HKDF_INFO_LEN_MAX 1024
@@ -24,8 +24,8 @@ struct hkdf_input {
     const EVP_MD *digest;
     size_t digest_len;
     struct view salt;
-    struct view info;
-    struct object *salt_key; /* referenced; its value is the salt */
+    struct view info; /* in info_bytes */
+    unsigned char info_bytes[HKDF_INFO_LEN_MAX];
 };
 
 bool mech_hkdf_accepts_key(const struct mechanism *mechanism, CK_KEY_TYPE key_type)
@@ -33,15 +33,9 @@ bool mech_hkdf_accepts_key(const struct mechanism *mechanism, CK_KEY_TYPE key_ty
     return key_type == CKK_GENERIC_SECRET || key_type == mechanism->key_type;
 }
 
-static void hkdf_input_clear(struct hkdf_input *input)
-{
-    if (input->salt_key)
-        object_release(&input->salt_key);
-}
-
 static CK_RV invalid(const char *what)
 {
-    return REFUSE(CKR_MECHANISM_PARAM_INVALID, "CKM_HKDF_DERIVE: %s", what);
+    return REFUSE(CKR_MECHANISM_PARAM_INVALID, "HKDF: %s", what);
 }
 
 static CK_RV params_read(const CK_MECHANISM *mechanism, CK_HKDF_PARAMS *ret_params)
@@ -69,23 +63,9 @@ static CK_RV digest_read(struct hkdf_input *input)
     return CKR_OK;
 }
 
-/* The policy compares the output with the base key; this is the other key that goes into it. */
-static CK_RV check_salt_key(const struct derive_call *call, const struct object *salt_key)
-{
-    const struct attributes *salt = &salt_key->attributes;
-    const struct attributes derived = {.flags = call->flags};
-
-    if ((attributes_has(salt, FLAG_SENSITIVE) && !attributes_has(&derived, FLAG_SENSITIVE)) ||
-        (!attributes_has(salt, FLAG_EXTRACTABLE) && attributes_has(&derived, FLAG_EXTRACTABLE)))
-        return REFUSE(CKR_TEMPLATE_INCONSISTENT,
-                      "CKM_HKDF_DERIVE: the derived key is less sensitive than the salt key");
-    return CKR_OK;
-}
-
 static CK_RV salt_read(const struct derive_call *call, struct hkdf_input *input)
 {
     const CK_HKDF_PARAMS *params = &input->params;
-    const struct mechanism *mechanism = mechanism_find(call->mechanism->mechanism);
     const struct secret *value = NULL;
 
     if (!params->bExtract)
@@ -97,9 +77,7 @@ static CK_RV salt_read(const struct derive_call *call, struct hkdf_input *input)
         return mech_parameter_bytes(params->pSalt, params->ulSaltLen, PARAMETER_BYTES_MAX,
                                     &input->salt);
     case CKF_HKDF_SALT_KEY:
-        TRY(key_use_get(call->slot, params->hSaltKey, FLAG_DERIVE, mechanism, &input->salt_key));
-        TRY(key_use_value(input->salt_key, &value));
-        TRY(check_salt_key(call, input->salt_key));
+        TRY(mech_further_key(call, params->hSaltKey, &value));
         input->salt = (struct view){.bytes = value->bytes, .len = value->len};
         return CKR_OK;
     default:
@@ -112,15 +90,30 @@ static CK_RV len_read(const struct derive_call *call, const struct hkdf_input *i
                       size_t *ret_len)
 {
     size_t max_len = input->digest_len;
+    size_t wanted = call->outputs->len;
 
     if (input->params.bExpand) {
         max_len *= HKDF_BLOCKS_MAX;
-        if (call->len == 0)
-            return REFUSE(CKR_TEMPLATE_INCOMPLETE, "CKM_HKDF_DERIVE: no length");
+        if (wanted == 0)
+            return REFUSE(CKR_TEMPLATE_INCOMPLETE, "HKDF: no length");
     }
-    if (call->len > max_len)
-        return REFUSE(CKR_KEY_SIZE_RANGE, "CKM_HKDF_DERIVE: a key of %zu bytes", call->len);
-    *ret_len = call->len ? call->len : max_len;
+    if (wanted > max_len)
+        return REFUSE(CKR_KEY_SIZE_RANGE, "HKDF: an output of %zu bytes", wanted);
+    *ret_len = wanted ? wanted : max_len;
+    return CKR_OK;
+}
+
+static CK_RV info_read(struct hkdf_input *input)
+{
+    struct view info = {0};
+
+    if (!input->params.bExpand)
+        return CKR_OK;
+    TRY(mech_parameter_bytes(input->params.pInfo, input->params.ulInfoLen, HKDF_INFO_LEN_MAX,
+                             &info));
+    if (info.len > 0)
+        memcpy(input->info_bytes, info.bytes, info.len);
+    input->info = (struct view){.bytes = input->info_bytes, .len = info.len};
     return CKR_OK;
 }
 
@@ -128,15 +121,13 @@ static CK_RV input_read(const struct derive_call *call, struct hkdf_input *input
 {
     TRY(params_read(call->mechanism, &input->params));
     TRY(digest_read(input));
-    if (input->params.bExpand) {
-        TRY(mech_parameter_bytes(input->params.pInfo, input->params.ulInfoLen, HKDF_INFO_LEN_MAX,
-                                 &input->info));
-    }
+    TRY(info_read(input));
     /* RFC 5869, 2.3: a pseudorandom key has at least the hash's length. */
     if (!input->params.bExtract && call->base_value->len < input->digest_len) {
-        return REFUSE(CKR_KEY_SIZE_RANGE, "CKM_HKDF_DERIVE: the key is too short to expand");
+        return REFUSE(CKR_KEY_SIZE_RANGE, "HKDF: the key is too short to expand");
     }
-    return salt_read(call, input);
+    TRY(salt_read(call, input));
+    return call->allow_info(call->allow_context, input->info);
 }
 
 static int hkdf_mode(const CK_HKDF_PARAMS *params)
@@ -150,7 +141,7 @@ static CK_RV hkdf_run(const struct hkdf_input *input, const struct secret *base,
 {
     EVP_KDF *kdf = crypto_kdf("HKDF");
     if (!kdf)
-        return mech_openssl_failed("CKM_HKDF_DERIVE", "fetching HKDF");
+        return mech_openssl_failed("HKDF", "fetching HKDF");
     EVP_KDF_CTX *context = EVP_KDF_CTX_new(kdf);
     if (!context)
         return CKR_HOST_MEMORY;
@@ -173,12 +164,12 @@ static CK_RV hkdf_run(const struct hkdf_input *input, const struct secret *base,
     params[count] = OSSL_PARAM_construct_end();
     int ok = EVP_KDF_derive(context, key->bytes, key->len, params);
     EVP_KDF_CTX_free(context);
-    return ok ? CKR_OK : mech_openssl_failed("CKM_HKDF_DERIVE", "deriving");
+    return ok ? CKR_OK : mech_openssl_failed("HKDF", "deriving");
 }
 
 static CK_RV hkdf_derive(const struct derive_call *call, struct secret *ret_value)
 {
-    _cleanup_(hkdf_input_clear) struct hkdf_input input = {0};
+    struct hkdf_input input = {0};
     _cleanup_(secret_clear) struct secret key = {0};
     size_t len = 0;
 
@@ -187,14 +178,16 @@ static CK_RV hkdf_derive(const struct derive_call *call, struct secret *ret_valu
     /* An extraction comes whole; what the template does not want is cut off. */
     TRY(secret_new(input.params.bExpand ? len : input.digest_len, &key));
     TRY(hkdf_run(&input, call->base_value, &key));
-    if (key.len == len) {
-        *ret_value = secret_move(&key);
-        return CKR_OK;
-    }
-    return secret_from(key.bytes, len, ret_value);
+    return mech_cut(&key, len, ret_value);
 }
 
 const struct derive_ops mech_hkdf = {
     .default_type = CKK_GENERIC_SECRET,
+    .derive = hkdf_derive,
+};
+
+const struct derive_ops mech_hkdf_data = {
+    .default_type = CK_UNAVAILABLE_INFORMATION,
+    .makes_data = true,
     .derive = hkdf_derive,
 };

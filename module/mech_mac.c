@@ -1,10 +1,15 @@
 /*
- * MACs: HMAC over every digest of the table (FIPS 198-1), and AES CMAC (NIST SP 800-38B).
+ * MACs: HMAC over every digest of the table (FIPS 198-1), AES CMAC (NIST SP 800-38B) and AES GMAC
+ * (NIST SP 800-38D, 6.4).
  *
  * A message restarts the kept context by EVP_MAC_init without a key, which copies the keyed state
  * instead of hashing the key again.
+ *
+ * GMAC's IV comes from the caller, as in 2.40 (12 bytes, the tag has 128 bits) or in CK_GCM_PARAMS
+ * (since 3.0), told apart by the size. The message is what C_Sign and C_SignUpdate get; associated
+ * data in the parameter would leave open whether it is part of it, and is refused.
  */
-#include "module/mech.h"
+#include "module/mech_aes_gcm.h"
 
 #include <string.h>
 
@@ -20,11 +25,16 @@
 #define HMAC_GENERAL_LEN_MIN 10
 #define CMAC_GENERAL_LEN_MIN 8
 
+/* As of AES-GCM. */
+#define GMAC_TAG_LEN_MIN 12
+#define GMAC_BARE_IV_LEN 12
+
 struct mac_state {
     EVP_MAC_CTX *context;
     size_t full_len;
     size_t mac_len; /* of this message; what is cut off is never given out */
     bool unfinished;
+    struct gcm_share share; /* GMAC alone: its invocations are those of GCM */
 };
 
 void mech_mac_context_free(EVP_MAC_CTX **context)
@@ -50,10 +60,10 @@ CK_RV mech_mac_context(const struct mechanism *mechanism, const struct secret *k
     const char *algorithm = mechanism->algorithm;
     const char *mac_name = "HMAC";
 
-    if (is_cmac(mechanism)) {
+    if (is_cmac(mechanism) || mechanism->mac == &mech_gmac) {
         parameter = OSSL_MAC_PARAM_CIPHER;
-        mac_name = "CMAC";
-        TRY(mech_aes_name("CBC", key->len, &algorithm));
+        mac_name = is_cmac(mechanism) ? "CMAC" : "GMAC";
+        TRY(mech_aes_name(mechanism->algorithm, key->len, &algorithm));
     }
     if (key->len < mechanism->min_key || key->len > mechanism->max_key)
         return REFUSE(CKR_KEY_SIZE_RANGE, "%s: a key of %zu bytes", mechanism->name, key->len);
@@ -90,6 +100,7 @@ static void mac_free(void *state)
 {
     struct mac_state *mac = state;
 
+    gcm_counts_give_back(&mac->share);
     EVP_MAC_CTX_free(mac->context);
     mem_free(mac);
 }
@@ -125,6 +136,13 @@ static CK_RV mac_restart(struct operation *operation, struct mac_state **ret_sta
     return CKR_OK;
 }
 
+static CK_RV mac_again(struct operation *operation)
+{
+    struct mac_state *state = NULL;
+
+    return mac_restart(operation, &state);
+}
+
 static CK_RV mac_start(struct operation *operation, const CK_MECHANISM *mechanism)
 {
     struct mac_state *state = NULL;
@@ -154,6 +172,47 @@ static CK_RV mac_general_start(struct operation *operation, const CK_MECHANISM *
                       mech_name(operation), wanted, min_len, state->full_len);
     }
     state->mac_len = wanted;
+    return CKR_OK;
+}
+
+static CK_RV gmac_input(const CK_MECHANISM *mechanism, struct view *ret_iv, size_t *ret_tag_len)
+{
+    CK_GCM_PARAMS params = {
+        .pIv = mechanism->pParameter,
+        .ulIvLen = mechanism->ulParameterLen,
+        .ulTagBits = 8UL * AES_BLOCK_LEN,
+    };
+
+    if (mechanism->ulParameterLen != GMAC_BARE_IV_LEN)
+        TRY(mech_gcm_params(mechanism, &params));
+    TRY(mech_parameter_bytes(params.pIv, params.ulIvLen, GCM_IV_LEN_MAX, ret_iv));
+    if (params.ulIvLen == 0 || params.ulAADLen > 0 || params.ulTagBits % 8 != 0 ||
+        params.ulTagBits < 8UL * GMAC_TAG_LEN_MIN || params.ulTagBits > 8UL * AES_BLOCK_LEN) {
+        return REFUSE(CKR_MECHANISM_PARAM_INVALID,
+                      "CKM_AES_GMAC: an empty IV, associated data, or a tag of %lu bits",
+                      params.ulTagBits);
+    }
+    *ret_tag_len = params.ulTagBits / 8;
+    return CKR_OK;
+}
+
+static CK_RV gmac_start(struct operation *operation, const CK_MECHANISM *mechanism)
+{
+    struct mac_state *state = NULL;
+    struct view iv;
+    size_t tag_len;
+
+    TRY(gmac_input(mechanism, &iv, &tag_len));
+    TRY(mac_restart(operation, &state));
+    if (operation->kind == OPERATION_SIGN)
+        TRY(gcm_counts_take(operation->key, &state->share));
+    OSSL_PARAM params[] = {
+        OSSL_PARAM_construct_octet_string(OSSL_MAC_PARAM_IV, (void *) iv.bytes, iv.len),
+        OSSL_PARAM_construct_end(),
+    };
+    if (!EVP_MAC_init(state->context, NULL, 0, params))
+        return mech_openssl_failed(mech_name(operation), "setting the IV");
+    state->mac_len = tag_len;
     return CKR_OK;
 }
 
@@ -204,12 +263,23 @@ const struct digest_ops mech_mac = {
     .update = mac_update,
     .finish = mac_finish,
     .result_len = mac_len,
+    .restart = mac_again,
     .end = mac_end,
     .free_state = mac_free,
 };
 
 const struct digest_ops mech_mac_general = {
     .start = mac_general_start,
+    .update = mac_update,
+    .finish = mac_finish,
+    .result_len = mac_len,
+    .restart = mac_again,
+    .end = mac_end,
+    .free_state = mac_free,
+};
+
+const struct digest_ops mech_gmac = {
+    .start = gmac_start,
     .update = mac_update,
     .finish = mac_finish,
     .result_len = mac_len,

@@ -44,10 +44,37 @@
 #define HMAC_KEY_GEN(mechanism, key)                                                               \
     KEY_GEN_WITH(mechanism, #mechanism, key, GENERATED_MIN, GENERATED_MAX)
 
-#define AES(mechanism, mode_family, ops_field, ops, openssl_name)                                  \
+#define AES_WITH_TEXT(mechanism, text, mode_family, openssl_name, ...)                             \
     {                                                                                              \
-        .type = mechanism, .name = #mechanism, .min_key = AES_KEY_MIN, .max_key = AES_KEY_MAX,     \
-        .key_type = CKK_AES, .family = mode_family, .algorithm = openssl_name, .ops_field = ops,   \
+        .type = mechanism, .name = text, .min_key = AES_KEY_MIN, .max_key = AES_KEY_MAX,           \
+        .key_type = CKK_AES, .family = mode_family, .algorithm = openssl_name, __VA_ARGS__,        \
+    }
+#define AES_WITH(mechanism, mode_family, openssl_name, ...)                                        \
+    AES_WITH_TEXT(mechanism, #mechanism, mode_family, openssl_name, __VA_ARGS__)
+#define AES(mechanism, mode_family, ops_field, ops, openssl_name)                                  \
+    AES_WITH_TEXT(mechanism, #mechanism, mode_family, openssl_name, .ops_field = ops)
+
+#define DERIVE(mechanism, text, key, accepts, ops)                                                 \
+    .type = mechanism, .name = text, .min_key = SECRET_LEN_MIN, .max_key = SECRET_LEN_MAX,         \
+    .key_type = key, .accepts_key = accepts, .family = FAMILY_DERIVE, .derive = ops
+#define HASH_KEY(mechanism, openssl_name)                                                          \
+    {                                                                                              \
+        DERIVE(mechanism, #mechanism, ANY_KEY, mech_any_accepts_key, &mech_hash_key),              \
+            .algorithm = openssl_name                                                              \
+    }
+#define COMBINE(mechanism, ops)                                                                    \
+    {                                                                                              \
+        DERIVE(mechanism, #mechanism, ANY_KEY, mech_any_accepts_key, ops)                          \
+    }
+#define HKDF(mechanism, ops)                                                                       \
+    {                                                                                              \
+        DERIVE(mechanism, #mechanism, CKK_HKDF, mech_hkdf_accepts_key, ops)                        \
+    }
+#define SP800_108(mechanism, ops)                                                                  \
+    {                                                                                              \
+        .type = mechanism, .name = #mechanism, .min_key = 8UL * SECRET_LEN_MIN,                    \
+        .max_key = 8UL * SECRET_LEN_MAX, .key_type = ANY_KEY,                                      \
+        .accepts_key = mech_sp800_108_accepts_key, .family = FAMILY_DERIVE, .derive = ops,         \
     }
 
 /* In the order of the types: mechanism_find searches by halves. */
@@ -55,9 +82,11 @@ static const struct mechanism table[] = {
     DIGEST(CKM_SHA512_224, "SHA2-512/224"),
     HMAC(CKM_SHA512_224_HMAC, CKK_SHA512_224_HMAC, "SHA2-512/224"),
     HMAC_GENERAL(CKM_SHA512_224_HMAC_GENERAL, CKK_SHA512_224_HMAC, "SHA2-512/224"),
+    HASH_KEY(CKM_SHA512_224_KEY_DERIVATION, "SHA2-512/224"),
     DIGEST(CKM_SHA512_256, "SHA2-512/256"),
     HMAC(CKM_SHA512_256_HMAC, CKK_SHA512_256_HMAC, "SHA2-512/256"),
     HMAC_GENERAL(CKM_SHA512_256_HMAC_GENERAL, CKK_SHA512_256_HMAC, "SHA2-512/256"),
+    HASH_KEY(CKM_SHA512_256_KEY_DERIVATION, "SHA2-512/256"),
 
     DIGEST(CKM_SHA_1, "SHA1"),
     HMAC(CKM_SHA_1_HMAC, CKK_SHA_1_HMAC, "SHA1"),
@@ -95,25 +124,49 @@ static const struct mechanism table[] = {
 
     KEY_GEN(CKM_GENERIC_SECRET_KEY_GEN, CKK_GENERIC_SECRET, 8UL * GENERATED_MIN,
             8UL * GENERATED_MAX),
+    COMBINE(CKM_CONCATENATE_BASE_AND_KEY, &mech_concatenate_base_and_key),
+    COMBINE(CKM_CONCATENATE_BASE_AND_DATA, &mech_concatenate_base_and_data),
+    COMBINE(CKM_CONCATENATE_DATA_AND_BASE, &mech_concatenate_data_and_base),
+    COMBINE(CKM_XOR_BASE_AND_DATA, &mech_xor_base_and_data),
+    COMBINE(CKM_EXTRACT_KEY_FROM_KEY, &mech_extract_key),
+    HASH_KEY(CKM_SHA1_KEY_DERIVATION, "SHA1"),
+    HASH_KEY(CKM_SHA256_KEY_DERIVATION, "SHA2-256"),
+    HASH_KEY(CKM_SHA384_KEY_DERIVATION, "SHA2-384"),
+    HASH_KEY(CKM_SHA512_KEY_DERIVATION, "SHA2-512"),
+    HASH_KEY(CKM_SHA224_KEY_DERIVATION, "SHA2-224"),
+    HASH_KEY(CKM_SHA3_256_KEY_DERIVATION, "SHA3-256"),
+    HASH_KEY(CKM_SHA3_224_KEY_DERIVATION, "SHA3-224"),
+    HASH_KEY(CKM_SHA3_384_KEY_DERIVATION, "SHA3-384"),
+    HASH_KEY(CKM_SHA3_512_KEY_DERIVATION, "SHA3-512"),
+    HASH_KEY(CKM_SHAKE_128_KEY_DERIVATION, "SHAKE128"),
+    HASH_KEY(CKM_SHAKE_256_KEY_DERIVATION, "SHAKE256"),
+    SP800_108(CKM_SP800_108_COUNTER_KDF, &mech_sp800_108_counter),
+    SP800_108(CKM_SP800_108_FEEDBACK_KDF, &mech_sp800_108_feedback),
+    SP800_108(CKM_SP800_108_DOUBLE_PIPELINE_KDF, &mech_sp800_108_double_pipeline),
     {
-        .type = CKM_SP800_108_COUNTER_KDF,
-        .name = "CKM_SP800_108_COUNTER_KDF",
-        .min_key = 8UL * SECRET_LEN_MIN,
-        .max_key = 8UL * SECRET_LEN_MAX,
+        .type = CKM_PKCS5_PBKD2,
+        .name = "CKM_PKCS5_PBKD2",
+        .min_key = GENERATED_MIN,
+        .max_key = GENERATED_MAX,
         .key_type = ANY_KEY,
-        .accepts_key = mech_sp800_108_accepts_key,
-        .family = FAMILY_DERIVE,
-        .derive = &mech_sp800_108_counter,
+        .generate = &mech_pbkdf2,
     },
 
     KEY_GEN(CKM_AES_KEY_GEN, CKK_AES, AES_KEY_MIN, AES_KEY_MAX),
+    AES(CKM_AES_ECB, FAMILY_AES_ECB, cipher, &mech_aes_ecb, "ECB"),
     AES(CKM_AES_CBC, FAMILY_AES_CBC, cipher, &mech_aes_cbc, "CBC"),
     AES(CKM_AES_CBC_PAD, FAMILY_AES_CBC, cipher, &mech_aes_cbc_pad, "CBC"),
-    AES(CKM_AES_GCM, FAMILY_AES_GCM, cipher, &mech_aes_gcm, "GCM"),
+    AES(CKM_AES_CTR, FAMILY_AES_CTR, cipher, &mech_aes_ctr, "CTR"),
+    AES_WITH(CKM_AES_GCM, FAMILY_AES_GCM, "GCM", .cipher = &mech_aes_gcm,
+             .message = &mech_aes_gcm_message, .wrap = &mech_aes_gcm_wrap),
     AES(CKM_AES_CMAC, FAMILY_AES_CMAC, mac, &mech_mac, "CBC"),
     AES(CKM_AES_CMAC_GENERAL, FAMILY_AES_CMAC, mac, &mech_mac_general, "CBC"),
+    AES(CKM_AES_GMAC, FAMILY_AES_GMAC, mac, &mech_gmac, "GCM"),
     AES(CKM_AES_ECB_ENCRYPT_DATA, FAMILY_DERIVE, derive, &mech_aes_ecb_encrypt_data, "ECB"),
     AES(CKM_AES_CBC_ENCRYPT_DATA, FAMILY_DERIVE, derive, &mech_aes_cbc_encrypt_data, "CBC"),
+    AES(CKM_AES_KEY_WRAP, FAMILY_AES_WRAP, wrap, &mech_aes_key_wrap, "WRAP"),
+    AES(CKM_AES_KEY_WRAP_PAD, FAMILY_AES_WRAP, wrap, &mech_aes_key_wrap, "WRAP-PAD"),
+    AES(CKM_AES_KEY_WRAP_KWP, FAMILY_AES_WRAP, wrap, &mech_aes_key_wrap, "WRAP-PAD"),
 
     HMAC_KEY_GEN(CKM_SHA_1_KEY_GEN, CKK_SHA_1_HMAC),
     HMAC_KEY_GEN(CKM_SHA224_KEY_GEN, CKK_SHA224_HMAC),
@@ -122,16 +175,9 @@ static const struct mechanism table[] = {
     HMAC_KEY_GEN(CKM_SHA512_KEY_GEN, CKK_SHA512_HMAC),
     HMAC_KEY_GEN(CKM_SHA512_224_KEY_GEN, CKK_SHA512_224_HMAC),
     HMAC_KEY_GEN(CKM_SHA512_256_KEY_GEN, CKK_SHA512_256_HMAC),
-    {
-        .type = CKM_HKDF_DERIVE,
-        .name = "CKM_HKDF_DERIVE",
-        .min_key = SECRET_LEN_MIN,
-        .max_key = SECRET_LEN_MAX,
-        .key_type = CKK_HKDF,
-        .accepts_key = mech_hkdf_accepts_key,
-        .family = FAMILY_DERIVE,
-        .derive = &mech_hkdf,
-    },
+    HKDF(CKM_HKDF_DERIVE, &mech_hkdf),
+    HKDF(CKM_HKDF_DATA, &mech_hkdf_data),
+    KEY_GEN(CKM_HKDF_KEY_GEN, CKK_HKDF, GENERATED_MIN, GENERATED_MAX),
 };
 
 static int compare_type(const void *wanted, const void *line)
@@ -159,13 +205,19 @@ CK_FLAGS mechanism_flags(const struct mechanism *mechanism)
 
     if (mechanism->cipher)
         flags |= CKF_ENCRYPT | CKF_DECRYPT;
+    if (mechanism->message)
+        flags |= CKF_MESSAGE_ENCRYPT | CKF_MESSAGE_DECRYPT | CKF_MULTI_MESSAGE;
     if (mechanism->digest)
         flags |= CKF_DIGEST;
     if (mechanism->mac)
         flags |= CKF_SIGN | CKF_VERIFY;
+    if (mechanism->mac && mechanism->mac->restart)
+        flags |= CKF_MESSAGE_SIGN | CKF_MESSAGE_VERIFY | CKF_MULTI_MESSAGE;
     if (mechanism->generate)
         flags |= CKF_GENERATE;
     if (mechanism->derive)
         flags |= CKF_DERIVE;
+    if (mechanism->wrap)
+        flags |= CKF_WRAP | CKF_UNWRAP;
     return flags;
 }

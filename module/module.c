@@ -6,8 +6,10 @@
 #include "base/alloc.h"
 #include "base/crypto.h"
 #include "base/fork.h"
+#include "base/random_buffer.h"
 #include "base/secret.h"
 #include "module/config.h"
+#include "module/key_ledger.h"
 #include "module/session.h"
 #include "module/slot.h"
 
@@ -48,12 +50,14 @@ static void abandon_parent(void)
     pthread_mutex_init(&gate, NULL);
     pthread_cond_init(&gate_changed, NULL);
     inside = 0;
+    key_ledgers_abandon();
     secrets_abandon();
     sessions_abandon();
     for (size_t i = 0; slots_are_whole && i < module.slot_count; i++)
         custody_abandon(module.slots[i].custody);
     if (!slots_are_whole)
         custody_abandon_unknown();
+    random_buffer_abandon();
     crypto_abandon();
     /* The parent's objects stay as unreachable memory: freeing them would take locks of the parent.
      */
@@ -193,6 +197,7 @@ static CK_RV load(const char *reserved)
                     path == NULL ? "configuration" : path, conf_section_line(section), target);
     secrets_init(conf_bool(section, "require_locked_memory", false));
     TRY(crypto_init());
+    random_buffer_init();
     return open_slots();
 }
 
@@ -204,6 +209,7 @@ static CK_RV initialize_locked(_Atomic unsigned int *word, const char *reserved,
     CK_RV rv = load(reserved);
     if (rv != CKR_OK) {
         close_slots();
+        random_buffer_finish();
         crypto_finish();
         log_close();
         return rv;
@@ -258,6 +264,7 @@ CK_RV module_finalize(void)
         for (size_t i = 0; i < module.slot_count; i++)
             session_close_all(&module.slots[i]);
         close_slots();
+        random_buffer_finish();
         crypto_finish();
         log_close();
     }

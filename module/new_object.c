@@ -19,15 +19,16 @@ CK_RV new_object_check_session(const struct session_view *view, const struct att
     return CKR_OK;
 }
 
-/* A zero-length CKA_CHECK_VALUE asks for none. One for a derived key would be a guess: the caller
- * does not know its value. */
+/* A zero-length CKA_CHECK_VALUE asks for none. One for a derived or unwrapped key would be a guess:
+ * the caller does not know its value. */
 static CK_RV compare_check_value(enum attribute_origin origin, const struct template_result *result)
 {
     unsigned char expected[3];
 
     if (result->check_value.len == 0)
         return CKR_OK;
-    if (origin == ORIGIN_DERIVE && !policy_allows_breach("no-check-value-guesses"))
+    if ((origin == ORIGIN_DERIVE || origin == ORIGIN_UNWRAP) &&
+        !policy_allows_breach("no-check-value-guesses"))
         return CKR_ATTRIBUTE_VALUE_INVALID;
     if (!check_value_compute(result->attributes.key_type, &result->value, expected))
         return CKR_FUNCTION_FAILED;
@@ -36,13 +37,25 @@ static CK_RV compare_check_value(enum attribute_origin origin, const struct temp
                : CKR_ATTRIBUTE_VALUE_INVALID;
 }
 
+CK_RV new_object_check(const struct session_view *view, enum attribute_origin origin,
+                       const struct object *base, struct template_result *result)
+{
+    TRY(policy_new_object(view->slot, origin, base, result));
+    TRY(new_object_check_session(view, &result->attributes));
+    return compare_check_value(origin, result);
+}
+
+CK_RV new_object_publish(const struct session_view *view, struct template_result *result,
+                         CK_OBJECT_HANDLE *ret_handle)
+{
+    return slot_objects_create(view->slot, view->handle, &result->attributes, &result->value,
+                               ret_handle);
+}
+
 CK_RV new_object(const struct session_view *view, enum attribute_origin origin,
                  const struct object *base, struct template_result *result,
                  CK_OBJECT_HANDLE *ret_handle)
 {
-    TRY(policy_new_object(view->slot, origin, base, result));
-    TRY(new_object_check_session(view, &result->attributes));
-    TRY(compare_check_value(origin, result));
-    return slot_objects_create(view->slot, view->handle, &result->attributes, &result->value,
-                               ret_handle);
+    TRY(new_object_check(view, origin, base, result));
+    return new_object_publish(view, result, ret_handle);
 }

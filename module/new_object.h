@@ -7,8 +7,13 @@
 CK_RV new_object_check_session(const struct session_view *view,
                                const struct attributes *attributes);
 
-/* Policy, session and check value are examined; then the object is published. `result` is used up.
- */
+/* Policy, session and check value are examined. */
+CK_RV new_object_check(const struct session_view *view, enum attribute_origin origin,
+                       const struct object *base, struct template_result *result);
+/* After the check: into the store and the table. `result` is used up. */
+CK_RV new_object_publish(const struct session_view *view, struct template_result *result,
+                         CK_OBJECT_HANDLE *ret_handle);
+/* The two in one. */
 CK_RV new_object(const struct session_view *view, enum attribute_origin origin,
                  const struct object *base, struct template_result *result,
                  CK_OBJECT_HANDLE *ret_handle);

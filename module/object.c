@@ -2,6 +2,8 @@
 
 #include "base/alloc.h"
 #include "base/rv.h"
+#include "module/key_ledger.h"
+#include "module/lineage.h"
 #include "module/slot.h"
 #include "module/subkeys.h"
 
@@ -41,7 +43,9 @@ void object_release(struct object **object)
         return;
     secret_clear(&last->value);
     attributes_clear(&last->attributes);
+    key_ledger_release(atomic_load(&last->ledger));
     object_release(&last->parent);
+    lineage_release(atomic_load(&last->lineage));
     pthread_mutex_destroy(&last->lock);
     mem_free(last);
 }

@@ -16,6 +16,8 @@
 #include "module/attributes.h"
 #include "tokens/sealed_objects.h"
 
+struct key_ledger;
+struct lineage;
 struct slot;
 
 /* A subkey's purpose byte, 1 to 5 (indexkey.h); 0 for an object that is no subkey. */
@@ -36,12 +38,13 @@ struct object {
     struct object *parent;   /* a subkey object's index key (referenced), else NULL */
     struct object **subkeys; /* an index key's, made at first use (module/subkeys.h), else NULL */
     unsigned char purpose;
+    bool has_predecessor; /* made by C_SetAttributeValue: a session may hold what was before */
     struct object *next[INDEX_COUNT]; /* the table's chains; guarded by its lock */
     pthread_mutex_t lock;             /* guards value, value_is_open and subkeys */
     bool value_is_open;
     struct secret value;
-    _Atomic unsigned int
-        family; /* mechanism family of its first use (policy: one key, one family) */
+    _Atomic(struct lineage *) lineage;   /* referenced; NULL until it is needed (lineage.h) */
+    _Atomic(struct key_ledger *) ledger; /* referenced; NULL until it is needed (key_ledger.h) */
 };
 
 /* One reference, owned by the caller. Takes over attributes and value (both left empty). */

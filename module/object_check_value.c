@@ -5,6 +5,7 @@
 #include "base/crypto.h"
 #include "base/log.h"
 #include "base/rv.h"
+#include "module/lineage.h"
 #include "module/mechanism.h"
 #include "module/policy_rules.h"
 
@@ -21,7 +22,7 @@ static void cipher_free(EVP_CIPHER_CTX **context)
  * counts as one. */
 static bool is_for_gcm(struct object *object)
 {
-    unsigned int family = atomic_load(&object->family);
+    unsigned int family = lineage_family(object);
     return family == FAMILY_AES_GCM ||
            (family == FAMILY_NONE && (attributes_allow(&object->attributes, CKM_AES_GCM) ||
                                       attributes_allow(&object->attributes, CKM_AES_GMAC)));

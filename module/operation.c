@@ -4,21 +4,33 @@
 
 typedef void state_fn(void *state);
 
+static const struct digest_ops *digest_ops_of(const struct operation *operation)
+{
+    return operation->kind == OPERATION_DIGEST ? operation->mechanism->digest
+                                               : operation->mechanism->mac;
+}
+
 /* The two functions for the state of an operation's kind. */
 static void state_functions(const struct operation *operation, state_fn **ret_end,
                             state_fn **ret_free)
 {
     const struct mechanism *mechanism = operation->mechanism;
 
-    if (operation->kind == OPERATION_ENCRYPT || operation->kind == OPERATION_DECRYPT) {
+    switch (operation->kind) {
+    case OPERATION_ENCRYPT:
+    case OPERATION_DECRYPT:
         *ret_end = mechanism->cipher->end;
         *ret_free = mechanism->cipher->free_state;
         return;
+    case OPERATION_MESSAGE_ENCRYPT:
+    case OPERATION_MESSAGE_DECRYPT:
+        *ret_end = mechanism->message->end;
+        *ret_free = mechanism->message->free_state;
+        return;
+    default:
+        *ret_end = digest_ops_of(operation)->end;
+        *ret_free = digest_ops_of(operation)->free_state;
     }
-    const struct digest_ops *ops =
-        operation->kind == OPERATION_DIGEST ? mechanism->digest : mechanism->mac;
-    *ret_end = ops->end;
-    *ret_free = ops->free_state;
 }
 
 void operation_end(struct operation *operation)

@@ -21,13 +21,19 @@ enum operation_kind {
     OPERATION_DIGEST,
     OPERATION_SIGN,
     OPERATION_VERIFY,
+    OPERATION_MESSAGE_ENCRYPT,
+    OPERATION_MESSAGE_DECRYPT,
+    OPERATION_MESSAGE_SIGN,
+    OPERATION_MESSAGE_VERIFY,
+    OPERATION_VERIFY_SIGNATURE, /* the signature came with the init */
     OPERATION_KINDS
 };
 
 enum operation_phase {
     PHASE_IDLE,    /* no operation; state and key may be kept for the next */
     PHASE_STARTED, /* C_*Init has happened */
-    PHASE_PARTS,   /* and at least one C_*Update: single-part calls are over */
+    PHASE_PARTS,   /* and at least one C_*Update: single-part calls are over; for a message
+                    * operation a message is begun (C_*MessageBegin) */
 };
 
 struct operation {

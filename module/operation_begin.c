@@ -8,6 +8,11 @@ static const enum attribute_flag usages[OPERATION_KINDS] = {
     [OPERATION_DECRYPT] = FLAG_DECRYPT,
     [OPERATION_SIGN] = FLAG_SIGN,
     [OPERATION_VERIFY] = FLAG_VERIFY,
+    [OPERATION_MESSAGE_ENCRYPT] = FLAG_ENCRYPT,
+    [OPERATION_MESSAGE_DECRYPT] = FLAG_DECRYPT,
+    [OPERATION_MESSAGE_SIGN] = FLAG_SIGN,
+    [OPERATION_MESSAGE_VERIFY] = FLAG_VERIFY,
+    [OPERATION_VERIFY_SIGNATURE] = FLAG_VERIFY,
 };
 
 /* The session's reference makes it safe to look: a kept key cannot have been freed and replaced.
@@ -21,8 +26,19 @@ static bool is_kept(const struct operation *operation, CK_MECHANISM_TYPE type, C
 
 static bool serves(const struct mechanism *mechanism, enum operation_kind kind)
 {
-    return kind == OPERATION_SIGN || kind == OPERATION_VERIFY ? mechanism->mac != NULL
-                                                              : mechanism->cipher != NULL;
+    switch (kind) {
+    case OPERATION_ENCRYPT:
+    case OPERATION_DECRYPT:
+        return mechanism->cipher != NULL;
+    case OPERATION_MESSAGE_ENCRYPT:
+    case OPERATION_MESSAGE_DECRYPT:
+        return mechanism->message != NULL;
+    case OPERATION_MESSAGE_SIGN:
+    case OPERATION_MESSAGE_VERIFY:
+        return mechanism->mac != NULL && mechanism->mac->restart != NULL;
+    default:
+        return mechanism->mac != NULL;
+    }
 }
 
 static CK_RV take_key(struct session *session, struct operation *operation, CK_MECHANISM_TYPE type,
@@ -42,9 +58,16 @@ static CK_RV take_key(struct session *session, struct operation *operation, CK_M
 
 static CK_RV start(struct operation *operation, const CK_MECHANISM *mechanism)
 {
-    if (operation->kind == OPERATION_SIGN || operation->kind == OPERATION_VERIFY)
+    switch (operation->kind) {
+    case OPERATION_ENCRYPT:
+    case OPERATION_DECRYPT:
+        return operation->mechanism->cipher->start(operation, mechanism);
+    case OPERATION_MESSAGE_ENCRYPT:
+    case OPERATION_MESSAGE_DECRYPT:
+        return operation->mechanism->message->start(operation, mechanism);
+    default:
         return operation->mechanism->mac->start(operation, mechanism);
-    return operation->mechanism->cipher->start(operation, mechanism);
+    }
 }
 
 CK_RV operation_begin(struct session *session, enum operation_kind kind,
@@ -80,6 +103,28 @@ CK_RV operation_active(struct session *session, enum operation_kind kind, bool s
     if (single && operation->phase == PHASE_PARTS) {
         operation_end(operation);
         return CKR_OPERATION_NOT_INITIALIZED;
+    }
+    *ret_operation = operation;
+    return CKR_OK;
+}
+
+CK_RV operation_active_message(struct session *session, enum operation_kind kind,
+                               struct operation **ret_operation)
+{
+    struct operation *operation;
+    struct object *key;
+
+    TRY(operation_active(session, kind, false, &operation));
+    if (operation->phase == PHASE_STARTED &&
+        atomic_load_explicit(&operation->key->retired, memory_order_acquire)) {
+        CK_RV rv = key_use_get(session->slot, operation->key->handle, usages[kind],
+                               operation->mechanism, &key);
+        if (rv != CKR_OK) {
+            operation_forget(operation);
+            return CKR_OPERATION_NOT_INITIALIZED;
+        }
+        object_release(&operation->key);
+        operation->key = key;
     }
     *ret_operation = operation;
     return CKR_OK;

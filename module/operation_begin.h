@@ -1,6 +1,6 @@
 /*
  * How an operation begins and how its callers find it: what C_EncryptInit, C_DecryptInit,
- * C_SignInit and C_VerifyInit have in common.
+ * C_SignInit, C_VerifyInit and the four C_Message*Init have in common.
  */
 #pragma once
 
@@ -16,6 +16,12 @@ CK_RV operation_begin(struct session *session, enum operation_kind kind,
  * `single` and parts have been given already (which ends it). */
 CK_RV operation_active(struct session *session, enum operation_kind kind, bool single,
                        struct operation **ret_operation);
+
+/* The active operation of a message kind. It may go on for long: between messages, a key that was
+ * changed since is looked up and checked again; one that is gone, or may no longer be used so, ends
+ * the operation (CKR_OPERATION_NOT_INITIALIZED). */
+CK_RV operation_active_message(struct session *session, enum operation_kind kind,
+                               struct operation **ret_operation);
 
 /* Any result but success of a part, a size query or CKR_BUFFER_TOO_SMALL ends the operation. */
 CK_RV operation_result(struct operation *operation, CK_RV rv, bool finished);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/rv.h"
+#include "module/lineage.h"
 #include "module/policy_rules.h"
 #include "module/strengthen.h"
 #include "module/subkeys.h"
@@ -15,6 +16,8 @@
 #define USAGE_FLAGS (DERIVE_EXCLUDES | FLAG_BIT(FLAG_DERIVE))
 
 #define DERIVED_LEN_MIN 16
+/* HMAC hashes a longer key first; the shortest block of those hashes (FIPS 198-1, 4). */
+#define HMAC_BLOCK_MIN 64
 
 /* What a rule looks at. */
 struct proposal {
@@ -23,6 +26,8 @@ struct proposal {
     uint64_t named;                /* booleans that the template holds */
     const struct attributes *base; /* derived from, copied from or changed from; NULL: none */
     bool is_change;                /* base is the former self */
+    unsigned int relaxed;          /* RELAX_ bits of the token */
+    const struct mechanism *by;    /* of a derivation, while each key that enters it is looked at */
 };
 
 struct rule {
@@ -48,24 +53,66 @@ static bool wrap_decrypts(const struct proposal *proposal)
     return mixes(proposal, FLAG_WRAP, FLAG_BIT(FLAG_DECRYPT));
 }
 
+static bool wrap_encrypts(const struct proposal *proposal)
+{
+    return mixes(proposal, FLAG_WRAP, FLAG_BIT(FLAG_ENCRYPT));
+}
+
 static bool unwrap_encrypts(const struct proposal *proposal)
 {
     return mixes(proposal, FLAG_UNWRAP, FLAG_BIT(FLAG_ENCRYPT));
 }
 
+/* A value that was never outside is one that was generated here and was sensitive from then on. A
+ * derived one is not: the same derivation gives it a second time, with another role. */
 static bool known_key_wraps(const struct proposal *proposal)
 {
-    return !proposal->is_change &&
-           (proposal->origin == ORIGIN_CREATE || proposal->origin == ORIGIN_UNWRAP) &&
+    const uint64_t secret = BITS_2(FLAG_LOCAL, FLAG_ALWAYS_SENSITIVE);
+
+    return (proposal->relaxed & RELAX_KNOWN_KEYS_WRAP) == 0 && !proposal->is_change &&
+           proposal->origin != ORIGIN_UNWRAP && (proposal->attributes->flags & secret) != secret &&
            (proposal->attributes->flags & BITS_2(FLAG_WRAP, FLAG_TRUSTED)) != 0;
+}
+
+static bool unwrapped_key_wraps(const struct proposal *proposal)
+{
+    return proposal->origin == ORIGIN_UNWRAP && !proposal->is_change &&
+           (proposal->attributes->flags & BITS_2(FLAG_WRAP, FLAG_TRUSTED)) != 0;
+}
+
+static bool unwrapped_key_derives(const struct proposal *proposal)
+{
+    return proposal->origin == ORIGIN_UNWRAP && !proposal->is_change &&
+           attributes_has(proposal->attributes, FLAG_DERIVE);
+}
+
+static bool unwrapped_key_is_readable(const struct proposal *proposal)
+{
+    return proposal->origin == ORIGIN_UNWRAP && !proposal->is_change &&
+           !attributes_has(proposal->attributes, FLAG_SENSITIVE);
+}
+
+/* Readable ones have no secret to lose. */
+static bool opener_leaves(const struct proposal *proposal)
+{
+    const uint64_t opens = BITS_2(FLAG_WRAP, FLAG_UNWRAP) | FLAG_BIT(FLAG_DERIVE);
+
+    return attributes_has(proposal->attributes, FLAG_SENSITIVE) &&
+           mixes(proposal, FLAG_EXTRACTABLE, opens);
 }
 
 static bool token_key_is_readable(const struct proposal *proposal)
 {
     return attributes_has(proposal->attributes, FLAG_TOKEN) &&
            (!attributes_has(proposal->attributes, FLAG_SENSITIVE) ||
-            !attributes_has(proposal->attributes, FLAG_PRIVATE) ||
-            attributes_has(proposal->attributes, FLAG_EXTRACTABLE));
+            !attributes_has(proposal->attributes, FLAG_PRIVATE));
+}
+
+static bool token_key_leaves(const struct proposal *proposal)
+{
+    return (proposal->relaxed & RELAX_TOKEN_KEYS_LEAVE) == 0 &&
+           attributes_has(proposal->attributes, FLAG_TOKEN) &&
+           attributes_has(proposal->attributes, FLAG_EXTRACTABLE);
 }
 
 static bool loosens_base(const struct proposal *proposal)
@@ -105,14 +152,51 @@ static bool mixes_families(const struct proposal *proposal)
     return false;
 }
 
+static bool is_guarded(const struct attributes *attributes)
+{
+    return attributes_has(attributes, FLAG_SENSITIVE) ||
+           !attributes_has(attributes, FLAG_EXTRACTABLE);
+}
+
 /* A prefix of a few bytes is found by trying them all; a longer one then tells the next byte. */
 static bool is_short_piece(const struct proposal *proposal)
 {
     const struct attributes *base = proposal->base;
 
     return proposal->origin == ORIGIN_DERIVE && base != NULL && !proposal->is_change &&
-           (attributes_has(base, FLAG_SENSITIVE) || !attributes_has(base, FLAG_EXTRACTABLE)) &&
-           proposal->attributes->value_len < DERIVED_LEN_MIN;
+           is_guarded(base) && proposal->attributes->value_len < DERIVED_LEN_MIN;
+}
+
+static bool is_by(const struct proposal *proposal, enum derive_form form)
+{
+    return proposal->by != NULL && proposal->by->derive->form == form;
+}
+
+static bool is_short_slice(const struct proposal *proposal)
+{
+    return is_by(proposal, DERIVE_SLICES) && proposal->attributes->value_len < DERIVED_LEN_MIN;
+}
+
+static bool cuts_base(const struct proposal *proposal)
+{
+    return is_by(proposal, DERIVE_JOINS) && is_guarded(proposal->base) &&
+           proposal->attributes->value_len < proposal->base->value_len;
+}
+
+/* K with zeros behind it, and the hash of a long K, are the same key to HMAC as K is. */
+static bool copy_gains_role(const struct proposal *proposal)
+{
+    bool is_copy = is_by(proposal, DERIVE_JOINS) || is_by(proposal, DERIVE_SLICES) ||
+                   (is_by(proposal, DERIVE_HASHES) && proposal->base->value_len > HMAC_BLOCK_MIN);
+
+    return is_copy && is_guarded(proposal->base) &&
+           (proposal->attributes->flags & ~proposal->base->flags & USAGE_FLAGS) != 0;
+}
+
+static bool xor_changes_type(const struct proposal *proposal)
+{
+    return proposal->by != NULL && proposal->by->type == CKM_XOR_BASE_AND_DATA &&
+           is_guarded(proposal->base) && proposal->attributes->key_type != proposal->base->key_type;
 }
 
 static bool label_is_reserved(const struct proposal *proposal)
@@ -130,16 +214,37 @@ static const struct rule rules[] = {
      "a key with CKA_DERIVE may not sign, verify, encrypt, decrypt, wrap or unwrap",
      derive_is_mixed, false},
     {"wrap-excludes-decrypt", "a wrapping key may not decrypt", wrap_decrypts, false},
+    {"wrap-excludes-encrypt", "a wrapping key may not encrypt", wrap_encrypts, false},
     {"unwrap-excludes-encrypt", "an unwrapping key may not encrypt", unwrap_encrypts, false},
-    {"known-keys-do-not-wrap", "an imported or unwrapped key may neither wrap nor be trusted",
+    {"known-keys-do-not-wrap",
+     "only a key that was generated here, sensitive from the start, may wrap or be trusted",
      known_key_wraps, false},
-    {"token-keys-stay-inside", "a token key is sensitive, private and not extractable",
-     token_key_is_readable, false},
+    {"unwrapped-keys-do-not-wrap", "an unwrapped key may neither wrap nor be trusted",
+     unwrapped_key_wraps, false},
+    {"unwrapped-keys-do-not-derive", "an unwrapped key may not derive", unwrapped_key_derives,
+     false},
+    {"unwrapped-keys-are-sensitive", "an unwrapped key is sensitive", unwrapped_key_is_readable,
+     false},
+    {"openers-stay-inside", "a sensitive key that wraps, unwraps or derives is not extractable",
+     opener_leaves, false},
+    {"token-keys-are-sensitive", "a token key is sensitive and private", token_key_is_readable,
+     false},
+    {"token-keys-stay-inside", "a token key is not extractable", token_key_leaves, false},
     {"as-sensitive-as-its-base",
      "a key is at least as sensitive and as little extractable as the one it comes from",
      loosens_base, false},
     {"no-short-pieces", "a key that is derived from a sensitive one has at least 16 bytes",
      is_short_piece, false},
+    {"slices-have-16-bytes", "CKM_EXTRACT_KEY_FROM_KEY makes keys of at least 16 bytes",
+     is_short_slice, false},
+    {"no-truncation", "a key that is joined or combined with others does not get shorter",
+     cuts_base, false},
+    {"copies-keep-roles",
+     "a key that holds another's bytes, or their hash as HMAC takes it, has no use that this one "
+     "has not",
+     copy_gains_role, false},
+    {"xor-keeps-the-type", "CKM_XOR_BASE_AND_DATA makes a key of its base's type", xor_changes_type,
+     false},
     {"roles-are-fixed", "a key gains no usage after its creation", gains_role, false},
     {"one-mode-family", "CKA_ALLOWED_MECHANISMS may name mechanisms of one family only",
      mixes_families, false},
@@ -186,8 +291,54 @@ CK_RV policy_new_object(const struct slot *slot, enum attribute_origin origin,
         .origin = origin,
         .named = result->named,
         .base = base == NULL ? NULL : &base->attributes,
+        .relaxed = slot->relaxed,
     };
     return apply_rules(slot, &proposal);
+}
+
+CK_RV policy_derived_object(const struct slot *slot, const struct mechanism *mechanism,
+                            const struct object *input, const struct template_result *result)
+{
+    struct proposal proposal = {
+        .attributes = &result->attributes,
+        .origin = ORIGIN_DERIVE,
+        .named = result->named,
+        .base = &input->attributes,
+        .relaxed = slot->relaxed,
+        .by = mechanism,
+    };
+
+    return apply_rules(slot, &proposal);
+}
+
+bool policy_offers(const struct slot *slot, const struct mechanism *mechanism)
+{
+    return mechanism->type != CKM_EXTRACT_KEY_FROM_KEY || slot->extract_key ||
+           policy_allows_breach("no-slices-of-keys");
+}
+
+static CK_RV refuse_info(const struct slot *slot, const char *rule, const char *reason)
+{
+    log_line(LOG_LEVEL_WARNING, "token %s: refused by policy rule %s: %s", slot->name, rule,
+             reason);
+    return CKR_MECHANISM_PARAM_INVALID;
+}
+
+CK_RV policy_hkdf_info(const struct slot *slot, const struct mechanism *mechanism,
+                       const struct object *input, struct view info)
+{
+    bool is_listed = config_info_is_listed(slot->hkdf_data_info, info);
+
+    if (!is_guarded(&input->attributes) || is_listed == mechanism->derive->makes_data)
+        return CKR_OK;
+    if (policy_allows_breach(is_listed ? "hkdf-data-makes-no-keys" : "hkdf-data-is-listed"))
+        return CKR_OK;
+    if (is_listed)
+        return refuse_info(slot, "hkdf-data-makes-no-keys",
+                           "an info string of hkdf_data_info makes data alone");
+    return refuse_info(slot, "hkdf-data-is-listed",
+                       "CKM_HKDF_DATA from a sensitive key needs its info string in "
+                       "hkdf_data_info");
 }
 
 CK_RV policy_changed_object(const struct slot *slot, const struct object *old,
@@ -197,6 +348,7 @@ CK_RV policy_changed_object(const struct slot *slot, const struct object *old,
         .attributes = changed,
         .base = &old->attributes,
         .is_change = true,
+        .relaxed = slot->relaxed,
     };
 
     if (changed->object_class != CKO_SECRET_KEY)
@@ -232,6 +384,7 @@ static CK_RV bind_to_purpose(unsigned char purpose, struct template_result *resu
     struct view allowed;
 
     TRY(indexkey_mechanisms((enum indexkey_purpose) purpose, &mechanisms, &count));
+    attributes->counts_in_store = true;
     if (attributes->key_type != (cipher ? CKK_AES : CKK_GENERIC_SECRET) ||
         attributes->value_len != INDEXKEY_KEY_LEN || (attributes->flags & USAGE_FLAGS & ~uses) != 0)
         return CKR_TEMPLATE_INCONSISTENT;
@@ -274,12 +427,14 @@ CK_RV policy_derivation(struct view prf_input, struct template_result *result)
 CK_RV policy_claim_family(struct object *key, const struct mechanism *mechanism)
 {
     unsigned int none = FAMILY_NONE;
+    struct lineage *lineage;
     struct view allowed;
 
     if (mechanism->family == FAMILY_NONE || policy_allows_breach("one-mode-family") ||
         attributes_bytes(&key->attributes, CKA_ALLOWED_MECHANISMS, &allowed))
         return CKR_OK;
-    if (atomic_compare_exchange_strong(&key->family, &none, mechanism->family) ||
+    TRY(lineage_of(key, &lineage));
+    if (atomic_compare_exchange_strong(&lineage->family, &none, mechanism->family) ||
         none == mechanism->family)
         return CKR_OK;
     log_line(
@@ -288,4 +443,29 @@ CK_RV policy_claim_family(struct object *key, const struct mechanism *mechanism)
         "of mechanisms than %s; give it CKA_ALLOWED_MECHANISMS or use a key of its own",
         key->slot->name, mechanism->name);
     return CKR_KEY_FUNCTION_NOT_PERMITTED;
+}
+
+/* AES has no more than 256 bits to protect with. */
+static size_t strength(const struct object *key)
+{
+    return key->attributes.value_len < 32 ? key->attributes.value_len : 32;
+}
+
+CK_RV policy_departure(const struct slot *slot, const struct object *wrapping,
+                       const struct object *key)
+{
+    if ((slot->relaxed & RELAX_WEAKER_WRAPS) != 0 || strength(wrapping) >= strength(key) ||
+        policy_allows_breach("wrapped-under-as-strong"))
+        return CKR_OK;
+    log_line(LOG_LEVEL_WARNING,
+             "token %s: refused by policy rule wrapped-under-as-strong: a key of %u bytes may not "
+             "leave under one of %u",
+             slot->name, key->attributes.value_len, wrapping->attributes.value_len);
+    return CKR_WRAPPING_KEY_SIZE_RANGE;
+}
+
+bool policy_callers_iv(const struct slot *slot)
+{
+    return (slot->relaxed & RELAX_CALLERS_IVS_WRAP) != 0 ||
+           policy_allows_breach("wrapping-ivs-are-fresh");
 }

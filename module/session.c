@@ -241,6 +241,7 @@ static void clear_locked(struct session *session)
 {
     for (int kind = 0; kind < OPERATION_KINDS; kind++)
         operation_forget(&session->operations[kind]);
+    saved_states_free(&session->saved);
     search_clear(&session->search);
     session->searching = false;
     session->handle = 0;
@@ -319,6 +320,7 @@ static void abandon_session(struct session *session)
         pthread_mutex_init(&session->lock, NULL);
     session->handle = 0;
     session->searching = false;
+    session->saved = NULL;
     session->search = (struct search){NULL, 0, 0, 0};
     session->next_free = session->place + 1;
 }

@@ -13,7 +13,10 @@
 
 #include "module/object_search.h"
 #include "module/operation.h"
+#include "module/saved_states.h"
 #include "module/slot.h"
+
+#define SIGNATURE_LEN_MAX 64
 
 struct session {
     pthread_mutex_t lock;
@@ -22,6 +25,8 @@ struct session {
     CK_FLAGS flags;
     CK_ULONG device_error; /* the cause of the last failure (indexkey.h) */
     struct operation operations[OPERATION_KINDS];
+    unsigned char signature[SIGNATURE_LEN_MAX]; /* of C_VerifySignatureInit */
+    struct saved_states *saved;                 /* of C_GetOperationState; NULL: none */
     bool searching;
     struct search search;
     struct session *next; /* of the slot's list; guarded by slot->lock */

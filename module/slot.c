@@ -16,7 +16,9 @@ CK_RV slot_open(struct slot *slot, const struct conf *conf, const struct conf_se
     pthread_rwlockattr_setkind_np(&fair, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
     pthread_rwlock_init(&slot->changes, &fair);
     pthread_rwlockattr_destroy(&fair);
+    pthread_mutex_init(&slot->login_lock, NULL);
     pthread_mutex_init(&slot->lock, NULL);
+    gcm_registry_init(&slot->gcm_counts);
     pthread_cond_init(&slot->admin_done, NULL);
     TRY(object_table_new(&slot->objects));
     if (section->bad)
@@ -31,15 +33,20 @@ CK_RV slot_open(struct slot *slot, const struct conf *conf, const struct conf_se
     slot->subkeys = config_subkeys(section);
     slot->policy = config_policy(section);
     slot->aes_default = config_aes_default(section);
+    slot->relaxed = config_relaxed(section);
+    slot->extract_key = config_extract_key(section);
+    slot->hkdf_data_info = config_hkdf_data_info(section);
     return profile_objects_add(slot);
 }
 
 void slot_close(struct slot *slot)
 {
     object_table_free(&slot->objects);
+    gcm_registry_clear(&slot->gcm_counts);
     custody_close(&slot->custody);
     pthread_cond_destroy(&slot->admin_done);
     pthread_mutex_destroy(&slot->lock);
+    pthread_mutex_destroy(&slot->login_lock);
     pthread_rwlock_destroy(&slot->changes);
 }
 
@@ -71,25 +78,53 @@ bool slot_is_due(const struct slot *slot)
            clock_coarse_ms() >= atomic_load_explicit(slot->due, memory_order_relaxed);
 }
 
-static bool uses_key(const struct operation *operation, const struct object *key)
-{
-    if (operation->key == NULL)
-        return false;
-    if (key == NULL)
-        return object_has(operation->key, FLAG_PRIVATE);
-    /* By handle: a session may hold an older version of the key, or one of its subkeys. */
-    return (operation->key->handle ^ object_handle_purpose(operation->key->handle)) == key->handle;
-}
+typedef bool key_match_fn(const void *context, const struct object *key);
 
-void slot_forget_key(struct slot *slot, const struct object *key)
+static void forget_keys(struct slot *slot, key_match_fn *match, const void *context)
 {
     pthread_mutex_lock(&slot->lock);
     for (struct session *session = slot->sessions; session != NULL; session = session->next) {
         pthread_mutex_lock(&session->lock);
-        for (int kind = 0; kind < OPERATION_KINDS; kind++)
-            if (uses_key(&session->operations[kind], key))
-                operation_forget(&session->operations[kind]);
+        for (int kind = 0; kind < OPERATION_KINDS; kind++) {
+            struct operation *operation = &session->operations[kind];
+            if (operation->key != NULL && match(context, operation->key))
+                operation_forget(operation);
+        }
         pthread_mutex_unlock(&session->lock);
     }
     pthread_mutex_unlock(&slot->lock);
+}
+
+static bool is_private(const void *context, const struct object *key)
+{
+    (void) context;
+    return object_has(key, FLAG_PRIVATE);
+}
+
+/* By handle: a session may hold an older version of the key, or one of its subkeys. */
+static bool is_version_of(const void *context, const struct object *key)
+{
+    const struct object *destroyed = context;
+
+    return (key->handle ^ object_handle_purpose(key->handle)) == destroyed->handle;
+}
+
+static bool is_owned_by(const void *context, const struct object *key)
+{
+    return key->owner == *(const CK_SESSION_HANDLE *) context;
+}
+
+void slot_forget_key(struct slot *slot, const struct object *key)
+{
+    forget_keys(slot, is_version_of, key);
+}
+
+void slot_forget_private(struct slot *slot)
+{
+    forget_keys(slot, is_private, NULL);
+}
+
+void slot_forget_owned(struct slot *slot, CK_SESSION_HANDLE owner)
+{
+    forget_keys(slot, is_owned_by, &owner);
 }

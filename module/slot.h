@@ -12,6 +12,7 @@
 
 #include "conf/conf.h"
 #include "module/config.h"
+#include "module/gcm_registry.h"
 #include "module/object_table.h"
 #include "tokens/custody.h"
 
@@ -27,11 +28,17 @@ struct slot {
     unsigned int subkeys;       /* purposes shown, bit p-1 */
     enum config_policy policy;
     enum config_aes_default aes_default;
+    unsigned int relaxed; /* RELAX_ bits: rules of the policy that do not hold */
+    bool extract_key;           /* CKM_EXTRACT_KEY_FROM_KEY is offered */
+    const char *hkdf_data_info; /* info strings, config_info_is_listed */
 
     /* Creating, changing and destroying objects share it; loading, refreshing and logout have it
      * alone, so that they see each commit together with its table entry. Never taken under a
      * session's lock. */
     pthread_rwlock_t changes;
+    /* Over a login's beginning and end; after `changes`, before `lock`. A denial takes it alone:
+     * who has `changes` may be waiting for another process at the store. */
+    pthread_mutex_t login_lock;
     pthread_mutex_t lock;
     pthread_cond_t admin_done;
     bool admin_busy;
@@ -42,6 +49,7 @@ struct slot {
     CK_ULONG session_count;
     CK_ULONG rw_session_count;
     struct object_table *objects;
+    struct gcm_registry gcm_counts;
 };
 
 /* One section of the configuration, with the [key] sections that name it. A custody that cannot be
@@ -80,6 +88,8 @@ bool slot_is_due(const struct slot *slot);
  * lock. */
 void slot_tick(struct slot *slot);
 
-/* Ends the operations of sessions on this key, or on every private key (NULL), and wipes what they
- * kept. */
+/* Ends the operations of sessions on this key and wipes what they kept; the same for every private
+ * key, and for the keys that a session owns. */
 void slot_forget_key(struct slot *slot, const struct object *key);
+void slot_forget_private(struct slot *slot);
+void slot_forget_owned(struct slot *slot, CK_SESSION_HANDLE owner);

@@ -40,19 +40,20 @@ static CK_RV enter_role(struct slot *slot, enum slot_role role)
     return rv;
 }
 
-/* Under `changes`: a login that follows at once finds nothing of the former one, and loses nothing
- * of its own. */
+/* Under `login_lock`: a login that follows at once loses nothing of its own. */
 static void drop_role_locked(struct slot *slot)
 {
     atomic_store_explicit(&slot->role, ROLE_PUBLIC, memory_order_release);
     slot_objects_drop_private(slot);
-    slot_forget_key(slot, NULL);
+    slot_forget_private(slot);
 }
 
 static void close_role(struct slot *slot)
 {
     pthread_rwlock_wrlock(&slot->changes);
+    pthread_mutex_lock(&slot->login_lock);
     drop_role_locked(slot);
+    pthread_mutex_unlock(&slot->login_lock);
     custody_logout(slot->custody);
     pthread_rwlock_unlock(&slot->changes);
 }
@@ -69,6 +70,9 @@ static CK_RV load_and_enter(struct slot *slot, enum slot_role role)
     CK_RV rv = CKR_OK;
 
     pthread_rwlock_wrlock(&slot->changes);
+    pthread_mutex_lock(&slot->login_lock);
+    /* What a change has published since a denial dropped the others. */
+    slot_objects_drop_private(slot);
     if (role == ROLE_USER)
         rv = slot_objects_load_locked(slot);
     if (rv == CKR_OK && role == ROLE_USER)
@@ -78,6 +82,7 @@ static CK_RV load_and_enter(struct slot *slot, enum slot_role role)
         rv = CKR_FUNCTION_FAILED;
     if (rv == CKR_OK)
         rv = enter_role(slot, role);
+    pthread_mutex_unlock(&slot->login_lock);
     pthread_rwlock_unlock(&slot->changes);
     return rv;
 }
@@ -159,13 +164,22 @@ CK_RV slot_set_pin(struct slot *slot, struct view old_pin, struct view new_pin)
 }
 
 /* A denial acts as C_Logout, so that a later C_Login heals without C_Finalize. A login that
- * succeeded since the denial is left alone. Not an administrative act: one that waits for the
- * source would hold up the wipe, while other sessions go on with keys that are open already. */
+ * succeeded since the denial is left alone. Not an administrative act, nor a change of objects: one
+ * that waits for the source, or for other processes at the store, would hold up the wipe, while
+ * other sessions go on with keys that are open already. */
 static void close_denied(struct slot *slot)
 {
-    pthread_rwlock_wrlock(&slot->changes);
-    if (slot_role(slot) != ROLE_PUBLIC && is_denied(slot))
+    pthread_mutex_lock(&slot->login_lock);
+    bool ends = slot_role(slot) != ROLE_PUBLIC && is_denied(slot);
+    if (ends)
         drop_role_locked(slot);
+    pthread_mutex_unlock(&slot->login_lock);
+    if (!ends)
+        return;
+    /* What a change had begun is published by then. */
+    pthread_rwlock_wrlock(&slot->changes);
+    if (slot_role(slot) == ROLE_PUBLIC)
+        slot_objects_drop_private(slot);
     pthread_rwlock_unlock(&slot->changes);
 }
 

@@ -5,6 +5,8 @@
 
 #include "base/alloc.h"
 #include "base/rv.h"
+#include "module/gcm_counts.h"
+#include "module/lineage.h"
 #include "module/object_table.h"
 #include "module/policy.h"
 #include "module/session.h"
@@ -81,10 +83,14 @@ static CK_RV take_row(void *context, const struct sealed_object *row)
         if (known != NULL && known->version == row->version)
             return CKR_OK;
     }
+    if (gcm_counts_is_row(row->attributes))
+        return CKR_OK;
     CK_RV rv = object_from_row(loading->slot, row, &object);
     if (rv == CKR_DATA_INVALID)
         return CKR_OK; /* one object isolated, and said so */
     TRY(rv);
+    if (known != NULL)
+        TRY(lineage_share(known, object));
     TRY(known == NULL ? object_table_add(loading->slot->objects, object)
                       : object_table_replace(loading->slot->objects, known, object));
     object = NULL; /* the table's now */
@@ -143,15 +149,38 @@ void slot_objects_drop_private(struct slot *slot)
     object_table_remove_matching(slot->objects, is_private, NULL);
 }
 
-static bool is_owned(void *context, struct object *object)
+/* By a session that has kept the key's context, besides the one reference that the caller knows. */
+static bool may_be_in_use(const struct object *object)
 {
-    return object->owner == *(const CK_SESSION_HANDLE *) context;
+    return object->has_predecessor || atomic_load(&object->references) > 1;
 }
 
+struct ownership {
+    CK_SESSION_HANDLE owner;
+    bool is_in_use; /* something of it is held outside the table */
+};
+
+static bool is_owned(void *context, struct object *object)
+{
+    struct ownership *ownership = context;
+
+    if (object->owner != ownership->owner)
+        return false;
+    ownership->is_in_use |= may_be_in_use(object);
+    return true;
+}
+
+/* Session objects go "even if the application has other sessions using the objects" (PKCS #11
+ * 5.6.2). */
 void slot_objects_drop_owned(struct slot *slot, CK_SESSION_HANDLE owner)
 {
-    if (object_table_has_owned(slot->objects))
-        object_table_remove_matching(slot->objects, is_owned, &owner);
+    struct ownership ownership = {.owner = owner};
+
+    if (!object_table_has_owned(slot->objects))
+        return;
+    object_table_remove_matching(slot->objects, is_owned, &ownership);
+    if (ownership.is_in_use)
+        slot_forget_owned(slot, owner);
 }
 
 /* Into the table, which takes the reference. A session that was closed meanwhile has looked for its
@@ -182,16 +211,37 @@ static CK_RV seal_new(struct slot *slot, struct object *object)
     return CKR_OK;
 }
 
-static CK_RV create_shared(struct slot *slot, CK_SESSION_HANDLE owner,
-                           struct attributes *attributes, struct secret *value,
+/* What a new object is made of. */
+struct draft {
+    CK_SESSION_HANDLE owner;
+    struct attributes *attributes; /* taken over, and so is the value */
+    struct secret *value;
+    struct object *source; /* the copy's; else NULL */
+};
+
+static CK_RV draft_object(struct slot *slot, const struct draft *draft, struct object **ret_object)
+{
+    _cleanup_(object_release) struct object *object = NULL;
+    bool is_token = attributes_has(draft->attributes, FLAG_TOKEN);
+
+    TRY(object_new(slot, draft->attributes, draft->value, &object));
+    object->owner = is_token ? 0 : draft->owner;
+    TRY(sealed_objects_new_id(&object->id));
+    if (draft->source != NULL)
+        TRY(lineage_share(draft->source, object));
+    if (draft->source != NULL && is_token)
+        TRY(gcm_counts_copied(draft->source));
+    *ret_object = TAKE(object);
+    return CKR_OK;
+}
+
+static CK_RV create_shared(struct slot *slot, const struct draft *draft,
                            CK_OBJECT_HANDLE *ret_handle)
 {
     _cleanup_(object_release) struct object *object = NULL;
-    bool is_token = attributes_has(attributes, FLAG_TOKEN);
+    bool is_token = attributes_has(draft->attributes, FLAG_TOKEN);
 
-    TRY(object_new(slot, attributes, value, &object));
-    object->owner = is_token ? 0 : owner;
-    TRY(sealed_objects_new_id(&object->id));
+    TRY(draft_object(slot, draft, &object));
     if (is_token)
         TRY(seal_new(slot, object));
     struct object_id id = object->id;
@@ -210,15 +260,35 @@ static CK_RV check_still_allowed(const struct slot *slot, const struct attribute
     return slot_role(slot) == ROLE_USER ? CKR_OK : CKR_USER_NOT_LOGGED_IN;
 }
 
+static CK_RV create(struct slot *slot, const struct draft *draft, CK_OBJECT_HANDLE *ret_handle)
+{
+    pthread_rwlock_rdlock(&slot->changes);
+    CK_RV rv = check_still_allowed(slot, draft->attributes);
+    if (rv == CKR_OK)
+        rv = create_shared(slot, draft, ret_handle);
+    pthread_rwlock_unlock(&slot->changes);
+    return rv;
+}
+
 CK_RV slot_objects_create(struct slot *slot, CK_SESSION_HANDLE owner, struct attributes *attributes,
                           struct secret *value, CK_OBJECT_HANDLE *ret_handle)
 {
-    pthread_rwlock_rdlock(&slot->changes);
-    CK_RV rv = check_still_allowed(slot, attributes);
-    if (rv == CKR_OK)
-        rv = create_shared(slot, owner, attributes, value, ret_handle);
-    pthread_rwlock_unlock(&slot->changes);
-    return rv;
+    const struct draft draft = {.owner = owner, .attributes = attributes, .value = value};
+
+    return create(slot, &draft, ret_handle);
+}
+
+CK_RV slot_objects_copy(struct object *source, CK_SESSION_HANDLE owner,
+                        struct attributes *attributes, CK_OBJECT_HANDLE *ret_handle)
+{
+    _cleanup_(secret_clear) struct secret value = {NULL, 0};
+    const struct draft draft = {owner, attributes, &value, source};
+    const struct secret *source_value;
+
+    TRY(object_value(source, &source_value));
+    TRY(secret_from(source_value->bytes, source_value->len, &value));
+    attributes->counts_in_store |= object_has(source, FLAG_TOKEN);
+    return create(source->slot, &draft, ret_handle);
 }
 
 /* A session object's value moves on to its successor; a token object's is opened again at need. */
@@ -246,10 +316,11 @@ static CK_RV change_shared(struct slot *slot, struct object *object, struct attr
     if (object->owner == 0)
         TRY(sealed_objects_update(slot->custody, &object->id, object->version, blob_view(&encoded),
                                   &version));
+    changed->has_predecessor = true;
     changed->id = object->id;
     changed->version = version;
     changed->owner = object->owner;
-    atomic_store(&changed->family, atomic_load(&object->family));
+    TRY(lineage_share(object, changed));
     TRY(object_table_replace(slot->objects, object, changed));
     changed = NULL; /* the table's now */
     return CKR_OK;
@@ -265,8 +336,15 @@ CK_RV slot_objects_change(struct slot *slot, struct object *object, struct attri
 
 static CK_RV destroy_shared(struct slot *slot, struct object *object)
 {
-    if (object->owner == 0)
+    const struct secret *value;
+
+    if (object->owner == 0) {
+        /* Its count is found by its value; one that does not open can be destroyed all the same. */
+        bool is_open = object_value(object, &value) == CKR_OK;
         TRY(sealed_objects_destroy(slot->custody, &object->id, object->version));
+        if (is_open)
+            gcm_counts_destroyed(object);
+    }
     return object_table_remove(slot->objects, object);
 }
 
@@ -275,9 +353,8 @@ CK_RV slot_objects_destroy(struct slot *slot, struct object *object)
     pthread_rwlock_rdlock(&slot->changes);
     CK_RV rv = destroy_shared(slot, object);
     pthread_rwlock_unlock(&slot->changes);
-    /* The caller holds one reference; more means that a session has kept the key's context. For a
-     * token object that may be one of an older version. */
-    if (rv == CKR_OK && (object->owner == 0 || atomic_load(&object->references) > 1))
+    /* Another process may have changed a token object. */
+    if (rv == CKR_OK && (object->owner == 0 || may_be_in_use(object)))
         slot_forget_key(slot, object);
     return rv;
 }

@@ -22,6 +22,9 @@ void slot_objects_drop_owned(struct slot *slot, CK_SESSION_HANDLE owner);
  * first when it is a token object. `owner` is the session, for session objects. */
 CK_RV slot_objects_create(struct slot *slot, CK_SESSION_HANDLE owner, struct attributes *attributes,
                           struct secret *value, CK_OBJECT_HANDLE *ret_handle);
+/* The same with the value of another object. */
+CK_RV slot_objects_copy(struct object *source, CK_SESSION_HANDLE owner,
+                        struct attributes *attributes, CK_OBJECT_HANDLE *ret_handle);
 /* New attributes (taken over) for an object, under the same handle. */
 CK_RV slot_objects_change(struct slot *slot, struct object *object, struct attributes *attributes);
 CK_RV slot_objects_destroy(struct slot *slot, struct object *object);

@@ -6,13 +6,16 @@
 
 #define MAC_OR_WRAP                                                                                \
     (FLAG_BIT(FLAG_SIGN) | FLAG_BIT(FLAG_VERIFY) | FLAG_BIT(FLAG_WRAP) | FLAG_BIT(FLAG_UNWRAP))
+#define WRAPS (FLAG_BIT(FLAG_WRAP) | FLAG_BIT(FLAG_UNWRAP))
 #define CIPHER (FLAG_BIT(FLAG_ENCRYPT) | FLAG_BIT(FLAG_DECRYPT))
 
 static const CK_MECHANISM_TYPE index_key_allows[] = {CKM_SP800_108_COUNTER_KDF};
 static const CK_MECHANISM_TYPE gcm_allows[] = {CKM_AES_GCM};
 static const CK_MECHANISM_TYPE cbc_allows[] = {CKM_AES_CBC, CKM_AES_CBC_PAD};
+static const CK_MECHANISM_TYPE wrap_allows[] = {CKM_AES_KEY_WRAP, CKM_AES_KEY_WRAP_PAD,
+                                                CKM_AES_KEY_WRAP_KWP};
 
-/* Sensitive, private, never extractable: what every token key is. */
+/* Sensitive, private, not extractable: what every token key is, unless its site lets some leave. */
 static void strengthen_flags(struct attributes *attributes)
 {
     if (policy_allows_breach("token-keys-are-strengthened"))
@@ -32,13 +35,14 @@ static bool named_false(const struct template_result *result, enum attribute_fla
     return (result->named & FLAG_BIT(flag)) != 0 && !attributes_has(&result->attributes, flag);
 }
 
-/* A derived token key stays what its template says: only created and generated ones become index
- * keys. */
+/* A derived token key stays what its template says, and an unwrapped one derives nothing (policy):
+ * only created and generated ones become index keys. */
 static bool becomes_index_key(enum attribute_origin origin, const struct attributes *attributes)
 {
     struct view allowed;
 
-    return origin != ORIGIN_DERIVE && attributes->key_type == CKK_GENERIC_SECRET &&
+    return origin != ORIGIN_DERIVE && origin != ORIGIN_UNWRAP &&
+           attributes->key_type == CKK_GENERIC_SECRET &&
            attributes->value_len == INDEXKEY_KEY_LEN && (attributes->flags & MAC_OR_WRAP) == 0 &&
            !attributes_bytes(attributes, CKA_ALLOWED_MECHANISMS, &allowed);
 }
@@ -50,6 +54,9 @@ static CK_RV set_default_allowed(const struct slot *slot, struct attributes *att
     if (attributes->key_type != CKK_AES ||
         attributes_bytes(attributes, CKA_ALLOWED_MECHANISMS, &allowed))
         return CKR_OK;
+    if ((attributes->flags & WRAPS) != 0)
+        return attributes_set_allowed(attributes, wrap_allows,
+                                      sizeof(wrap_allows) / sizeof(wrap_allows[0]));
     return slot->aes_default == CONFIG_AES_CBC ? attributes_set_allowed(attributes, cbc_allows, 2)
                                                : attributes_set_allowed(attributes, gcm_allows, 1);
 }
@@ -107,11 +114,14 @@ CK_RV strengthen_token_key(const struct slot *slot, enum attribute_origin origin
     struct attributes *attributes = &result->attributes;
     _cleanup_(attributes_clear) struct attributes asked = {0};
 
-    if (named_true(result, FLAG_EXTRACTABLE) &&
+    bool leaves = named_true(result, FLAG_EXTRACTABLE);
+    if (leaves && (slot->relaxed & RELAX_TOKEN_KEYS_LEAVE) == 0 &&
         !policy_allows_breach("token-keys-are-strengthened"))
-        return refuse(slot, "the template asks for CKA_EXTRACTABLE; token keys never leave");
+        return refuse(slot, "the template asks for CKA_EXTRACTABLE, and rule "
+                            "token-keys-stay-inside holds");
     TRY(attributes_copy(attributes, &asked));
     strengthen_flags(attributes);
+    attributes_set_flag(attributes, FLAG_EXTRACTABLE, leaves);
     /* It is so from its first moment on (PKCS #11 4.10). */
     if (origin == ORIGIN_GENERATE)
         attributes_set_flag(attributes, FLAG_ALWAYS_SENSITIVE, true);

@@ -58,6 +58,7 @@ notice_format
 check sizes python3 scripts/check-size.py
 check includes python3 scripts/check-includes.py
 check calls python3 scripts/check-calls.py
+check conformance python3 scripts/check-conformance.py
 check shell check_shell
 check cppcheck check_cppcheck
 check exports check_exports

@@ -1,5 +1,6 @@
 #include "tokens/aws_credentials.h"
 
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -7,7 +8,6 @@
 #include "base/cause.h"
 #include "tokens/aws_profile.h"
 
-#define ID_LEN_MAX 128
 #define SECRET_LEN_MAX 512
 #define DEFAULT_PROFILE "default"
 
@@ -36,7 +36,7 @@ static void search_clear(struct search *search)
 
 void aws_credentials_clear(struct aws_credentials *credentials)
 {
-    secret_clear(&credentials->user);
+    secret_clear(&credentials->secret_access_key);
     secret_clear(&credentials->session_token);
 }
 
@@ -64,25 +64,30 @@ static bool is_graph(struct view text, size_t len_max)
     return text.len > 0 && text.len <= len_max;
 }
 
+/* AWS's own are words ("\w"); other characters would end its field of the Authorization header. */
+static bool is_id(struct view text)
+{
+    for (size_t i = 0; i < text.len; i++) {
+        if (!isalnum(text.bytes[i]) && strchr("_-.", text.bytes[i]) == NULL)
+            return false;
+    }
+    return is_graph(text, AWS_ACCESS_KEY_ID_LEN_MAX);
+}
+
 static bool is_complete(const struct found *found)
 {
     if (found->id.bytes == NULL || found->secret.bytes == NULL)
         return false;
-    /* libcurl takes the secret from behind the first colon. */
-    if (memchr(found->id.bytes, ':', found->id.len) != NULL)
-        return false;
-    return is_graph(found->id, ID_LEN_MAX) && is_graph(found->secret, SECRET_LEN_MAX) &&
+    return is_id(found->id) && is_graph(found->secret, SECRET_LEN_MAX) &&
            (found->session_token.len == 0 ||
             is_graph(found->session_token, AWS_SESSION_TOKEN_LEN_MAX));
 }
 
 static CK_RV copy(const struct found *found, struct aws_credentials *credentials)
 {
-    size_t id_len = found->id.len;
-    TRY(secret_new(id_len + 1 + found->secret.len, &credentials->user));
-    memcpy(credentials->user.bytes, found->id.bytes, id_len);
-    credentials->user.bytes[id_len] = ':';
-    memcpy(credentials->user.bytes + id_len + 1, found->secret.bytes, found->secret.len);
+    memcpy(credentials->access_key_id, found->id.bytes, found->id.len);
+    credentials->access_key_id[found->id.len] = '\0';
+    TRY(secret_from(found->secret.bytes, found->secret.len, &credentials->secret_access_key));
     if (found->session_token.len == 0)
         return CKR_OK;
     return secret_from(found->session_token.bytes, found->session_token.len,

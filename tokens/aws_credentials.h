@@ -15,6 +15,7 @@
 #include "base/secret.h"
 #include "tokens/aws_key.h"
 
+#define AWS_ACCESS_KEY_ID_LEN_MAX 128
 #define AWS_SESSION_TOKEN_LEN_MAX ((size_t) 16384)
 
 /* From the configuration. */
@@ -26,7 +27,8 @@ struct aws_identity {
 
 /* Freed with aws_credentials_clear. */
 struct aws_credentials {
-    struct secret user;          /* "access_key_id:secret_access_key" */
+    char access_key_id[AWS_ACCESS_KEY_ID_LEN_MAX + 1];
+    struct secret secret_access_key;
     struct secret session_token; /* empty: none */
     char region[AWS_REGION_LEN_MAX + 1];
 };

@@ -3,20 +3,19 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/clock.h"
 #include "tokens/aws_refusal.h"
+#include "tokens/aws_sign.h"
 
 #define STATUS_OK 200
+#define STATUS_UNAUTHORIZED 401
+#define STATUS_FORBIDDEN 403
 #define STATUS_SERVER 500
 /* AWS takes a date that is up to five minutes off. */
 #define CLOCK_SKEW_MAX_S 300
-#define DATE_SIZE sizeof("20250131T120000Z")
-#define SIGV4_SIZE (sizeof("aws:amz::kms") + AWS_REGION_LEN_MAX)
 #define TARGET_SIZE 64
 #define WHERE_MAX 512
-#define HEADER_COUNT_MAX 4
 
 /* Partitions with domains of their own. */
 static const char *domain_of(const char *region)
@@ -42,12 +41,16 @@ CK_RV aws_exchange_begin(struct aws *aws, const struct source_call *call,
     exchange->call = call;
     exchange->http = aws->http;
     TRY(aws_credentials_read(&identity, call->credential, &exchange->credentials));
-    if (aws->has_endpoint)
-        return CKR_OK;
-    const char *region = exchange->credentials.region;
-    (void) snprintf(exchange->endpoint, sizeof(exchange->endpoint), "https://kms.%s.%s", region,
-                    domain_of(region));
-    exchange->http.endpoint = exchange->endpoint;
+    if (!aws->has_endpoint) {
+        const char *region = exchange->credentials.region;
+        (void) snprintf(exchange->endpoint, sizeof(exchange->endpoint), "https://kms.%s.%s", region,
+                        domain_of(region));
+        exchange->http.endpoint = exchange->endpoint;
+    }
+    const char *fault = http_url_read(exchange->http.endpoint, &exchange->target);
+    if (fault != NULL)
+        return FAIL(CKR_HOST_MEMORY, "token '%s': the URL of AWS KMS must be %s", aws->http.token,
+                    fault);
     return CKR_OK;
 }
 
@@ -58,46 +61,25 @@ void aws_exchange_clear(struct aws_exchange *exchange)
 
 /* ---- the request ---- */
 
-static void make_date(int64_t ahead_s, char ret_date[DATE_SIZE])
-{
-    time_t now = (time_t) (clock_utc_s() + ahead_s);
-    struct tm parts = {0};
-    (void) gmtime_r(&now, &parts);
-    ret_date[0] = '\0';
-    (void) strftime(ret_date, DATE_SIZE, "%Y%m%dT%H%M%SZ", &parts);
-}
-
 static CK_RV send_once(struct aws_exchange *exchange, const struct aws_act *act,
                        const struct secret *body, struct http_result *ret_result)
 {
-    const struct aws_credentials *credentials = &exchange->credentials;
-    const struct secret *session_token = &credentials->session_token;
-    int64_t ahead_s = atomic_load(&exchange->aws->clock_ahead_s);
-    char date[DATE_SIZE];
     char target[TARGET_SIZE];
-    char sigv4[SIGV4_SIZE];
-    (void) snprintf(target, sizeof(target), "TrentService.%s", act->name);
-    (void) snprintf(sigv4, sizeof(sigv4), "aws:amz:%s:kms", credentials->region);
-    struct http_header headers[HEADER_COUNT_MAX] = {
-        {"Content-Type", view_text("application/x-amz-json-1.1")},
-        {"X-Amz-Target", view_text(target)},
+    struct aws_signed made;
+    struct aws_signing signing = {
+        .credentials = &exchange->credentials,
+        .host = exchange->target.authority,
+        .target = target,
+        .body = {body->bytes, body->len},
+        .time_s = clock_utc_s() + atomic_load(&exchange->aws->clock_ahead_s),
     };
-    size_t count = 2;
-    if (session_token->len > 0)
-        headers[count++] = (struct http_header){"X-Amz-Security-Token",
-                                                {session_token->bytes, session_token->len}};
-    /* Only where it must be: libcurl 7.88 sends a date of ours twice. */
-    if (ahead_s != 0) {
-        make_date(ahead_s, date);
-        headers[count++] = (struct http_header){"X-Amz-Date", view_text(date)};
-    }
+    (void) snprintf(target, sizeof(target), "TrentService.%s", act->name);
+    TRY(aws_sign(&signing, &made));
     struct http_request request = {
         .method = "POST",
-        .headers = headers,
-        .header_count = count,
-        .body = {body->bytes, body->len},
-        .sigv4 = sigv4,
-        .sigv4_user = &credentials->user,
+        .headers = made.headers,
+        .header_count = made.header_count,
+        .body = signing.body,
         .verdict = aws_refusal_verdict,
     };
     return source_http_send(&exchange->http, exchange->call, &request, "/", ret_result);
@@ -110,8 +92,8 @@ static CK_RV send_once(struct aws_exchange *exchange, const struct aws_act *act,
 static const char *where_of(const struct aws_exchange *exchange, const struct http_result *result,
                             const char *code, char buffer[WHERE_MAX])
 {
-    (void) snprintf(buffer, WHERE_MAX, "%s at %s (HTTP %ld %s%s%s)", exchange->aws->key,
-                    exchange->http.endpoint, result->status, code,
+    (void) snprintf(buffer, WHERE_MAX, "%s at %s (HTTP %ld%s%s%s%s)", exchange->aws->key,
+                    exchange->http.endpoint, result->status, code[0] == '\0' ? "" : " ", code,
                     result->request_id[0] == '\0' ? "" : ", request ", result->request_id);
     return buffer;
 }
@@ -151,6 +133,13 @@ static CK_RV fail(const struct aws_exchange *exchange, const struct aws_act *act
     const char *token = exchange->http.token;
     const struct aws_refusal *refusal =
         aws_refusal_find(code, (struct view){result->body.bytes, result->body.len});
+    /* Only a code of AWS's is a denial. */
+    if (code[0] == '\0' &&
+        (result->status == STATUS_UNAUTHORIZED || result->status == STATUS_FORBIDDEN))
+        return FAIL_CAUSE(INDEXKEY_CAUSE_SERVER,
+                          "token '%s': cannot %s by %s: something that is not AWS KMS refuses; "
+                          "check endpoint, and the proxy or gateway before it",
+                          token, act->what, where);
     if (refusal == NULL && (code[0] == '\0' || result->status >= STATUS_SERVER))
         return source_http_fail_status(&exchange->http, result, act->what);
     if (refusal == NULL)

@@ -13,6 +13,7 @@
 #include <stdatomic.h>
 
 #include "tokens/aws_credentials.h"
+#include "tokens/http_url.h"
 #include "tokens/source_http.h"
 
 #define AWS_ENDPOINT_LEN_MAX 2048
@@ -34,6 +35,7 @@ struct aws_exchange {
     const struct source_call *call;
     struct source_http http; /* the source's, at the endpoint of this call */
     char endpoint[AWS_ENDPOINT_LEN_MAX];
+    struct http_target target; /* of that endpoint */
     struct aws_credentials credentials;
 };
 

@@ -20,6 +20,7 @@
 #define LABEL_SUMMARY "indexkey/1/seal/summary"
 #define LABEL_SET "indexkey/1/seal/set"
 #define LABEL_ATTRIBUTES "indexkey/1/seal/attributes"
+#define LABEL_VALUE_ID "indexkey/1/seal/value-id"
 /* Under a root key that we hold ourselves (source = file, env). */
 #define LABEL_ROOT_WRAP "indexkey/1/root/wrap"
 #define LABEL_ROOT_ID "indexkey/1/root/id"

@@ -19,9 +19,8 @@
  * http_is_inside tells the module's entry points to refuse such a call.
  *
  * libcurl is initialised at the first call and never cleaned up, since the host may use it too.
- * What libcurl keeps on the heap and frees (request headers, the user name and password of SigV4)
- * is beyond our reach; bodies are wiped in its buffers once sent or received, but for the body of a
- * SigV4 request, which libcurl copies.
+ * Headers and bodies are wiped in libcurl's buffers once sent or received; where it composes the
+ * headers, on the heap, is beyond our reach.
  */
 #pragma once
 
@@ -71,11 +70,6 @@ struct http_request {
     const struct http_header *headers;
     size_t header_count;
     struct view body; /* may be secret; sent with POST and PUT, even when empty */
-
-    /* SigV4: "aws:amz:eu-west-1:kms", and "access_key_id:secret_access_key". NULL: not signed. A
-     * session token goes with the headers (X-Amz-Security-Token). */
-    const char *sigv4;
-    const struct secret *sigv4_user;
 
     int64_t deadline_ms; /* clock_boot_ms; the call returns then, at the latest */
     const atomic_bool *cancelled;

@@ -35,12 +35,13 @@ static int on_seek(void *data, curl_off_t offset, int origin)
     return CURL_SEEKFUNC_OK;
 }
 
-/* Sees the body in libcurl's own buffer after it was written to the connection, and wipes it. */
+/* Sees headers and body in libcurl's own buffer after they were written to the connection, and
+ * wipes them: they hold tokens and keys. */
 static int on_debug(CURL *easy, curl_infotype type, char *bytes, size_t len, void *data)
 {
     (void) easy;
     (void) data;
-    if (type == CURLINFO_DATA_OUT && len > 0)
+    if ((type == CURLINFO_HEADER_OUT || type == CURLINFO_DATA_OUT) && len > 0)
         explicit_bzero(bytes, len);
     return 0;
 }
@@ -123,13 +124,6 @@ static CURLcode set_request(struct http_transfer *transfer)
         SET(CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t) request->body.len);
     SET(CURLOPT_USERAGENT, USER_AGENT);
     SET(CURLOPT_HTTPHEADER, http_headers_list(&transfer->headers));
-    if (request->sigv4 != NULL) {
-        SET(CURLOPT_AWS_SIGV4, request->sigv4);
-        SET(CURLOPT_USERPWD, (char *) transfer->user.bytes);
-        /* libcurl signs no other body. */
-        if (has_body)
-            SET(CURLOPT_POSTFIELDS, request->body.len > 0 ? (char *) request->body.bytes : "");
-    }
     return code;
 }
 
@@ -142,15 +136,6 @@ static CURLcode set_all(struct http_transfer *transfer)
     return code;
 }
 
-static CK_RV make_user(struct http_transfer *transfer)
-{
-    const struct secret *user = transfer->request->sigv4_user;
-    TRY(secret_new(user->len + 1, &transfer->user));
-    if (user->len > 0)
-        memcpy(transfer->user.bytes, user->bytes, user->len);
-    return CKR_OK;
-}
-
 CK_RV http_transfer_make(const struct http_settings *settings, const struct http_request *request,
                          struct http_transfer *transfer)
 {
@@ -159,8 +144,6 @@ CK_RV http_transfer_make(const struct http_settings *settings, const struct http
     transfer->request = request;
     transfer->reply.body_max = settings->reply_max;
     TRY(http_headers_make(request, &transfer->headers));
-    if (request->sigv4 != NULL)
-        TRY(make_user(transfer));
     transfer->easy = curl_easy_init();
     if (transfer->easy == NULL)
         return FAIL(CKR_HOST_MEMORY, "no memory for a request to %s", transfer->target.host);
@@ -178,7 +161,6 @@ void http_transfer_clear(struct http_transfer *transfer)
     curl_easy_cleanup(transfer->easy);
     transfer->easy = NULL;
     http_headers_clear(&transfer->headers);
-    secret_clear(&transfer->user);
     http_reply_clear(&transfer->reply);
 }
 

@@ -27,7 +27,6 @@ struct http_transfer {
     struct http_target target;
     CURL *easy;
     struct http_headers headers;
-    struct secret user; /* the SigV4 user, with a NUL */
     struct http_reply reply;
     size_t sent; /* bytes of the request's body */
     char error[CURL_ERROR_SIZE];

@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <ctype.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <curl/curl.h>
@@ -84,13 +85,32 @@ static bool read_host(CURLU *url, struct http_target *target)
         return false;
     for (size_t i = 0; i < len; i++)
         target->host[i] = (char) tolower((unsigned char) host[i]);
+    bool is_bracketed = host != part;
+    (void) snprintf(target->authority, sizeof(target->authority), is_bracketed ? "[%s]" : "%s",
+                    target->host);
     return true;
+}
+
+/* A port that a URL has, though it is the scheme's own, is none (RFC 9110, 4.2.3). */
+static void read_port(CURLU *url, struct http_target *target)
+{
+    _cleanup_(free_part) char *port = NULL;
+    size_t len = strlen(target->authority);
+    if (curl_url_get(url, CURLUPART_PORT, &port, CURLU_NO_DEFAULT_PORT) == CURLUE_OK)
+        (void) snprintf(target->authority + len, sizeof(target->authority) - len, ":%s", port);
 }
 
 static bool has_part(CURLU *url, CURLUPart which)
 {
     _cleanup_(free_part) char *part = NULL;
     return curl_url_get(url, which, &part, 0) == CURLUE_OK;
+}
+
+static bool has_path(CURLU *url)
+{
+    _cleanup_(free_part) char *path = NULL;
+    return curl_url_get(url, CURLUPART_PATH, &path, 0) != CURLUE_OK || strcmp(path, "/") != 0 ||
+           has_part(url, CURLUPART_QUERY);
 }
 
 const char *http_url_read(const char *url, struct http_target *ret_target)
@@ -108,6 +128,8 @@ const char *http_url_read(const char *url, struct http_target *ret_target)
     target.is_tls = strcmp(scheme, "https") == 0;
     if (!target.is_tls && strcmp(scheme, "http") != 0)
         return malformed;
+    target.has_path = has_path(parsed);
+    read_port(parsed, &target);
     struct address address = address_of(target.host);
     bool loops = is_loopback(target.host, &address);
     if (!target.is_tls && !loops)

@@ -26,6 +26,7 @@ struct fresh_keys {
     struct secret keys_key;
     struct secret summary_key;
     struct secret set_key;
+    struct secret value_id_key;
     struct secret epoch_key;
     struct secret credential;
     uint32_t epoch;
@@ -37,6 +38,7 @@ static void fresh_keys_clear(struct fresh_keys *keys)
     secret_clear(&keys->keys_key);
     secret_clear(&keys->summary_key);
     secret_clear(&keys->set_key);
+    secret_clear(&keys->value_id_key);
     secret_clear(&keys->epoch_key);
     secret_clear(&keys->credential);
 }
@@ -48,6 +50,7 @@ static CK_RV fresh_keys_derive(const struct keyring_opening *opening, struct fre
     TRY(derive_key(token_key, opening->serial, LABEL_KEYS, &keys->keys_key));
     TRY(derive_key(token_key, opening->serial, LABEL_SUMMARY, &keys->summary_key));
     TRY(derive_key(token_key, opening->serial, LABEL_SET, &keys->set_key));
+    TRY(derive_key(token_key, opening->serial, LABEL_VALUE_ID, &keys->value_id_key));
     TRY(keys_record_open(opening->serial, &keys->keys_key, opening->keys_record, &keys->epoch,
                          &keys->epoch_key));
     if (opening->credential.len > 0)
@@ -62,6 +65,7 @@ static void keyring_wipe_locked(struct keyring *keyring)
     secret_clear(&keyring->keys_key);
     secret_clear(&keyring->summary_key);
     secret_clear(&keyring->set_key);
+    secret_clear(&keyring->value_id_key);
     secret_clear(&keyring->epoch_key);
     secret_clear(&keyring->credential);
     aead_free(&keyring->attribute_aead);
@@ -78,6 +82,7 @@ CK_RV keyring_open(struct keyring *keyring, const struct keyring_opening *openin
     keyring->keys_key = secret_move(&keys.keys_key);
     keyring->summary_key = secret_move(&keys.summary_key);
     keyring->set_key = secret_move(&keys.set_key);
+    keyring->value_id_key = secret_move(&keys.value_id_key);
     keyring->epoch_key = secret_move(&keys.epoch_key);
     keyring->credential = secret_move(&keys.credential);
     keyring->epoch = keys.epoch;

@@ -21,6 +21,7 @@ struct keyring {
     struct secret keys_key;
     struct secret summary_key;
     struct secret set_key;
+    struct secret value_id_key;
     uint32_t epoch;
     struct secret epoch_key;
     struct secret credential; /* `login = credential`: each renewal of the lease needs it again */

@@ -184,9 +184,50 @@ CK_RV sealed_objects_value(struct custody *custody, const struct object_id *id, 
     return CKR_OK;
 }
 
+struct attributes_request {
+    struct custody *custody;
+    uint64_t version;
+    struct blob attributes;
+};
+
+static CK_RV open_attributes(void *context, const struct store_row *row)
+{
+    struct attributes_request *request = context;
+    _cleanup_(keyring_release) struct keyring *held = NULL;
+    TRY(keyring_hold(&request->custody->keyring, &held));
+    request->version = row->version;
+    return seal_open_attributes(held, row, &request->attributes);
+}
+
+CK_RV sealed_objects_attributes(struct custody *custody, const struct object_id *id,
+                                uint64_t *ret_version, struct blob *ret_attributes)
+{
+    struct attributes_request request = {.custody = custody};
+    CK_RV rv = custody->store->ops->read_object(custody->store, id, open_attributes, &request);
+    if (rv == STORE_ABSENT)
+        return CKR_OBJECT_HANDLE_INVALID;
+    if (rv == CKR_ENCRYPTED_DATA_INVALID)
+        return fail_row(custody, id);
+    TRY(rv);
+    *ret_version = request.version;
+    *ret_attributes = request.attributes;
+    return CKR_OK;
+}
+
 CK_RV sealed_objects_new_id(struct object_id *ret_id)
 {
     return crypto_random(ret_id->bytes, OBJECT_ID_LEN);
+}
+
+CK_RV sealed_objects_value_id(struct custody *custody, const struct secret *value,
+                              struct object_id *ret_id)
+{
+    _cleanup_(keyring_release) struct keyring *held = NULL;
+    unsigned char mac[SHA256_LEN];
+    TRY(keyring_hold(&custody->keyring, &held));
+    TRY(crypto_hmac_sha256(&held->value_id_key, (struct view){value->bytes, value->len}, mac));
+    memcpy(ret_id->bytes, mac, OBJECT_ID_LEN);
+    return CKR_OK;
 }
 
 /* One object change as it is asked for. */
@@ -279,6 +320,20 @@ static CK_RV seal_change(const struct former_row *former, struct summary *summar
     return CKR_OK;
 }
 
+static CK_RV refuse_row(void *context, const struct store_row *row)
+{
+    (void) context;
+    (void) row;
+    return CKR_OBJECT_HANDLE_INVALID;
+}
+
+/* An id that belongs to a value may be another process's row by now. */
+static CK_RV check_is_new(struct custody *custody, const struct object_id *id)
+{
+    CK_RV rv = custody->store->ops->read_object(custody->store, id, refuse_row, NULL);
+    return rv == STORE_ABSENT ? CKR_OK : rv;
+}
+
 /* STORE_CONFLICT when another process was faster. */
 static CK_RV apply_once(struct custody *custody, const struct change *change)
 {
@@ -303,7 +358,10 @@ static CK_RV apply_once(struct custody *custody, const struct change *change)
          .expected = stored.version,
          .attributes = blob_view(&sealed.summary)},
     };
-    TRY(custody->store->ops->commit(custody->store, changes, 2));
+    rv = custody->store->ops->commit(custody->store, changes, 2);
+    if (rv == STORE_CONFLICT && change->version == 0)
+        TRY(check_is_new(custody, change->id));
+    TRY(rv);
     /* The module knows of its own change; if it missed another's before, it still has to learn it.
      * */
     (void) atomic_compare_exchange_strong(&custody->objects_generation, &known, known + 1);

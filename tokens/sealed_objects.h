@@ -42,6 +42,15 @@ CK_RV sealed_objects_new_id(struct object_id *ret_id);
 CK_RV sealed_objects_create(struct custody *custody, const struct object_id *id,
                             struct view attributes, const struct secret *value);
 
+/* The id of a row that belongs to a key's value, whatever object holds it: a MAC of the value under
+ * a key of the token's. sealed_objects_create with such an id gives CKR_OBJECT_HANDLE_INVALID when
+ * the row is there already. */
+CK_RV sealed_objects_value_id(struct custody *custody, const struct secret *value,
+                              struct object_id *ret_id);
+/* One row's version and attributes. CKR_OBJECT_HANDLE_INVALID when there is no such row. */
+CK_RV sealed_objects_attributes(struct custody *custody, const struct object_id *id,
+                                uint64_t *ret_version, struct blob *ret_attributes);
+
 /* New attributes, same value; compare-and-swap on `version`, new one in `ret_version`.
  * CKR_OBJECT_HANDLE_INVALID when another process changed or destroyed it first. */
 CK_RV sealed_objects_update(struct custody *custody, const struct object_id *id, uint64_t version,

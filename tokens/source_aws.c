@@ -34,6 +34,20 @@ static const char *check_profile(const char *value)
                : "the name of a profile in ~/.aws/credentials or ~/.aws/config";
 }
 
+/* Host header and path are signed as they are written here. */
+static const char *check_endpoint(const char *value)
+{
+    struct http_target target;
+    const char *fault = http_url_read(value, &target);
+    if (fault != NULL)
+        return fault;
+    for (const char *at = target.authority; *at != '\0'; at++) {
+        if (*at <= ' ' || *at > '~')
+            return "a URL in ASCII (xn--… for other names)";
+    }
+    return target.has_path ? "a URL without a path: https://HOST[:PORT]" : NULL;
+}
+
 static const struct conf_key aws_keys[] = {
     {.name = "key_id",
      .type = CONF_STRING,
@@ -51,7 +65,7 @@ static const struct conf_key aws_keys[] = {
     {.name = "endpoint",
      .type = CONF_STRING,
      .help = "where KMS is, if not at https://kms.REGION.amazonaws.com: a VPC endpoint",
-     .check = source_http_check_url},
+     .check = check_endpoint},
     SOURCE_HTTP_KEYS,
     {.name = NULL},
 };

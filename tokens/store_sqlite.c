@@ -14,9 +14,15 @@
 #include <limits.h>
 #include <pthread.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/alloc.h"
 #include "base/cause.h"
+#include "base/clock.h"
+
+#define BUSY_PAUSE_NS (2 * 1000000L)
+/* Never leaves this file. */
+#define STORE_BUSY ((CK_RV) (CKR_VENDOR_DEFINED | 0x1D0003UL))
 
 enum statement {
     BEGIN,
@@ -403,35 +409,68 @@ static CK_RV change_rows_locked(struct store_sqlite *store, const struct guard *
 static CK_RV transact_locked(struct store_sqlite *store, const struct guard *guard,
                              const struct store_change *changes, size_t change_count)
 {
-    TRY(open_locked(store, true));
-    int code = run_locked(store, BEGIN);
-    if (code != SQLITE_OK)
-        return fail_locked(store, code, "beginning a transaction");
     CK_RV rv = change_rows_locked(store, guard, changes, change_count);
     if (rv != CKR_OK && !store->failed && run_locked(store, ROLLBACK) != SQLITE_OK)
         store->failed = true;
     TRY(rv);
-    code = run_locked(store, COMMIT);
+    int code = run_locked(store, COMMIT);
     if (code != SQLITE_OK)
         return fail_locked(store, code, "committing");
     store->changes++;
     return CKR_OK;
 }
 
+/* SQLITE_BUSY at once where another process is changing the file. */
+static int begin_locked(struct store_sqlite *store)
+{
+    (void) sqlite3_busy_timeout(store->file.db, 0);
+    int code = run_locked(store, BEGIN);
+    (void) sqlite3_busy_timeout(store->file.db, SQLITE_FILE_BUSY_MS);
+    return code;
+}
+
+/* STORE_BUSY before `end_ms`: nothing has happened, and others may have the mutex. */
+static CK_RV try_transact(struct store *base, const struct guard *guard,
+                          const struct store_change *changes, size_t change_count, int64_t end_ms)
+{
+    _cleanup_(leave) struct store_sqlite *store = enter(base);
+    TRY(open_locked(store, true));
+    int code = begin_locked(store);
+    if ((code & 0xff) == SQLITE_BUSY && clock_boot_ms() < end_ms)
+        return STORE_BUSY;
+    if (code != SQLITE_OK)
+        return fail_locked(store, code, "beginning a transaction");
+    return transact_locked(store, guard, changes, change_count);
+}
+
+/* Another process's change is waited for without the mutex: no lease is renewed without a read. */
+static CK_RV transact(struct store *base, const struct guard *guard,
+                      const struct store_change *changes, size_t change_count)
+{
+    int64_t end_ms = clock_boot_ms() + SQLITE_FILE_BUSY_MS;
+    CK_RV rv = try_transact(base, guard, changes, change_count, end_ms);
+    while (rv == STORE_BUSY) {
+        (void) nanosleep(&(struct timespec){.tv_nsec = BUSY_PAUSE_NS}, NULL);
+        rv = try_transact(base, guard, changes, change_count, end_ms);
+    }
+    return rv;
+}
+
 static CK_RV sqlite_commit(struct store *base, const struct store_change *changes,
                            size_t change_count)
 {
     TRY(store_changes_check(changes, change_count));
-    _cleanup_(leave) struct store_sqlite *store = enter(base);
-    return transact_locked(store, NULL, changes, change_count);
+    return transact(base, NULL, changes, change_count);
 }
 
 static CK_RV sqlite_reset(struct store *base, const char *guard, uint64_t guard_version,
                           const struct store_change *changes, size_t change_count)
 {
     TRY(store_changes_check(changes, change_count));
+    TRY(transact(base, &(struct guard){guard, guard_version}, changes, change_count));
     _cleanup_(leave) struct store_sqlite *store = enter(base);
-    TRY(transact_locked(store, &(struct guard){guard, guard_version}, changes, change_count));
+    if (store->file.db == NULL)
+        return CKR_OK;
     /* The former token leaves the log too. It is removed whether or not this succeeds: a reader in
      * another process may keep the log for a while. */
     (void) sqlite3_wal_checkpoint_v2(store->file.db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);

@@ -92,10 +92,10 @@ static const struct {
     {CKM_AES_CMAC, CKF_SIGN, CKR_KEY_TYPE_INCONSISTENT},
     {CKM_AES_CMAC, CKF_VERIFY, CKR_KEY_TYPE_INCONSISTENT},
     {CKM_AES_CMAC_GENERAL, CKF_SIGN, CKR_KEY_TYPE_INCONSISTENT},
-    {CKM_AES_GMAC, CKF_SIGN, CKR_MECHANISM_INVALID},
-    {CKM_AES_ECB, CKF_ENCRYPT, CKR_MECHANISM_INVALID},
-    {CKM_AES_ECB, CKF_DECRYPT, CKR_MECHANISM_INVALID},
-    {CKM_AES_CTR, CKF_ENCRYPT, CKR_MECHANISM_INVALID},
+    {CKM_AES_GMAC, CKF_SIGN, CKR_KEY_TYPE_INCONSISTENT},
+    {CKM_AES_ECB, CKF_ENCRYPT, CKR_KEY_TYPE_INCONSISTENT},
+    {CKM_AES_ECB, CKF_DECRYPT, CKR_KEY_TYPE_INCONSISTENT},
+    {CKM_AES_CTR, CKF_ENCRYPT, CKR_KEY_TYPE_INCONSISTENT},
     {CKM_AES_CBC, CKF_ENCRYPT, CKR_KEY_TYPE_INCONSISTENT},
     {CKM_AES_CBC, CKF_DECRYPT, CKR_KEY_TYPE_INCONSISTENT},
     {CKM_AES_CBC_PAD, CKF_ENCRYPT, CKR_KEY_TYPE_INCONSISTENT},
@@ -123,6 +123,9 @@ START_TEST(no_use_but_derivation)
         EXPECT(CKR_OPERATION_NOT_INITIALIZED,
                api.p11->C_Encrypt(api.session, untouched, 16, out, &len));
     }
+    CK_MECHANISM hmac = {CKM_SHA256_HMAC, NULL, 0};
+    EXPECT(CKR_KEY_FUNCTION_NOT_PERMITTED,
+           api.p11->C_VerifySignatureInit(api.session, &hmac, index_key, untouched, 32));
     ck_assert_mem_eq(out, untouched, sizeof(out));
     expect_nothing_new("uses");
 }
@@ -241,13 +244,23 @@ START_TEST(salt_keys_make_sensitive_keys)
 }
 END_TEST
 
+static CK_OBJECT_HANDLE make_wrapping_key(void)
+{
+    CK_MECHANISM mechanism = {CKM_AES_KEY_GEN, NULL, 0};
+    CK_ATTRIBUTE template[] = {{CKA_VALUE_LEN, &len_32, sizeof(len_32)}, {CKA_WRAP, &yes, 1}};
+    CK_OBJECT_HANDLE key;
+
+    OK(api.p11->C_GenerateKey(api.session, &mechanism, template, COUNT(template), &key));
+    return key;
+}
+
 /* Key bytes by themselves: neither the index key's, nor a subkey's, whichever way it was made. */
 START_TEST(no_key_comes_out)
 {
     CK_OBJECT_HANDLE keys[3] = {index_key, api_find(&api, "vectors/payload")};
     CK_MECHANISM sha256 = {CKM_SHA256, NULL, 0};
     CK_MECHANISM key_wrap = {CKM_AES_KEY_WRAP, NULL, 0};
-    CK_OBJECT_HANDLE wrapping = api_make_aes_key(&api, false, "wrapping");
+    CK_OBJECT_HANDLE wrapping = make_wrapping_key();
     struct indexkey_template right;
     struct indexkey_kdf kdf;
 
@@ -266,9 +279,9 @@ START_TEST(no_key_comes_out)
         OK(api.p11->C_DigestInit(api.session, &sha256));
         EXPECT(CKR_KEY_INDIGESTIBLE, api.p11->C_DigestKey(api.session, keys[i]));
         EXPECT(CKR_OPERATION_NOT_INITIALIZED, api.p11->C_DigestFinal(api.session, out, &len));
-        EXPECT(CKR_FUNCTION_NOT_SUPPORTED,
+        EXPECT(CKR_KEY_UNEXTRACTABLE,
                api.p11->C_WrapKey(api.session, &key_wrap, wrapping, keys[i], out, &len));
-        EXPECT(CKR_FUNCTION_NOT_SUPPORTED,
+        EXPECT(CKR_MECHANISM_INVALID,
                api.p11->C_WrapKeyAuthenticated(api.session, &key_wrap, wrapping, keys[i], NULL, 0,
                                                out, &len));
         ck_assert_mem_eq(out, zeros, sizeof(out));

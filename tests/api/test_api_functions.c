@@ -40,8 +40,8 @@ static struct api api;
     X(C_InitPIN, CKR_USER_NOT_LOGGED_IN, s, NULL, 0)                                               \
     X(C_SetPIN, CKR_ARGUMENTS_BAD, s, NULL, 0, NULL, 0)                                            \
     X(C_GetSessionInfo, CKR_ARGUMENTS_BAD, s, NULL)                                                \
-    X(C_GetOperationState, NO, s, NULL, NULL)                                                      \
-    X(C_SetOperationState, NO, s, NULL, 0, 0, 0)                                                   \
+    X(C_GetOperationState, NOT_BEGUN, s, NULL, NULL)                                               \
+    X(C_SetOperationState, CKR_ARGUMENTS_BAD, s, NULL, 0, 0, 0)                                    \
     X(C_Login, CKR_ARGUMENTS_BAD, s, CKU_USER, NULL, 0)                                            \
     X(C_LoginUser, CKR_ARGUMENTS_BAD, s, CKU_USER, NULL, 0, NULL, 1)                               \
     X(C_CreateObject, CKR_ARGUMENTS_BAD, s, NULL, 0, NULL)                                         \
@@ -78,50 +78,50 @@ static struct api api;
     X(C_VerifyFinal, NOT_BEGUN, s, NULL, 1)                                                        \
     X(C_VerifyRecoverInit, NO, s, NULL, 0)                                                         \
     X(C_VerifyRecover, NO, s, NULL, 1, NULL, NULL)                                                 \
-    X(C_DigestEncryptUpdate, NO, s, NULL, 1, NULL, NULL)                                           \
-    X(C_DecryptDigestUpdate, NO, s, NULL, 1, NULL, NULL)                                           \
-    X(C_SignEncryptUpdate, NO, s, NULL, 1, NULL, NULL)                                             \
-    X(C_DecryptVerifyUpdate, NO, s, NULL, 1, NULL, NULL)                                           \
+    X(C_DigestEncryptUpdate, NOT_BEGUN, s, NULL, 1, NULL, NULL)                                    \
+    X(C_DecryptDigestUpdate, NOT_BEGUN, s, NULL, 1, NULL, NULL)                                    \
+    X(C_SignEncryptUpdate, NOT_BEGUN, s, NULL, 1, NULL, NULL)                                      \
+    X(C_DecryptVerifyUpdate, NOT_BEGUN, s, NULL, 1, NULL, NULL)                                    \
     X(C_GenerateKey, CKR_ARGUMENTS_BAD, s, NULL, NULL, 1, NULL)                                    \
     X(C_GenerateKeyPair, NO, s, NULL, NULL, 1, NULL, 1, NULL, NULL)                                \
-    X(C_WrapKey, NO, s, NULL, 0, 0, NULL, NULL)                                                    \
-    X(C_UnwrapKey, NO, s, NULL, 0, NULL, 1, NULL, 1, NULL)                                         \
+    X(C_WrapKey, CKR_ARGUMENTS_BAD, s, NULL, 0, 0, NULL, NULL)                                     \
+    X(C_UnwrapKey, CKR_ARGUMENTS_BAD, s, NULL, 0, NULL, 1, NULL, 1, NULL)                          \
     X(C_DeriveKey, CKR_ARGUMENTS_BAD, s, NULL, 0, NULL, 1, NULL)                                   \
     X(C_SeedRandom, CKR_ARGUMENTS_BAD, s, NULL, 1)                                                 \
     X(C_GenerateRandom, CKR_ARGUMENTS_BAD, s, NULL, 1)                                             \
     X(C_SessionCancel, CKR_OK, s, 0)                                                               \
-    X(C_MessageEncryptInit, NO, s, NULL, 0)                                                        \
-    X(C_EncryptMessage, NO, s, NULL, 1, NULL, 1, NULL, 1, NULL, NULL)                              \
-    X(C_EncryptMessageBegin, NO, s, NULL, 1, NULL, 1)                                              \
-    X(C_EncryptMessageNext, NO, s, NULL, 1, NULL, 1, NULL, NULL, 0)                                \
-    X(C_MessageEncryptFinal, NO, s)                                                                \
-    X(C_MessageDecryptInit, NO, s, NULL, 0)                                                        \
-    X(C_DecryptMessage, NO, s, NULL, 1, NULL, 1, NULL, 1, NULL, NULL)                              \
-    X(C_DecryptMessageBegin, NO, s, NULL, 1, NULL, 1)                                              \
-    X(C_DecryptMessageNext, NO, s, NULL, 1, NULL, 1, NULL, NULL, 0)                                \
-    X(C_MessageDecryptFinal, NO, s)                                                                \
-    X(C_MessageSignInit, NO, s, NULL, 0)                                                           \
-    X(C_SignMessage, NO, s, NULL, 1, NULL, 1, NULL, NULL)                                          \
-    X(C_SignMessageBegin, NO, s, NULL, 1)                                                          \
-    X(C_SignMessageNext, NO, s, NULL, 1, NULL, 1, NULL, NULL)                                      \
-    X(C_MessageSignFinal, NO, s)                                                                   \
-    X(C_MessageVerifyInit, NO, s, NULL, 0)                                                         \
-    X(C_VerifyMessage, NO, s, NULL, 1, NULL, 1, NULL, 1)                                           \
-    X(C_VerifyMessageBegin, NO, s, NULL, 1)                                                        \
-    X(C_VerifyMessageNext, NO, s, NULL, 1, NULL, 1, NULL, 1)                                       \
-    X(C_MessageVerifyFinal, NO, s)                                                                 \
+    X(C_MessageEncryptInit, CKR_OK, s, NULL, 0)                                                    \
+    X(C_EncryptMessage, NOT_BEGUN, s, NULL, 1, NULL, 1, NULL, 1, NULL, NULL)                       \
+    X(C_EncryptMessageBegin, NOT_BEGUN, s, NULL, 1, NULL, 1)                                       \
+    X(C_EncryptMessageNext, NOT_BEGUN, s, NULL, 1, NULL, 1, NULL, NULL, 0)                         \
+    X(C_MessageEncryptFinal, NOT_BEGUN, s)                                                         \
+    X(C_MessageDecryptInit, CKR_OK, s, NULL, 0)                                                    \
+    X(C_DecryptMessage, NOT_BEGUN, s, NULL, 1, NULL, 1, NULL, 1, NULL, NULL)                       \
+    X(C_DecryptMessageBegin, NOT_BEGUN, s, NULL, 1, NULL, 1)                                       \
+    X(C_DecryptMessageNext, NOT_BEGUN, s, NULL, 1, NULL, 1, NULL, NULL, 0)                         \
+    X(C_MessageDecryptFinal, NOT_BEGUN, s)                                                         \
+    X(C_MessageSignInit, CKR_OK, s, NULL, 0)                                                       \
+    X(C_SignMessage, NOT_BEGUN, s, NULL, 1, NULL, 1, NULL, NULL)                                   \
+    X(C_SignMessageBegin, NOT_BEGUN, s, NULL, 1)                                                   \
+    X(C_SignMessageNext, NOT_BEGUN, s, NULL, 1, NULL, 1, NULL, NULL)                               \
+    X(C_MessageSignFinal, NOT_BEGUN, s)                                                            \
+    X(C_MessageVerifyInit, CKR_OK, s, NULL, 0)                                                     \
+    X(C_VerifyMessage, NOT_BEGUN, s, NULL, 1, NULL, 1, NULL, 1)                                    \
+    X(C_VerifyMessageBegin, NOT_BEGUN, s, NULL, 1)                                                 \
+    X(C_VerifyMessageNext, NOT_BEGUN, s, NULL, 1, NULL, 1, NULL, 1)                                \
+    X(C_MessageVerifyFinal, NOT_BEGUN, s)                                                          \
     X(C_EncapsulateKey, NO, s, NULL, 0, NULL, 1, NULL, NULL, NULL)                                 \
     X(C_DecapsulateKey, NO, s, NULL, 0, NULL, 1, NULL, 1, NULL)                                    \
-    X(C_VerifySignatureInit, NO, s, NULL, 0, NULL, 1)                                              \
-    X(C_VerifySignature, NO, s, NULL, 1)                                                           \
-    X(C_VerifySignatureUpdate, NO, s, NULL, 1)                                                     \
-    X(C_VerifySignatureFinal, NO, s)                                                               \
-    X(C_GetSessionValidationFlags, NO, s, 0, NULL)                                                 \
-    X(C_AsyncComplete, NO, s, NULL, NULL)                                                          \
-    X(C_AsyncGetID, NO, s, NULL, NULL)                                                             \
-    X(C_AsyncJoin, NO, s, NULL, 0, NULL, 1)                                                        \
-    X(C_WrapKeyAuthenticated, NO, s, NULL, 0, 0, NULL, 1, NULL, NULL)                              \
-    X(C_UnwrapKeyAuthenticated, NO, s, NULL, 0, NULL, 1, NULL, 1, NULL, 1, NULL)
+    X(C_VerifySignatureInit, CKR_OK, s, NULL, 0, NULL, 1)                                          \
+    X(C_VerifySignature, NOT_BEGUN, s, NULL, 1)                                                    \
+    X(C_VerifySignatureUpdate, NOT_BEGUN, s, NULL, 1)                                              \
+    X(C_VerifySignatureFinal, NOT_BEGUN, s)                                                        \
+    X(C_GetSessionValidationFlags, CKR_ARGUMENTS_BAD, s, 0, NULL)                                  \
+    X(C_AsyncComplete, CKR_ARGUMENTS_BAD, s, NULL, NULL)                                           \
+    X(C_AsyncGetID, CKR_ARGUMENTS_BAD, s, NULL, NULL)                                              \
+    X(C_AsyncJoin, CKR_ARGUMENTS_BAD, s, NULL, 0, NULL, 1)                                         \
+    X(C_WrapKeyAuthenticated, CKR_ARGUMENTS_BAD, s, NULL, 0, 0, NULL, 1, NULL, NULL)               \
+    X(C_UnwrapKeyAuthenticated, CKR_ARGUMENTS_BAD, s, NULL, 0, NULL, 1, NULL, 1, NULL, 1, NULL)
 
 /* Those that end something; called last. */
 #define CALLS_THAT_END(X)                                                                          \
@@ -323,7 +323,8 @@ START_TEST(what_the_library_says)
     EXPECT(CKR_SLOT_ID_INVALID, api.p11->C_CloseAllSessions(1));
     OK(api.p11->C_GetTokenInfo(0, &token));
     ck_assert_mem_eq(token.label, "test                            ", 32);
-    ck_assert_uint_eq(token.flags, CKF_RNG | CKF_LOGIN_REQUIRED | CKF_TOKEN_INITIALIZED |
+    ck_assert_uint_eq(token.flags, CKF_RNG | CKF_LOGIN_REQUIRED | CKF_DUAL_CRYPTO_OPERATIONS |
+                                       CKF_RESTORE_KEY_NOT_NEEDED | CKF_TOKEN_INITIALIZED |
                                        CKF_USER_PIN_INITIALIZED);
     ck_assert(token.ulMinPinLen == 4 && token.ulMaxPinLen == 255);
     ck_assert(token.ulSessionCount == 1 && token.ulRwSessionCount == 1);
@@ -339,7 +340,13 @@ static const struct {
     CK_ULONG max;
     CK_FLAGS flags;
 } mechanisms[] = {
-    {CKM_AES_GCM, 16, 32, CKF_ENCRYPT | CKF_DECRYPT},
+    {CKM_AES_GCM, 16, 32,
+     CKF_ENCRYPT | CKF_DECRYPT | CKF_MESSAGE_ENCRYPT | CKF_MESSAGE_DECRYPT | CKF_MULTI_MESSAGE |
+         CKF_WRAP | CKF_UNWRAP},
+    {CKM_AES_ECB, 16, 32, CKF_ENCRYPT | CKF_DECRYPT},
+    {CKM_AES_CTR, 16, 32, CKF_ENCRYPT | CKF_DECRYPT},
+    {CKM_AES_GMAC, 16, 32, CKF_SIGN | CKF_VERIFY},
+    {CKM_AES_KEY_WRAP_KWP, 16, 32, CKF_WRAP | CKF_UNWRAP},
     {CKM_AES_KEY_GEN, 16, 32, CKF_GENERATE},
     {CKM_SHA256, 0, 0, CKF_DIGEST},
     {CKM_GENERIC_SECRET_KEY_GEN, 112, 4096, CKF_GENERATE},
@@ -446,6 +453,82 @@ START_TEST(searches)
 }
 END_TEST
 
+/* Public, fixed, and the same at every start. */
+START_TEST(profiles)
+{
+    static const CK_PROFILE_ID wanted[] = {CKP_BASELINE_PROVIDER, CKP_EXTENDED_PROVIDER};
+    CK_OBJECT_CLASS class = CKO_PROFILE;
+    CK_BYTE first_ids[2][64] = {{0}};
+
+    api_open(&api, "memory:", NULL);
+    OK(api.p11->C_Logout(api.session));
+    for (int start = 0; start < 2; start++) {
+        for (size_t i = 0; i < COUNT(wanted); i++) {
+            CK_PROFILE_ID profile = wanted[i];
+            CK_BYTE id[64] = {0};
+            CK_ATTRIBUTE template[] = {{CKA_CLASS, &class, sizeof(class)},
+                                       {CKA_PROFILE_ID, &profile, sizeof(profile)}};
+            CK_ATTRIBUTE unique_id = {CKA_UNIQUE_ID, id, sizeof(id)};
+            CK_OBJECT_HANDLE found[2];
+            CK_ULONG count = 0;
+            OK(api.p11->C_FindObjectsInit(api.session, template, COUNT(template)));
+            OK(api.p11->C_FindObjects(api.session, found, 2, &count));
+            OK(api.p11->C_FindObjectsFinal(api.session));
+            ck_assert_uint_eq(count, 1);
+            OK(api.p11->C_GetAttributeValue(api.session, found[0], &unique_id, 1));
+            if (start == 0)
+                memcpy(first_ids[i], id, sizeof(id));
+            ck_assert_mem_eq(first_ids[i], id, sizeof(id));
+            EXPECT(CKR_ACTION_PROHIBITED, api.p11->C_DestroyObject(api.session, found[0]));
+        }
+        CK_ATTRIBUTE all = {CKA_CLASS, &class, sizeof(class)};
+        ck_assert_uint_eq(api_count(&api, &all, 1), COUNT(wanted));
+        OK(api.p11->C_Finalize(NULL));
+        OK(api.p11->C_Initialize(NULL));
+        OK(api.p11->C_OpenSession(0, CKF_SERIAL_SESSION | CKF_RW_SESSION, NULL, NULL,
+                                  &api.session));
+    }
+    api_close(&api);
+}
+END_TEST
+
+/* A readable key is digested as its bytes. */
+START_TEST(digest_of_a_key)
+{
+    CK_BYTE value[32] = "a key that anybody may read....";
+    CK_MECHANISM sha256 = {CKM_SHA256, NULL, 0};
+    CK_BYTE expected[32];
+    CK_BYTE digest[32];
+    CK_ULONG len = sizeof(digest);
+    CK_OBJECT_CLASS class = CKO_SECRET_KEY;
+    CK_KEY_TYPE type = CKK_GENERIC_SECRET;
+    CK_BBOOL is_sensitive = CK_FALSE;
+    CK_BBOOL is_extractable = CK_TRUE;
+    CK_ATTRIBUTE template[] = {{CKA_CLASS, &class, sizeof(class)},
+                               {CKA_KEY_TYPE, &type, sizeof(type)},
+                               {CKA_VALUE, value, sizeof(value)},
+                               {CKA_SENSITIVE, &is_sensitive, 1},
+                               {CKA_EXTRACTABLE, &is_extractable, 1}};
+    CK_OBJECT_HANDLE readable;
+    CK_OBJECT_HANDLE sensitive;
+
+    api_open(&api, "memory:", NULL);
+    OK(api.p11->C_CreateObject(api.session, template, COUNT(template), &readable));
+    is_sensitive = CK_TRUE;
+    OK(api.p11->C_CreateObject(api.session, template, COUNT(template), &sensitive));
+    OK(api.p11->C_DigestInit(api.session, &sha256));
+    OK(api.p11->C_Digest(api.session, value, sizeof(value), expected, &len));
+    OK(api.p11->C_DigestInit(api.session, &sha256));
+    OK(api.p11->C_DigestKey(api.session, readable));
+    OK(api.p11->C_DigestFinal(api.session, digest, &len));
+    ck_assert_mem_eq(digest, expected, sizeof(digest));
+    OK(api.p11->C_DigestInit(api.session, &sha256));
+    EXPECT(CKR_KEY_INDIGESTIBLE, api.p11->C_DigestKey(api.session, sensitive));
+    EXPECT(CKR_OPERATION_NOT_INITIALIZED, api.p11->C_DigestFinal(api.session, digest, &len));
+    api_close(&api);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("api functions");
@@ -463,6 +546,8 @@ int main(void)
     tcase_add_test(tests, finalize_ends_the_wait);
     tcase_add_test(tests, random_numbers);
     tcase_add_test(tests, searches);
+    tcase_add_test(tests, profiles);
+    tcase_add_test(tests, digest_of_a_key);
     tcase_set_timeout(tests, 60);
     srunner_run_all(runner, CK_NORMAL);
     int failed = srunner_ntests_failed(runner);

@@ -14,7 +14,8 @@
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 #define TAG 16
-static CK_BBOOL yes = CK_TRUE;
+static const CK_ATTRIBUTE_TYPE crypt_usages[2] = {CKA_ENCRYPT, CKA_DECRYPT};
+static const CK_ATTRIBUTE_TYPE mac_usages[2] = {CKA_SIGN, CKA_VERIFY};
 static const CK_BYTE key_a[32] = "the first known AES key, a....";
 static const CK_BYTE key_b[32] = "the second known AES key, b...";
 
@@ -25,27 +26,12 @@ static CK_OBJECT_HANDLE mac_key;
 static CK_BYTE iv[16] = "initialisation.";
 static CK_BYTE text[100];
 
-static CK_OBJECT_HANDLE import(CK_KEY_TYPE type, const CK_BYTE value[32], CK_ATTRIBUTE_TYPE use,
-                               CK_ATTRIBUTE_TYPE other_use)
-{
-    CK_OBJECT_CLASS class = CKO_SECRET_KEY;
-    CK_ATTRIBUTE template[] = {{CKA_CLASS, &class, sizeof(class)},
-                               {CKA_KEY_TYPE, &type, sizeof(type)},
-                               {CKA_VALUE, (void *) value, 32},
-                               {use, &yes, 1},
-                               {other_use, &yes, 1}};
-    CK_OBJECT_HANDLE key;
-
-    OK(api.p11->C_CreateObject(api.session, template, COUNT(template), &key));
-    return key;
-}
-
 static void open_token(void)
 {
     api_open(&api, "memory:", NULL);
-    aes_a = import(CKK_AES, key_a, CKA_ENCRYPT, CKA_DECRYPT);
-    aes_b = import(CKK_AES, key_b, CKA_ENCRYPT, CKA_DECRYPT);
-    mac_key = import(CKK_GENERIC_SECRET, key_a, CKA_SIGN, CKA_VERIFY);
+    aes_a = api_import_key(&api, CKK_AES, key_a, crypt_usages);
+    aes_b = api_import_key(&api, CKK_AES, key_b, crypt_usages);
+    mac_key = api_import_key(&api, CKK_GENERIC_SECRET, key_a, mac_usages);
     for (size_t i = 0; i < sizeof(text); i++)
         text[i] = (CK_BYTE) i;
 }
@@ -506,6 +492,24 @@ START_TEST(keys_that_go_away)
 }
 END_TEST
 
+/* The session holds the version before the change. The key is destroyed, or its session closed. */
+START_TEST(changed_key_goes_away)
+{
+    CK_ATTRIBUTE label = {CKA_LABEL, "new", 3};
+    CK_SESSION_HANDLE mine = api.session;
+    CK_BYTE out[200];
+    CK_ULONG len = sizeof(out);
+
+    OK(api.p11->C_OpenSession(api.slot, CKF_SERIAL_SESSION, NULL, NULL, &api.session));
+    CK_OBJECT_HANDLE key = api_make_aes_key(&api, false, "old");
+    OK(api.p11->C_EncryptInit(mine, &gcm, key));
+    OK(api.p11->C_SetAttributeValue(mine, key, &label, 1));
+    OK(_i == 0 ? api.p11->C_DestroyObject(mine, key) : api.p11->C_CloseSession(api.session));
+    EXPECT(CKR_OPERATION_NOT_INITIALIZED, api.p11->C_EncryptUpdate(mine, text, 5, out, &len));
+    api.session = mine;
+}
+END_TEST
+
 /* A key that loses a usage loses it for the kept context too. */
 START_TEST(usage_taken_away)
 {
@@ -573,6 +577,7 @@ int main(void)
     tcase_add_test(tests, no_plaintext_before_the_tag);
     tcase_add_test(tests, gcm_parameters);
     tcase_add_test(tests, keys_that_go_away);
+    tcase_add_loop_test(tests, changed_key_goes_away, 0, 2);
     tcase_add_test(tests, usage_taken_away);
     tcase_add_test(tests, interleaved_sessions);
     tcase_set_timeout(tests, 60);

@@ -63,7 +63,8 @@ static CK_FLAGS token_flags(void)
 
     OK(api.p11->C_GetTokenInfo(api.slot, &info));
     return info.flags & ~(CK_FLAGS) (CKF_RNG | CKF_LOGIN_REQUIRED | CKF_TOKEN_INITIALIZED |
-                                     CKF_USER_PIN_INITIALIZED);
+                                     CKF_USER_PIN_INITIALIZED | CKF_DUAL_CRYPTO_OPERATIONS |
+                                     CKF_RESTORE_KEY_NOT_NEEDED);
 }
 
 /* A token with a user PIN, no session open. */

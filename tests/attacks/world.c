@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "base/rv.h"
+#include "module/lineage.h"
 #include "module/object_table.h"
 #include "module/session.h"
 #include "module/slot.h"
@@ -89,7 +90,7 @@ static void inspect(const struct world *world, struct world_key *key)
     key->flags = attributes->flags;
     key->type = attributes->key_type;
     key->allows = only_allowed(attributes);
-    key->family = atomic_load(&object->family);
+    key->family = lineage_family(object);
     key->has_list = attributes_bytes(attributes, CKA_ALLOWED_MECHANISMS, &list);
     key->is_posing = is_posing(attributes);
     key->is_data = attributes->object_class == CKO_DATA;
@@ -245,8 +246,11 @@ void world_undo(struct world *world, const struct world *before)
     forget_operations(world);
     for (size_t i = 0; i < before->key_count; i++) {
         _cleanup_(object_release) struct object *object = object_of(world, before->keys[i].handle);
-        if (object != NULL)
-            atomic_store(&object->family, before->keys[i].family);
+        struct lineage *lineage;
+        if (object == NULL)
+            continue;
+        OK(lineage_of(object, &lineage));
+        atomic_store(&lineage->family, before->keys[i].family);
     }
     *world = *before;
 }

@@ -65,9 +65,12 @@ shows '^ +version: 2\.40$' '^ +version: 3\.0$' '^ +version: 3\.2$'
 
 step "-M"
 works tool --slot 3 -M
-shows '^  AES-GCM, keySize=\{16,32\}, encrypt, decrypt$' '^  AES-CBC-PAD, .*encrypt, decrypt$' \
+# The other flags are those of the message functions, which the tool does not know.
+shows '^  AES-GCM, keySize=\{16,32\}, encrypt, decrypt, wrap, unwrap, other flags=0x26$' \
+    '^  AES-CBC-PAD, .*encrypt, decrypt$' '^  AES-KEY-WRAP, .*wrap, unwrap$' \
     '^  AES-KEY-GEN, .*generate$' '^  GENERIC-SECRET-KEY-GEN, .*generate$' \
-    '^  SHA256-HMAC, .*sign, verify$' '^  SHA3-256-HMAC, .*sign, verify$' \
+    '^  SHA256-HMAC, .*sign, verify, other flags=0x38$' \
+    '^  SHA3-256-HMAC, .*sign, verify, other flags=0x38$' \
     '^  SHA512, digest$' '^  mechtype-0x3AC, .*derive$'
 
 step "--init-token, by slot id and by slot index"
@@ -89,7 +92,7 @@ shows '^User PIN successfully initialized$'
 works tool --token-label files --login --login-type so --so-pin "$so_pin" --init-pin \
     --new-pin "$pin"
 works tool -L
-shows 'token flags +: login required, rng, token initialized, PIN initialized$'
+shows 'token flags +: login required, rng, token initialized, PIN initialized, other flags=0x220$'
 
 step "--init-token again needs the old SO PIN"
 refused tool --slot 3 --init-token --label taken --so-pin wrong-so-pin

@@ -2,6 +2,7 @@
 
 #include <dlfcn.h>
 #include <netinet/in.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -11,14 +12,50 @@
 #define TAG_LEN 16
 #define TEXT_LEN 100
 
+static const struct behaviour_kms vault = {
+    .name = "vault",
+    .handler = "fake_vault:FakeVault",
+    .configure = vault_configure,
+    .credential = VAULT_TOKEN_GOOD,
+    .wrong_credential = "s.wrong",
+    .revoke = HANDLER("\"revoke\", \"token\": \"" VAULT_TOKEN_GOOD "\""),
+};
+static const struct behaviour_kms aws = {
+    .name = "aws",
+    .handler = "fake_aws:FakeAws",
+    .configure = aws_configure,
+    .credential = AWS_ACCESS_GOOD ":" AWS_SECRET_GOOD,
+    .wrong_credential = AWS_ACCESS_GOOD ":wrong",
+    .revoke = HANDLER("\"revoke\", \"access\": \"" AWS_ACCESS_GOOD "\""),
+};
+
 struct fake_service behaviour_fake;
+const struct behaviour_kms *behaviour_kms;
 
 static atomic_bool is_cut_off;
 static void (*_Atomic when_connecting)(void);
 
+int behaviour_run(const char *name, TCase *(*make)(void), const char *only)
+{
+    static const struct behaviour_kms *const all[] = {&vault, &aws};
+    int result = EXIT_FAILURE;
+    int worst = EXIT_SUCCESS;
+    for (size_t i = 0; i < COUNT_OF(all); i++) {
+        if (only != NULL && strcmp(only, all[i]->name) != 0)
+            continue;
+        char title[64];
+        behaviour_kms = all[i];
+        (void) snprintf(title, sizeof(title), "%s: %s", name, behaviour_kms->name);
+        result = fixture_run(title, make());
+        if (result != EXIT_SUCCESS)
+            worst = result;
+    }
+    return result == EXIT_SUCCESS ? worst : result;
+}
+
 void behaviour_start(void)
 {
-    vault_start(&behaviour_fake);
+    kms_start(&behaviour_fake, behaviour_kms->handler);
 }
 
 void behaviour_stop(void)
@@ -30,8 +67,13 @@ void behaviour_token(const struct kms_settings *settings)
 {
     behaviour_heal();
     fake_service_command(&behaviour_fake, "%s", HANDLER("\"restore\""));
-    vault_configure(&behaviour_fake, settings);
+    behaviour_configure(settings);
     kms_init_token();
+}
+
+void behaviour_configure(const struct kms_settings *settings)
+{
+    behaviour_kms->configure(&behaviour_fake, settings);
 }
 
 void behaviour_fault(const char *fault)

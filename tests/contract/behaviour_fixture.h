@@ -1,5 +1,5 @@
 /*
- * For the tests of how a token behaves while its KMS fails: a fake Vault that can be cut off, calls
+ * For the tests of how a token behaves while its KMS fails: a fake KMS that can be cut off, calls
  * through the C_* functions of the static library, real time, and the memory of this process.
  *
  * Each test has a token of its own, by the fixtures of kms_fixture.h. The functions that log in
@@ -7,6 +7,7 @@
  */
 #pragma once
 
+#include "tests/contract/aws_fixture.h"
 #include "tests/contract/vault_fixture.h"
 
 /* Sanitizers map terabytes of shadow memory and keep freed blocks: no figures of memory there, and
@@ -19,14 +20,32 @@
 #define HAS_PLAIN_MEMORY 1
 #endif
 
-extern struct fake_service behaviour_fake;
+/* What differs from KMS to KMS. */
+struct behaviour_kms {
+    const char *name; /* as `source =` and the figures have it */
+    const char *handler;
+    void (*configure)(struct fake_service *fake, const struct kms_settings *settings);
+    const char *credential; /* what settings have as the ambient one, as a PIN */
+    const char *wrong_credential;
+    const char *revoke; /* that credential: a command of the fake */
+};
 
-/* Unchecked fixtures. */
+extern struct fake_service behaviour_fake;
+/* The one whose tests run. */
+extern const struct behaviour_kms *behaviour_kms;
+
+/* For main: runs the cases that `make` makes for each KMS, or for the one that is the program's
+ * argument. */
+int behaviour_run(const char *name, TCase *(*make)(void), const char *only);
+
+/* Unchecked fixtures, for the fake of behaviour_kms. */
 void behaviour_start(void);
 void behaviour_stop(void);
 
 /* A fresh state of the fake, the configuration, and a token initialised by it. */
 void behaviour_token(const struct kms_settings *settings);
+/* The configuration alone. */
+void behaviour_configure(const struct kms_settings *settings);
 /* Every request from now on goes wrong so, until behaviour_heal. */
 void behaviour_fault(const char *fault);
 /* Without faults and counts, reachable. */

@@ -88,9 +88,11 @@ struct mapping {
     char name[64];
 };
 
-static void look(struct own_memory *memory, const struct mapping *mapping, size_t len)
+/* The window's first new byte is at `from`. A place near the end of its mapping is of a stack. */
+static void look(struct own_memory *memory, const struct mapping *mapping, uintptr_t from,
+                 size_t len)
 {
-    for (size_t at = 0; at + HALF_LEN <= len; at++) {
+    for (size_t at = 0; at <= len; at++) {
         const unsigned char *bytes = memory->window + at;
         const unsigned char masked[2] = {bytes[0] ^ MASK, bytes[1] ^ MASK};
         if (!memory->begins[two_bytes(masked)])
@@ -99,8 +101,9 @@ static void look(struct own_memory *memory, const struct mapping *mapping, size_
             if (!is_here(&memory->patterns[i], bytes))
                 continue;
             if (memory->finds[i]++ < PRINTED_MAX)
-                printf("  %s (%s) in %s\n", memory->patterns[i].name, memory->patterns[i].form,
-                       mapping->name);
+                printf("  %s (%s) in %s, %lu bytes from its start, %lu from its end\n",
+                       memory->patterns[i].name, memory->patterns[i].form, mapping->name,
+                       from + at - HALF_LEN - mapping->start, mapping->end - from - at + HALF_LEN);
         }
     }
 }
@@ -130,7 +133,7 @@ static void search_mapping(struct own_memory *memory, const struct mapping *mapp
             at += PAGE_LEN;
             continue;
         }
-        look(memory, mapping, HALF_LEN + len);
+        look(memory, mapping, at, len);
         memmove(memory->window, memory->window + len, HALF_LEN);
         memory->byte_count += len;
         at += len;

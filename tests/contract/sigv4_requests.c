@@ -1,6 +1,7 @@
 /*
  * Sends signed requests to a service that keeps what it received, for sigv4.sh to compare with
- * botocore's signatures: POST to /, by the source `aws` and by the HTTP client alone.
+ * botocore's signatures: POST to /, by the source `aws`, and by its signer and the HTTP client
+ * alone.
  *
  * One JSON line a request goes to the file that INDEXKEY_SIGV4_CASES names:
  * {"region", "access", "secret", "token", "url", "time": ours, "ahead": seconds that the service
@@ -11,7 +12,8 @@
 
 #include "base/clock.h"
 #include "tests/contract/aws_fixture.h"
-#include "tokens/http.h"
+#include "tokens/aws_sign.h"
+#include "tokens/http_url.h"
 #include "tokens/json.h"
 
 #define BY_SOURCE 210
@@ -165,43 +167,52 @@ START_TEST(the_source_signs)
 }
 END_TEST
 
+static void fill_credentials(const struct signed_case *made, struct aws_credentials *credentials)
+{
+    (void) snprintf(credentials->region, sizeof(credentials->region), "%s", made->region);
+    (void) snprintf(credentials->access_key_id, sizeof(credentials->access_key_id), "%s",
+                    made->access);
+    kms_assert_ok(secret_from(made->secret, strlen(made->secret), &credentials->secret_access_key));
+    kms_assert_ok(secret_from(made->token, strlen(made->token), &credentials->session_token));
+}
+
 static void send_by_client(struct http_client *client, const struct signed_case *made, int i)
 {
     static const atomic_bool go_on;
     unsigned char body[BODY_LEN_MAX];
-    char user[128];
-    char provider[64];
-    struct secret signer = {0};
+    struct aws_credentials credentials = {.region = ""};
+    struct http_target target;
+    struct aws_signed headers;
     struct http_result result = {0};
     size_t body_len = (size_t) i * 23 % BODY_LEN_MAX;
     for (size_t j = 0; j < body_len; j++)
         body[j] = (unsigned char) (j * 7 + (size_t) i);
-    (void) snprintf(provider, sizeof(provider), "aws:amz:%s:kms", made->region);
-    (void) snprintf(user, sizeof(user), "%s:%s", made->access, made->secret);
-    ck_assert_uint_eq(secret_from(user, strlen(user), &signer), CKR_OK);
-    const struct http_header headers[] = {
-        {"Content-Type", view_text("application/x-amz-json-1.1")},
-        {"X-Amz-Target", view_text("TrentService.Decrypt")},
-        {"X-Amz-Security-Token", view_text(made->token)},
+    fill_credentials(made, &credentials);
+    ck_assert_ptr_null(http_url_read(fake_service_url(&fake, "/"), &target));
+    struct aws_signing signing = {
+        .credentials = &credentials,
+        .host = target.authority,
+        .target = "TrentService.Decrypt",
+        .body = {body, body_len},
+        .time_s = clock_utc_s(),
     };
+    kms_assert_ok(aws_sign(&signing, &headers));
     struct http_request request = {
         .method = "POST",
         .url = fake_service_url(&fake, "/"),
-        .headers = headers,
-        .header_count = made->token[0] == '\0' ? 2 : 3,
-        .body = {body, body_len},
-        .sigv4 = provider,
-        .sigv4_user = &signer,
+        .headers = headers.headers,
+        .header_count = headers.header_count,
+        .body = signing.body,
         .deadline_ms = clock_boot_ms() + 5000,
         .cancelled = &go_on,
     };
     ck_assert_uint_eq(http_send(client, &request, &result), CKR_OK);
     ck_assert_int_eq(result.outcome, HTTP_OK);
     http_result_clear(&result);
-    secret_clear(&signer);
+    aws_credentials_clear(&credentials);
 }
 
-/* Any byte in a body, and libcurl's own date. */
+/* Any byte in a body, none too. */
 START_TEST(the_client_signs)
 {
     static const struct http_options options = {0};

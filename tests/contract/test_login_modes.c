@@ -1,5 +1,5 @@
 /*
- * `login = pin | credential | ambient` with source = vault, as applications see it; and calls that
+ * `login = pin | credential | ambient` with each source, as applications see it; and calls that
  * come back into the module from inside libcurl.
  */
 #include <stdlib.h>
@@ -38,13 +38,15 @@ static CK_RV set_pin(CK_SESSION_HANDLE session, const char *old)
     return C_SetPIN(session, (CK_UTF8CHAR *) old, strlen(old), pin, sizeof(pin) - 1);
 }
 
-/* Initialised, and logged out. */
-static CK_SESSION_HANDLE begin(const char *more, const char *variable)
+/* Initialised, and logged out; with a credential in the environment, or none. */
+static CK_SESSION_HANDLE begin(const char *more, bool is_ambient)
 {
     struct kms_settings settings = {.more = more};
     behaviour_token(&settings);
-    settings.token = variable;
-    vault_configure(&behaviour_fake, &settings);
+    if (!is_ambient) {
+        settings.token = settings.access = settings.secret = "";
+        behaviour_configure(&settings);
+    }
     ck_assert_uint_eq(C_Initialize(NULL), CKR_OK);
     ck_assert_uint_ne(token_flags() & CKF_USER_PIN_INITIALIZED, 0);
     return behaviour_session();
@@ -70,17 +72,17 @@ static void check_so(CK_SESSION_HANDLE session)
 
 START_TEST(a_pin_guards_the_token)
 {
-    CK_SESSION_HANDLE session = begin("login = pin", VAULT_TOKEN_GOOD);
+    CK_SESSION_HANDLE session = begin("login = pin", true);
     ck_assert_uint_eq(token_flags() & CKF_PROTECTED_AUTHENTICATION_PATH, 0);
     ck_assert_uint_eq(log_in(session, CKU_USER, NULL), CKR_ARGUMENTS_BAD);
-    /* The Vault token is no PIN. */
-    ck_assert_uint_eq(log_in(session, CKU_USER, VAULT_TOKEN_GOOD), CKR_PIN_INCORRECT);
+    /* The KMS's credential is no PIN. */
+    ck_assert_uint_eq(log_in(session, CKU_USER, behaviour_kms->credential), CKR_PIN_INCORRECT);
     ck_assert_int_eq((int) behaviour_cause(session), INDEXKEY_CAUSE_PIN);
     ck_assert_uint_eq(token_flags() & try_flags, CKF_USER_PIN_COUNT_LOW);
     ck_assert_uint_eq(log_in(session, CKU_USER, FIXTURE_PIN), CKR_OK);
     check_user(session);
     /* The identity is ambient: its refusal is nothing that the user's PIN did. */
-    fake_service_command(&behaviour_fake, "%s", HANDLER("\"revoke\", \"token\": \"good-token\""));
+    fake_service_command(&behaviour_fake, "%s", behaviour_kms->revoke);
     for (int i = 0; i < WRONG_COUNT; i++)
         ck_assert_uint_eq(log_in(session, CKU_USER, "wrong-pin"), CKR_FUNCTION_FAILED);
     ck_assert_int_eq((int) behaviour_cause(session), INDEXKEY_CAUSE_CREDENTIAL);
@@ -91,17 +93,18 @@ END_TEST
 
 START_TEST(a_credential_is_the_pin)
 {
-    CK_SESSION_HANDLE session = begin("login = credential", VAULT_TOKEN_GOOD);
+    CK_SESSION_HANDLE session = begin("login = credential", true);
     ck_assert_uint_eq(token_flags() & CKF_PROTECTED_AUTHENTICATION_PATH, 0);
     ck_assert_uint_eq(log_in(session, CKU_USER, NULL), CKR_ARGUMENTS_BAD);
     for (int i = 0; i < WRONG_COUNT; i++) {
-        ck_assert_uint_eq(log_in(session, CKU_USER, "s.wrong"), CKR_PIN_INCORRECT);
+        ck_assert_uint_eq(log_in(session, CKU_USER, behaviour_kms->wrong_credential),
+                          CKR_PIN_INCORRECT);
         ck_assert_int_eq((int) behaviour_cause(session), INDEXKEY_CAUSE_CREDENTIAL);
         ck_assert_uint_eq(token_flags() & try_flags, 0);
     }
-    ck_assert_uint_eq(set_pin(session, VAULT_TOKEN_GOOD), CKR_FUNCTION_NOT_SUPPORTED);
+    ck_assert_uint_eq(set_pin(session, behaviour_kms->credential), CKR_FUNCTION_NOT_SUPPORTED);
     check_so(session);
-    ck_assert_uint_eq(log_in(session, CKU_USER, VAULT_TOKEN_GOOD), CKR_OK);
+    ck_assert_uint_eq(log_in(session, CKU_USER, behaviour_kms->credential), CKR_OK);
     check_user(session);
     ck_assert_uint_eq(C_Finalize(NULL), CKR_OK);
 }
@@ -109,14 +112,14 @@ END_TEST
 
 START_TEST(nothing_is_typed_with_an_ambient_login)
 {
-    CK_SESSION_HANDLE session = begin("login = ambient", VAULT_TOKEN_GOOD);
+    CK_SESSION_HANDLE session = begin("login = ambient", true);
     ck_assert_uint_ne(token_flags() & CKF_PROTECTED_AUTHENTICATION_PATH, 0);
     ck_assert_uint_eq(C_Login(session, CKU_USER, NULL, 4), CKR_ARGUMENTS_BAD);
     ck_assert_uint_eq(log_in(session, CKU_USER, NULL), CKR_OK);
     check_user(session);
     ck_assert_uint_eq(set_pin(session, FIXTURE_PIN), CKR_FUNCTION_NOT_SUPPORTED);
     check_so(session);
-    fake_service_command(&behaviour_fake, "%s", HANDLER("\"revoke\", \"token\": \"good-token\""));
+    fake_service_command(&behaviour_fake, "%s", behaviour_kms->revoke);
     for (int i = 0; i < WRONG_COUNT; i++)
         ck_assert_uint_eq(log_in(session, CKU_USER, NULL), CKR_PIN_INCORRECT);
     ck_assert_int_eq((int) behaviour_cause(session), INDEXKEY_CAUSE_CREDENTIAL);
@@ -128,13 +131,13 @@ END_TEST
 /* A renewal needs the credential again, which the keyring keeps. */
 START_TEST(a_credential_renews_the_lease)
 {
-    CK_SESSION_HANDLE session = begin("login = credential\nlease = 60s\ngrace = 0s", "");
-    ck_assert_uint_eq(log_in(session, CKU_USER, VAULT_TOKEN_GOOD), CKR_OK);
+    CK_SESSION_HANDLE session = begin("login = credential\nlease = 60s\ngrace = 0s", false);
+    ck_assert_uint_eq(log_in(session, CKU_USER, behaviour_kms->credential), CKR_OK);
     for (int i = 1; i <= 5; i++) {
         clock_shift(i * INT64_C(61000));
         ck_assert(behaviour_is_logged_in(session));
     }
-    fake_service_command(&behaviour_fake, "%s", HANDLER("\"revoke\", \"token\": \"good-token\""));
+    fake_service_command(&behaviour_fake, "%s", behaviour_kms->revoke);
     clock_shift(6 * INT64_C(61000));
     ck_assert(!behaviour_is_logged_in(session));
     ck_assert_uint_eq(C_Finalize(NULL), CKR_OK);
@@ -189,7 +192,7 @@ START_TEST(a_call_from_inside_libcurl_is_refused)
 {
     CK_BYTE value[32] = "an index key that all may see";
     const char *call;
-    inner_session = begin("lease = 60s", VAULT_TOKEN_GOOD);
+    inner_session = begin("lease = 60s", true);
     behaviour_on_connect(call_back);
     ck_assert_uint_eq(behaviour_login(inner_session), CKR_OK);
     behaviour_on_connect(NULL);
@@ -208,7 +211,7 @@ START_TEST(a_renewal_lets_no_call_back_in)
 {
     CK_BYTE value[32] = "an index key that all may see";
     const char *call;
-    inner_session = begin("lease = 60s", VAULT_TOKEN_GOOD);
+    inner_session = begin("lease = 60s", true);
     ck_assert_uint_eq(behaviour_login(inner_session), CKR_OK);
     (void) behaviour_import(inner_session, value);
     inner_key = behaviour_find(inner_session, "shared/payload");
@@ -226,7 +229,7 @@ START_TEST(a_renewal_lets_no_call_back_in)
 }
 END_TEST
 
-int main(void)
+static TCase *make_cases(void)
 {
     TCase *cases = tcase_create("login modes");
     tcase_set_timeout(cases, 60);
@@ -238,5 +241,10 @@ int main(void)
     tcase_add_test(cases, a_credential_renews_the_lease);
     tcase_add_test(cases, a_call_from_inside_libcurl_is_refused);
     tcase_add_test(cases, a_renewal_lets_no_call_back_in);
-    return fixture_run("login modes", cases);
+    return cases;
+}
+
+int main(int argc, char **argv)
+{
+    return behaviour_run("login modes", make_cases, argc > 1 ? argv[1] : NULL);
 }

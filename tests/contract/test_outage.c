@@ -1,6 +1,6 @@
 /*
  * A KMS that stalls, is away, comes back, throttles or never stops talking: what the C_* functions
- * of a token do meanwhile. It prints the figures that it measures.
+ * of a token do meanwhile, for each source. It prints the figures that it measures.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -40,7 +40,7 @@ static CK_SESSION_HANDLE begin_stalled(int row, int deadline_ms)
     struct kms_settings settings = {.deadline_ms = deadline_ms};
     behaviour_token(&settings);
     settings.addr = fake_service_url_at(&behaviour_fake, stalls[row].host, "");
-    vault_configure(&behaviour_fake, &settings);
+    behaviour_configure(&settings);
     behaviour_fault(stalls[row].fault);
     ck_assert_uint_eq(C_Initialize(NULL), CKR_OK);
     return behaviour_session();
@@ -61,8 +61,9 @@ START_TEST(login_ends_by_the_deadline)
     int64_t took_ms = behaviour_now_ms() - start_ms;
     enum indexkey_cause cause = behaviour_cause(session);
     int64_t finalize_ms = time_finalize();
-    printf("%-24s C_Login %5ld ms of %d (%s), C_Finalize after it %4ld ms\n", stalls[_i].name,
-           (long) took_ms, SHORT_MS, cause_name(cause), (long) finalize_ms);
+    printf("%-5s %-24s C_Login %5ld ms of %d (%s), C_Finalize after it %4ld ms\n",
+           behaviour_kms->name, stalls[_i].name, (long) took_ms, SHORT_MS, cause_name(cause),
+           (long) finalize_ms);
     ck_assert_uint_eq(rv, CKR_DEVICE_ERROR);
     ck_assert_int_eq((int) cause, (int) stalls[_i].cause);
     ck_assert_int_ge(took_ms, SHORT_MS - 10);
@@ -97,8 +98,8 @@ START_TEST(finalize_ends_a_login)
     int64_t finalize_ms = time_finalize();
     crew_join(&crew);
     int64_t login_ms = atomic_load(&caught.ended_ms) - start_ms;
-    printf("%-24s C_Finalize %4ld ms, C_Login of 3 threads back after %4ld ms\n", stalls[_i].name,
-           (long) finalize_ms, (long) login_ms);
+    printf("%-5s %-24s C_Finalize %4ld ms, C_Login of 3 threads back after %4ld ms\n",
+           behaviour_kms->name, stalls[_i].name, (long) finalize_ms, (long) login_ms);
     ck_assert_int_le(finalize_ms, FINALIZE_MS);
     ck_assert_int_le(login_ms, FINALIZE_MS);
 }
@@ -138,8 +139,8 @@ START_TEST(finalize_ends_a_renewal)
     int64_t finalize_ms = time_finalize();
     crew_join(&crew);
     int64_t call_ms = atomic_load(&caught.ended_ms) - start_ms;
-    printf("%-24s C_Finalize %4ld ms, C_EncryptInit of 8 threads back after %4ld ms\n",
-           "a renewal that hangs", (long) finalize_ms, (long) call_ms);
+    printf("%-5s %-24s C_Finalize %4ld ms, C_EncryptInit of 8 threads back after %4ld ms\n",
+           behaviour_kms->name, "a renewal that hangs", (long) finalize_ms, (long) call_ms);
     ck_assert_int_le(finalize_ms, FINALIZE_MS);
     ck_assert_int_le(call_ms, FINALIZE_MS);
 }
@@ -215,8 +216,8 @@ START_TEST(an_outage_within_the_grace_fails_nothing)
     pass(&now_ms, GRACE_MS - MINUTE_MS, QUICK_MS);
     unsigned long failed = atomic_load(&failures);
     ck_assert(behaviour_is_logged_in(session));
-    printf("%-24s %lu calls of 8 threads, %lu failed, %d renewals after it\n", "outage of 10 min",
-           during, failed, renewals);
+    printf("%-5s %-24s %lu calls of 8 threads, %lu failed, %d renewals after it\n",
+           behaviour_kms->name, "outage of 10 min", during, failed, renewals);
     ck_assert_uint_gt(during, 1000);
     ck_assert_int_ge(renewals, 1);
     ck_assert_uint_eq(failed, 0);
@@ -226,8 +227,8 @@ START_TEST(an_outage_within_the_grace_fails_nothing)
     ck_assert_int_eq((int) behaviour_cause(session), INDEXKEY_CAUSE_UNREACHABLE);
     unsigned long closed_at = atomic_load(&successes);
     crew_run(&crew, 100);
-    printf("%-24s %lu calls succeed, %lu are refused\n", "beyond the grace",
-           atomic_load(&successes) - closed_at, atomic_load(&failures));
+    printf("%-5s %-24s %lu calls succeed, %lu are refused\n", behaviour_kms->name,
+           "beyond the grace", atomic_load(&successes) - closed_at, atomic_load(&failures));
     ck_assert_uint_eq(atomic_load(&successes), closed_at);
     ck_assert_uint_gt(atomic_load(&failures), THREAD_COUNT);
     behaviour_heal();
@@ -237,29 +238,54 @@ START_TEST(an_outage_within_the_grace_fails_nothing)
 END_TEST
 
 /* Nobody who may say no has said no. */
-static const char *const no_denials[] = {
-    "\"kind\": \"status\", \"status\": 429",
-    "\"kind\": \"status\", \"status\": 429, \"headers\": {\"Retry-After\": \"120\"}",
-    "\"kind\": \"status\", \"status\": 503",
-    "\"kind\": \"status\", \"status\": 503, \"body\": {\"errors\": [\"Vault is sealed\"]}",
-    "\"kind\": \"status\", \"status\": 500, \"body\": {\"errors\": [\"permission denied\"]}",
-    "\"kind\": \"status\", \"status\": 502",
-    "\"kind\": \"status\", \"status\": 504",
-    "\"kind\": \"status\", \"status\": 408",
-    "\"kind\": \"status\", \"status\": 412",
-    "\"kind\": \"status\", \"status\": 403, \"body\": \"<html>a proxy</html>\"",
-    "\"kind\": \"status\", \"status\": 401, \"body\": \"<html>a proxy</html>\"",
-    "\"kind\": \"status\", \"status\": 200, \"body\": {\"data\": {}}",
-    "\"kind\": \"hang\"",
-    "\"kind\": \"drip\"",
-    "\"kind\": \"connection_hang\"",
-    "\"kind\": \"connection_reset\"",
-    "\"kind\": \"reset\"",
-    "\"kind\": \"close\"",
-    "\"kind\": \"truncate\"",
-    "\"kind\": \"garbage\"",
-    "\"kind\": \"endless\"",
-    "\"kind\": \"redirect\", \"location\": \"https://127.0.0.1/\"",
+struct no_denial {
+    const char *kms; /* NULL: of all */
+    const char *fault;
+};
+
+#define STATUS(code) "\"kind\": \"status\", \"status\": " #code
+#define SAYS(code, body) STATUS(code) ", \"body\": " body
+#define VAULT_SAYS(code, error)                                                                    \
+    {                                                                                              \
+        "vault", SAYS(code, "{\"errors\": [\"" error "\"]}")                                       \
+    }
+#define AWS_SAYS(code, type)                                                                       \
+    {                                                                                              \
+        "aws", SAYS(code, "{\"__type\": \"" type "\"}")                                            \
+    }
+
+static const struct no_denial no_denials[] = {
+    {NULL, STATUS(429)},
+    {NULL, STATUS(429) ", \"headers\": {\"Retry-After\": \"120\"}"},
+    {NULL, STATUS(503)},
+    {NULL, STATUS(502)},
+    {NULL, STATUS(504)},
+    {NULL, STATUS(408)},
+    {NULL, STATUS(412)},
+    {NULL, SAYS(403, "\"<html>a proxy</html>\"")},
+    {NULL, SAYS(401, "\"<html>a proxy</html>\"")},
+    {NULL, SAYS(200, "{\"data\": {}}")},
+    {NULL, "\"kind\": \"hang\""},
+    {NULL, "\"kind\": \"drip\""},
+    {NULL, "\"kind\": \"connection_hang\""},
+    {NULL, "\"kind\": \"connection_reset\""},
+    {NULL, "\"kind\": \"reset\""},
+    {NULL, "\"kind\": \"close\""},
+    {NULL, "\"kind\": \"truncate\""},
+    {NULL, "\"kind\": \"garbage\""},
+    {NULL, "\"kind\": \"endless\""},
+    {NULL, "\"kind\": \"redirect\", \"location\": \"https://127.0.0.1/\""},
+    VAULT_SAYS(503, "Vault is sealed"),
+    VAULT_SAYS(500, "permission denied"),
+    AWS_SAYS(400, "ThrottlingException"),
+    AWS_SAYS(400, "LimitExceededException"),
+    AWS_SAYS(500, "KMSInternalException"),
+    AWS_SAYS(500, "KeyUnavailableException"),
+    AWS_SAYS(503, "DependencyTimeoutException"),
+    {"aws",
+     SAYS(400, "{\"__type\": \"KMSInvalidStateException\", \"message\": \"is unavailable.\"}")},
+    {"aws", SAYS(503, "\"<Response><Errors><Error><Code>ServiceUnavailable</Code></Error></"
+                      "Errors></Response>\"")},
 };
 
 static void expect_use(CK_SESSION_HANDLE session)
@@ -271,8 +297,11 @@ static void expect_use(CK_SESSION_HANDLE session)
 
 START_TEST(what_is_no_denial_ends_no_login)
 {
+    const struct no_denial *row = &no_denials[_i];
+    if (row->kms != NULL && strcmp(row->kms, behaviour_kms->name) != 0)
+        return;
     CK_SESSION_HANDLE session = begin_use("lease = 60s\ngrace = 10m", 300);
-    behaviour_fault(no_denials[_i]);
+    behaviour_fault(row->fault);
     /* For the faults of connections: the kept one ends. */
     behaviour_fault("\"kind\": \"close\"");
     fixture_forget_log();
@@ -318,8 +347,8 @@ START_TEST(a_token_starts_while_its_kms_is_down)
     behaviour_heal();
     int64_t start_ms = behaviour_now_ms();
     ck_assert_uint_eq(behaviour_login(session), CKR_OK);
-    printf("%-24s C_Login %ld ms, without C_Finalize\n", "the KMS comes up",
-           (long) (behaviour_now_ms() - start_ms));
+    printf("%-5s %-24s C_Login %ld ms, without C_Finalize\n", behaviour_kms->name,
+           "the KMS comes up", (long) (behaviour_now_ms() - start_ms));
     ck_assert(behaviour_is_logged_in(session));
     ck_assert_uint_eq(C_Finalize(NULL), CKR_OK);
 }
@@ -385,8 +414,9 @@ START_TEST(an_endless_reply_takes_no_memory)
     }
     long peak = memory_kib("/proc/self/status", "VmHWM:") - before;
     long after = memory_kib("/proc/self/smaps_rollup", "Rss:") - before;
-    printf("%-24s peak %+ld KiB, after it %+ld KiB, %d requests of 5 calls\n", "endless reply",
-           peak, after, fake_service_count(&behaviour_fake, "requests"));
+    printf("%-5s %-24s peak %+ld KiB, after it %+ld KiB, %d requests of 5 calls\n",
+           behaviour_kms->name, "endless reply", peak, after,
+           fake_service_count(&behaviour_fake, "requests"));
     if (HAS_PLAIN_MEMORY) {
         ck_assert_int_le(peak, GROWTH_KIB_MAX);
         ck_assert_int_le(after, GROWTH_KIB_MAX);
@@ -442,8 +472,9 @@ START_TEST(a_minute_of_503_is_no_storm)
     int64_t healed_ms = behaviour_now_ms();
     crew_join(&crew);
     int64_t took_ms = atomic_load(&recovered_ms) - healed_ms;
-    printf("%-24s %d requests of %d calls: %.3f a call; recovery %ld ms\n", "503 for 60 s",
-           requests, call_count, (double) requests / call_count, (long) took_ms);
+    printf("%-5s %-24s %d requests of %d calls: %.3f a call; recovery %ld ms\n",
+           behaviour_kms->name, "503 for 60 s", requests, call_count,
+           (double) requests / call_count, (long) took_ms);
     ck_assert_int_gt(call_count, BUSY_MS / CALL_EACH_MS);
     ck_assert_int_le(10 * requests, 12 * call_count);
     ck_assert_int_gt(atomic_load(&recovered_ms), 0);
@@ -452,7 +483,7 @@ START_TEST(a_minute_of_503_is_no_storm)
 }
 END_TEST
 
-int main(void)
+static TCase *make_cases(void)
 {
     TCase *cases = tcase_create("outage");
     tcase_set_timeout(cases, 120);
@@ -466,5 +497,10 @@ int main(void)
     tcase_add_test(cases, a_token_starts_while_its_kms_is_down);
     tcase_add_test(cases, an_endless_reply_takes_no_memory);
     tcase_add_test(cases, a_minute_of_503_is_no_storm);
-    return fixture_run("outage", cases);
+    return cases;
+}
+
+int main(int argc, char **argv)
+{
+    return behaviour_run("outage", make_cases, argc > 1 ? argv[1] : NULL);
 }

@@ -1,7 +1,7 @@
 /*
  * The key is disabled at the KMS while eight threads use it: when the last call succeeds, what is
- * left of the keys in the process, and how the token comes back. On a fake Vault, and on a real one
- * where there is one. It prints a table.
+ * left of the keys in the process, and how the token comes back. On a fake of each KMS, and on a
+ * real Vault where there is one. It prints a table.
  */
 #include <pthread.h>
 #include <stdlib.h>
@@ -10,6 +10,7 @@
 
 #include <openssl/evp.h>
 #include <openssl/rand.h>
+#include <sqlite3.h>
 
 #include "include/indexkey.h"
 #include "module/module.h"
@@ -34,6 +35,9 @@
 #define MIN_VERSION(number)                                                                        \
     "POST transit/keys/index-keys/config '{\"min_decryption_version\": " number "}'"
 
+#define STATE(name) HANDLER("\"state\", \"state\": \"" name "\"")
+#define SLOW "\"kind\": \"delay\", \"seconds\": 0.8"
+
 /* What a denial is at the server: commands of the fake, or requests to the real one. */
 struct denial {
     const char *name;
@@ -44,7 +48,7 @@ struct denial {
     const char *allow;
 };
 
-static const struct denial denials[] = {
+static const struct denial vault_denials[] = {
     {"key version disabled", false, HANDLER("\"rotate\""), NULL,
      HANDLER("\"min_version\", \"version\": 2"), HANDLER("\"min_version\", \"version\": 1")},
     {"permission taken away", false, NULL, NULL,
@@ -53,12 +57,40 @@ static const struct denial denials[] = {
     {"Vault token revoked", false, NULL, NULL, HANDLER("\"revoke\", \"token\": \"good-token\""),
      HANDLER("\"allow\", \"token\": \"good-token\", \"acts\": " ALL_ACTS)},
     {"key deleted", false, NULL, NULL, HANDLER("\"delete_key\""), HANDLER("\"restore\"")},
-    {"denied after 0.8 s", false, HANDLER("\"rotate\""), "\"kind\": \"delay\", \"seconds\": 0.8",
+    {"denied after 0.8 s", false, HANDLER("\"rotate\""), SLOW,
      HANDLER("\"min_version\", \"version\": 2"), HANDLER("\"min_version\", \"version\": 1")},
     {"real: key version disabled", true, "POST transit/keys/index-keys/rotate", NULL,
      MIN_VERSION("2"), MIN_VERSION("1")},
     {"real: permission taken away", true, NULL, NULL, POLICY(LOOKUP_ONLY), POLICY(WHOLE_POLICY)},
 };
+
+static const struct denial aws_denials[] = {
+    {"key disabled", false, NULL, NULL, STATE("Disabled"), STATE("Enabled")},
+    {"permission taken away", false, NULL, NULL, HANDLER("\"deny\", \"act\": \"Decrypt\""),
+     HANDLER("\"restore\"")},
+    {"access key deleted", false, NULL, NULL, HANDLER("\"revoke\", \"access\": \"AKIDGOOD\""),
+     HANDLER("\"restore\"")},
+    {"credentials expired", false, NULL, NULL, HANDLER("\"expire\", \"access\": \"AKIDGOOD\""),
+     HANDLER("\"restore\"")},
+    {"key pending deletion", false, NULL, NULL, STATE("PendingDeletion"), STATE("Enabled")},
+    {"key deleted", false, NULL, NULL, HANDLER("\"delete_key\""), HANDLER("\"restore\"")},
+    {"disabled after 0.8 s", false, NULL, SLOW, STATE("Disabled"), STATE("Enabled")},
+};
+
+static bool on_vault(void)
+{
+    return strcmp(behaviour_kms->name, "vault") == 0;
+}
+
+static const struct denial *denial_of(int row)
+{
+    return on_vault() ? &vault_denials[row] : &aws_denials[row];
+}
+
+static int denial_count(void)
+{
+    return (int) (on_vault() ? COUNT_OF(vault_denials) : COUNT_OF(aws_denials));
+}
 
 /* ---- the servers ---- */
 
@@ -98,6 +130,8 @@ static void start(void)
 {
     char output[4096];
     behaviour_start();
+    if (!on_vault())
+        return;
     if (!has_vault()) {
         printf("no real Vault server: run tests/servers/vault.sh build, once\n");
         return;
@@ -145,7 +179,7 @@ static void make_token(const struct denial *denial, struct kms_settings settings
     settings.addr = addr;
     settings.token = token;
     settings.ca = ca;
-    vault_configure(NULL, &settings);
+    behaviour_configure(&settings);
     kms_init_token();
 }
 
@@ -179,6 +213,7 @@ static void know_keyring(void)
     own_memory_add(memory, "keys key", keyring->keys_key.bytes);
     own_memory_add(memory, "summary key", keyring->summary_key.bytes);
     own_memory_add(memory, "set key", keyring->set_key.bytes);
+    own_memory_add(memory, "value id key", keyring->value_id_key.bytes);
     own_memory_add(memory, "epoch key", keyring->epoch_key.bytes);
 }
 
@@ -316,7 +351,7 @@ static void end(void)
 
 START_TEST(a_denial_ends_all_use_in_time)
 {
-    const struct denial *denial = &denials[_i];
+    const struct denial *denial = denial_of(_i);
     const struct kms_settings settings = {.more = "lease = 2s", .deadline_ms = DEADLINE_MS};
     CK_SESSION_HANDLE session;
     if (denial->is_real && folder[0] == '\0')
@@ -333,10 +368,10 @@ START_TEST(a_denial_ends_all_use_in_time)
     unsigned long refused = atomic_load(&refusals);
     size_t left = left_in_memory();
     int64_t last = atomic_load(&last_success_ms);
-    printf("%-30s last success %5ld ms after, denial %5ld ms after, %zu key bytes' places in %zu "
-           "MiB, %lu calls before, %lu refused\n",
-           denial->name, (long) (last - disabled), (long) (denied - disabled), left,
-           own_memory_byte_count(memory) >> 20, atomic_load(&successes), refused);
+    printf("%-5s %-27s last success %5ld ms after, denial %5ld ms after, %zu key bytes' places in "
+           "%zu MiB, %lu calls before, %lu refused\n",
+           behaviour_kms->name, denial->name, (long) (last - disabled), (long) (denied - disabled),
+           left, own_memory_byte_count(memory) >> 20, atomic_load(&successes), refused);
     ck_assert_int_gt(last, disabled);
     ck_assert_int_le(last, disabled + LEASE_MS + DEADLINE_MS);
     ck_assert_uint_eq(left, 0);
@@ -361,7 +396,7 @@ static void set_pin(struct crew_member *member, void *context)
 /* An administrative call that waits for the KMS holds up neither the wipe nor the end of use. */
 START_TEST(a_denial_does_not_wait_for_c_setpin)
 {
-    const struct denial *denial = &denials[0];
+    const struct denial *denial = denial_of(0);
     const struct kms_settings settings = {.more = "lease = 2s", .deadline_ms = SET_PIN_DEADLINE_MS};
     static struct crew setter;
     CK_SESSION_HANDLE session;
@@ -378,9 +413,9 @@ START_TEST(a_denial_does_not_wait_for_c_setpin)
     size_t left = left_in_memory();
     crew_join(&setter);
     int64_t last = atomic_load(&last_success_ms);
-    printf("%-30s last success %5ld ms after, denial %5ld ms after, C_SetPIN %5ld ms after\n",
-           "denied during C_SetPIN", (long) (last - disabled), (long) (denied - disabled),
-           (long) (set_pin_ended - disabled));
+    printf("%-5s %-27s last success %5ld ms after, denial %5ld ms after, C_SetPIN %5ld ms after\n",
+           behaviour_kms->name, "denied during C_SetPIN", (long) (last - disabled),
+           (long) (denied - disabled), (long) (set_pin_ended - disabled));
     ck_assert_int_gt(set_pin_ended, denied + WIPED_WITHIN_MS);
     ck_assert_uint_eq(left, 0);
     ck_assert_int_le(last, denied + 250);
@@ -390,13 +425,87 @@ START_TEST(a_denial_does_not_wait_for_c_setpin)
 }
 END_TEST
 
-int main(void)
+struct creation {
+    sqlite3 *other;
+    CK_SESSION_HANDLE session;
+    int64_t ended_ms;
+};
+
+/* Another process in the middle of a change. */
+static void occupy_store(struct creation *creation)
+{
+    const char *path = strchr(fixture_store(1), ':') + 1;
+    ck_assert_int_eq(sqlite3_open(path, &creation->other), SQLITE_OK);
+    ck_assert_int_eq(sqlite3_exec(creation->other, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
+}
+
+static void create_key(struct crew_member *member, void *context)
+{
+    struct creation *creation = context;
+    CK_OBJECT_CLASS class = CKO_SECRET_KEY;
+    CK_KEY_TYPE type = CKK_GENERIC_SECRET;
+    CK_BBOOL yes = CK_TRUE;
+    CK_BYTE value[OWN_SECRET_LEN] = {7};
+    CK_ATTRIBUTE template[] = {
+        {CKA_CLASS, &class, sizeof(class)},
+        {CKA_KEY_TYPE, &type, sizeof(type)},
+        {CKA_TOKEN, &yes, sizeof(yes)},
+        {CKA_VALUE, value, sizeof(value)},
+    };
+    CK_OBJECT_HANDLE handle;
+    (void) member;
+    /* Sealed before the denial, it may still succeed. */
+    (void) C_CreateObject(creation->session, template, COUNT_OF(template), &handle);
+    creation->ended_ms = behaviour_now_ms();
+}
+
+/* Neither does a change of objects that waits for other processes at the store. */
+START_TEST(a_denial_does_not_wait_for_the_store)
+{
+    const struct denial *denial = denial_of(0);
+    const struct kms_settings settings = {.more = "lease = 2s", .deadline_ms = DEADLINE_MS};
+    static struct crew creator;
+    struct creation creation = {.other = NULL};
+    CK_SESSION_HANDLE session;
+    begin(denial, &session, &settings);
+    behaviour_sleep_ms(200);
+    creation.session = behaviour_session();
+    occupy_store(&creation);
+    int64_t disabled = behaviour_now_ms();
+    ask(denial, denial->deny);
+    crew_start(&creator, 1, create_key, &creation);
+    int64_t denied = await_denial(disabled);
+    behaviour_sleep_ms((long) (denied + WIPED_WITHIN_MS - behaviour_now_ms()));
+    size_t left = left_in_memory();
+    int64_t last = atomic_load(&last_success_ms);
+    ck_assert_int_eq(sqlite3_close(creation.other), SQLITE_OK);
+    crew_join(&creator);
+    printf("%-5s %-27s last success %5ld ms after, denial %5ld ms after, C_CreateObject %5ld ms "
+           "after, %zu key bytes' places\n",
+           behaviour_kms->name, "denied during a change", (long) (last - disabled),
+           (long) (denied - disabled), (long) (creation.ended_ms - disabled), left);
+    ck_assert_int_gt(creation.ended_ms, denied + WIPED_WITHIN_MS);
+    ck_assert_uint_eq(left, 0);
+    ck_assert_int_le(last, denied + 250);
+    check_healed(denial, session);
+    crew_run(&crew, 20);
+    end();
+}
+END_TEST
+
+static TCase *make_cases(void)
 {
     TCase *cases = tcase_create("revocation");
     tcase_set_timeout(cases, 60);
     tcase_add_unchecked_fixture(cases, start, stop);
     tcase_add_checked_fixture(cases, kms_first_call, NULL);
-    tcase_add_loop_test(cases, a_denial_ends_all_use_in_time, 0, (int) COUNT_OF(denials));
+    tcase_add_loop_test(cases, a_denial_ends_all_use_in_time, 0, denial_count());
     tcase_add_test(cases, a_denial_does_not_wait_for_c_setpin);
-    return fixture_run("revocation", cases);
+    tcase_add_test(cases, a_denial_does_not_wait_for_the_store);
+    return cases;
+}
+
+int main(int argc, char **argv)
+{
+    return behaviour_run("revocation", make_cases, argc > 1 ? argv[1] : NULL);
 }

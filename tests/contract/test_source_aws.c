@@ -305,6 +305,12 @@ static const struct fault faults[] = {
      INDEXKEY_CAUSE_SERVER,
      "status 502",
      SEVERAL},
+    {"403 of a firewall",
+     {STATUS(403, "\"<html>AccessDenied</html>\"")},
+     INDEXKEY_CAUSE_SERVER,
+     "not AWS KMS",
+     1},
+    {"401 of a gateway", {STATUS(401, "{}")}, INDEXKEY_CAUSE_SERVER, "not AWS KMS", 1},
 
     /* The network. */
     {"name without address", {NULL}, INDEXKEY_CAUSE_DNS, "dns", 0, {.addr = "https://kms.absent"}},

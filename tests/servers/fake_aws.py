@@ -17,6 +17,7 @@ use: it only notices each change of ciphertext, context and key.
     {"do": "handler", "what": "deny", "act": A}    Decrypt, Encrypt, GenerateDataKey
     {"do": "handler", "what": "delete_key"}
     {"do": "handler", "what": "move_alias"}        to a new key; the old one stays
+    {"do": "handler", "what": "add", "file": F}    the credentials of a credentials file's [default]
     {"do": "handler", "what": "revoke", "access": A}
     {"do": "handler", "what": "expire", "access": A}
     {"do": "handler", "what": "alter", "member": M, "value": V}  of all later replies; null
@@ -26,6 +27,7 @@ use: it only notices each change of ciphertext, context and key.
 import base64
 import binascii
 import calendar
+import configparser
 import copy
 import hashlib
 import hmac
@@ -266,6 +268,14 @@ class FakeAws:
     def control_move_alias(self, _command):
         self.state.alias = "9876fedc-12ab-34cd-56ef-1234567890ab"
         self.state.keys[self.state.alias] = Key(self.state.alias)
+
+    def control_add(self, command):
+        parser = configparser.ConfigParser(interpolation=None)
+        with open(command["file"], encoding="ascii") as file:
+            parser.read_file(file)
+        profile = parser["default"]
+        self.state.credentials[profile["aws_access_key_id"]] = (
+            profile["aws_secret_access_key"], profile.get("aws_session_token", ""))
 
     def control_revoke(self, command):
         del self.state.credentials[command["access"]]

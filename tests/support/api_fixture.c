@@ -207,3 +207,19 @@ CK_OBJECT_HANDLE api_find(struct api *api, const char *label)
     REQUIRE_MSG(found == 1, "%lu objects with label %s", found, label);
     return handles[0];
 }
+
+CK_OBJECT_HANDLE api_import_key(struct api *api, CK_KEY_TYPE type, const CK_BYTE value[32],
+                                const CK_ATTRIBUTE_TYPE usages[2])
+{
+    CK_OBJECT_CLASS class = CKO_SECRET_KEY;
+    CK_ATTRIBUTE template[] = {{CKA_CLASS, &class, sizeof(class)},
+                               {CKA_KEY_TYPE, &type, sizeof(type)},
+                               {CKA_VALUE, (void *) value, 32},
+                               {usages[0], &yes, sizeof(yes)},
+                               {usages[1], &yes, sizeof(yes)}};
+    CK_OBJECT_HANDLE key;
+
+    OK(api->p11->C_CreateObject(api->session, template, sizeof(template) / sizeof(template[0]),
+                                &key));
+    return key;
+}

@@ -65,3 +65,6 @@ CK_OBJECT_HANDLE api_find(struct api *api, const char *label);
 CK_ULONG api_count(struct api *api, const CK_ATTRIBUTE *template, CK_ULONG count);
 /* AES-256-GCM session key or token key with the given usage. */
 CK_OBJECT_HANDLE api_make_aes_key(struct api *api, bool token, const char *label);
+/* A session key of 32 given bytes with two usages. */
+CK_OBJECT_HANDLE api_import_key(struct api *api, CK_KEY_TYPE type, const CK_BYTE value[32],
+                                const CK_ATTRIBUTE_TYPE usages[2]);

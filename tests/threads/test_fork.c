@@ -253,6 +253,14 @@ static void keep_busy(struct crew_member *member, void *context)
     }
 }
 
+/* A child of a fork that caught the store at work does without it, and says so in C_Login. */
+static enum child_end live_or_refuse(struct api *api)
+{
+    enum child_end end = live(api);
+
+    return end == CHILD_LOGIN ? CHILD_WELL : end;
+}
+
 START_TEST(fork_amid_busy_threads)
 {
     static struct shared shared;
@@ -263,7 +271,7 @@ START_TEST(fork_amid_busy_threads)
     for (int round = 0; round < ROUNDS; round++) {
         expect_end(fork_child(check_down, &shared.api), "a child of busy threads");
         if (round % 10 == 0)
-            expect_end(fork_child(live, &shared.api), "a living child of busy threads");
+            expect_end(fork_child(live_or_refuse, &shared.api), "a living child of busy threads");
     }
     crew_run(&crew, 0);
     ck_assert_uint_gt(atomic_load(&shared.done), ROUNDS);
@@ -285,14 +293,6 @@ static void keep_writing(struct crew_member *member, void *context)
         atomic_fetch_add(&shared->done, 1);
         crew_sleep_ms(10); /* SQLite gives no turns: writers without a pause keep the child out */
     }
-}
-
-/* A child of a fork that caught the store at work does without it, and says so in C_Login. */
-static enum child_end live_or_refuse(struct api *api)
-{
-    enum child_end end = live(api);
-
-    return end == CHILD_LOGIN ? CHILD_WELL : end;
 }
 
 START_TEST(fork_amid_writers)

@@ -171,6 +171,40 @@ static CK_RV derive(void)
     return api.p11->C_DeriveKey(api.session, &kdf.mechanism, index_key, template, 6, &made);
 }
 
+#define SEVERAL 3
+
+static CK_OBJECT_HANDLE several[SEVERAL];
+
+/* A session key, a token key and a session key in one call. */
+static CK_RV derive_several(void)
+{
+    CK_KEY_TYPE type = CKK_GENERIC_SECRET;
+    CK_ULONG len = 48;
+    CK_BYTE data[] = "data";
+    CK_ATTRIBUTE template[] = {
+        {CKA_KEY_TYPE, &type, sizeof(type)},
+        {CKA_VALUE_LEN, &len, sizeof(len)},
+        {CKA_TOKEN, &yes, sizeof(yes)},
+    };
+    CK_SP800_108_COUNTER_FORMAT counter = {CK_FALSE, 32};
+    CK_PRF_DATA_PARAM params[] = {
+        {CK_SP800_108_ITERATION_VARIABLE, &counter, sizeof(counter)},
+        {CK_SP800_108_BYTE_ARRAY, data, sizeof(data)},
+        {CK_SP800_108_KEY_HANDLE, &index_key, sizeof(index_key)},
+    };
+    CK_DERIVED_KEY additional[] = {{template, 3, &several[1]}, {template, 2, &several[2]}};
+    CK_SP800_108_KDF_PARAMS kdf = {CKM_SHA256_HMAC, 3, params, 2, additional};
+    CK_MECHANISM mechanism = {CKM_SP800_108_COUNTER_KDF, &kdf, sizeof(kdf)};
+
+    return api.p11->C_DeriveKey(api.session, &mechanism, index_key, template, 2, &several[0]);
+}
+
+static void destroy_several(void)
+{
+    for (size_t i = 0; i < SEVERAL; i++)
+        OK(api.p11->C_DestroyObject(api.session, several[i]));
+}
+
 static CK_RV encrypt(void)
 {
     CK_BYTE iv[12] = {2};
@@ -257,6 +291,7 @@ static const struct scenario {
     {"C_SetAttributeValue", set_label, NULL, STAGE_USER},
     {"C_GetAttributeValue", get_label, NULL, STAGE_USER},
     {"C_DeriveKey", derive, destroy, STAGE_USER},
+    {"C_DeriveKey of several keys", derive_several, destroy_several, STAGE_USER},
     {"C_Encrypt", encrypt, NULL, STAGE_USER},
     {"C_Decrypt in parts", decrypt_in_parts, NULL, STAGE_USER},
     {"C_Sign", sign, NULL, STAGE_USER},

@@ -127,6 +127,34 @@ CK_RV work_encrypt(struct work *work, CK_OBJECT_HANDLE key, const CK_BYTE value[
     return CKR_OK;
 }
 
+CK_RV work_message(struct work *work, CK_OBJECT_HANDLE key, const CK_BYTE value[32])
+{
+    struct message message;
+    make_message(work, &message);
+    CK_GCM_MESSAGE_PARAMS params = {.pIv = message.iv,
+                                    .ulIvLen = 12,
+                                    .ivGenerator = CKG_GENERATE_RANDOM,
+                                    .pTag = message.sealed + message.len,
+                                    .ulTagBits = 8UL * TAG_LEN};
+    CK_MECHANISM mechanism = {CKM_AES_GCM, NULL, 0};
+    CK_BYTE opened[TEXT_MAX];
+    CK_ULONG len = message.len;
+
+    CALL(work, C_MessageEncryptInit, work->session, &mechanism, key);
+    CALL(work, C_EncryptMessage, work->session, &params, sizeof(params), NULL, 0, message.text, len,
+         message.sealed, &len);
+    if (!work->unchecked)
+        check_sealed(&message, value);
+    CALL(work, C_MessageEncryptFinal, work->session);
+    CALL(work, C_MessageDecryptInit, work->session, &mechanism, key);
+    CALL(work, C_DecryptMessage, work->session, &params, sizeof(params), NULL, 0, message.sealed,
+         len, opened, &len);
+    REQUIRE(len == message.len);
+    REQUIRE(memcmp(opened, message.text, len) == 0);
+    CALL(work, C_MessageDecryptFinal, work->session);
+    return CKR_OK;
+}
+
 CK_RV work_sign(struct work *work, CK_OBJECT_HANDLE key, const CK_BYTE value[32])
 {
     CK_MECHANISM mechanism = {CKM_SHA256_HMAC, NULL, 0};
@@ -167,6 +195,7 @@ CK_RV work_derive(struct work *work, CK_OBJECT_HANDLE index_key)
     derive_subkey(work, INDEXKEY_LABEL_PAYLOAD, value);
     CALL(work, C_DeriveKey, work->session, &kdf.mechanism, index_key, template, 8, &key);
     TRY(work_encrypt(work, key, value));
+    TRY(work_message(work, key, value));
     CALL(work, C_DestroyObject, work->session, key);
     return CKR_OK;
 }
@@ -185,6 +214,7 @@ CK_RV work_subkeys(struct work *work)
     if (payload == 0 || token == 0)
         return CKR_OK; /* logged out: private objects do not show */
     TRY(work_encrypt(work, payload, payload_value));
+    TRY(work_message(work, payload, payload_value));
     return work_sign(work, token, token_value);
 }
 
@@ -226,6 +256,10 @@ bool work_is_loss(const struct work *work, CK_RV rv)
         {"C_EncryptInit", CKR_USER_NOT_LOGGED_IN},
         {"C_DecryptInit", CKR_KEY_HANDLE_INVALID},
         {"C_DecryptInit", CKR_USER_NOT_LOGGED_IN},
+        {"C_MessageEncryptInit", CKR_KEY_HANDLE_INVALID},
+        {"C_MessageEncryptInit", CKR_USER_NOT_LOGGED_IN},
+        {"C_MessageDecryptInit", CKR_KEY_HANDLE_INVALID},
+        {"C_MessageDecryptInit", CKR_USER_NOT_LOGGED_IN},
         {"C_SignInit", CKR_KEY_HANDLE_INVALID},
         {"C_SignInit", CKR_USER_NOT_LOGGED_IN},
         {"C_VerifyInit", CKR_KEY_HANDLE_INVALID},
@@ -235,6 +269,10 @@ bool work_is_loss(const struct work *work, CK_RV rv)
         {"C_GenerateKey", CKR_USER_NOT_LOGGED_IN},
         {"C_Encrypt", CKR_OPERATION_NOT_INITIALIZED},
         {"C_Decrypt", CKR_OPERATION_NOT_INITIALIZED},
+        {"C_EncryptMessage", CKR_OPERATION_NOT_INITIALIZED},
+        {"C_MessageEncryptFinal", CKR_OPERATION_NOT_INITIALIZED},
+        {"C_DecryptMessage", CKR_OPERATION_NOT_INITIALIZED},
+        {"C_MessageDecryptFinal", CKR_OPERATION_NOT_INITIALIZED},
         {"C_Sign", CKR_OPERATION_NOT_INITIALIZED},
         {"C_Verify", CKR_OPERATION_NOT_INITIALIZED},
         {"C_SetAttributeValue", CKR_OBJECT_HANDLE_INVALID},

@@ -30,6 +30,8 @@ CK_RV work_find(struct work *work, const char *label, CK_OBJECT_HANDLE *ret_hand
 
 /* AES-256-GCM there and back; `value` is the key's. */
 CK_RV work_encrypt(struct work *work, CK_OBJECT_HANDLE key, const CK_BYTE value[32]);
+/* The same through the message functions, with a random IV of the token's making. */
+CK_RV work_message(struct work *work, CK_OBJECT_HANDLE key, const CK_BYTE value[32]);
 /* HMAC-SHA-256, signed and verified. */
 CK_RV work_sign(struct work *work, CK_OBJECT_HANDLE key, const CK_BYTE value[32]);
 /* The payload key by CKM_SP800_108_COUNTER_KDF as a session key, used and destroyed. */

@@ -35,6 +35,8 @@ static const struct conf_key token_keys[] = {
     {.name = "subkeys", .type = CONF_WORDS, .choices = "token centroid payload item query"},
     {.name = "policy", .type = CONF_CHOICE, .choices = "strengthen strict"},
     {.name = "aes_default", .type = CONF_CHOICE, .choices = "gcm cbc"},
+    {.name = "relax", .type = CONF_WORDS, .choices = "known-keys-do-not-wrap"},
+    {.name = "extract_key", .type = CONF_BOOL},
     {.name = "deadline", .type = CONF_DURATION, .min = 100, .max = 300000},
     {.name = "lease", .type = CONF_DURATION},
     {.name = "grace", .type = CONF_DURATION},

@@ -7,6 +7,8 @@
 #include "base/alloc.h"
 #include "base/crypto.h"
 #include "base/rv.h"
+#include "module/gcm_counts.h"
+#include "module/key_ledger.h"
 #include "module/key_use.h"
 
 static struct object *salt_key;
@@ -30,7 +32,7 @@ CK_RV key_use_get(struct slot *slot, CK_OBJECT_HANDLE handle, enum attribute_fla
 {
     (void) slot;
     ck_assert_int_eq(usage, FLAG_DERIVE);
-    ck_assert_uint_eq(mechanism->type, CKM_HKDF_DERIVE);
+    ck_assert_ptr_nonnull(mechanism->derive);
     if (handle != SALT_KEY_HANDLE || !salt_key)
         return CKR_KEY_HANDLE_INVALID;
     salt_references++;
@@ -42,6 +44,41 @@ CK_RV key_use_value(struct object *key, const struct secret **ret_value)
 {
     *ret_value = &key->value;
     return CKR_OK;
+}
+
+/* Counting has its own tests (tests/unit/test_gcm_counts.c). */
+CK_RV gcm_counts_refill(struct object *key, struct gcm_share *share)
+{
+    (void) key;
+    share->left = 1000;
+    return CKR_OK;
+}
+
+void gcm_counts_give_back(struct gcm_share *share)
+{
+    share->left = 0;
+}
+
+CK_RV gcm_counts_next(struct object *key, unsigned int bits, uint64_t *ret_value)
+{
+    (void) key;
+    (void) bits;
+    *ret_value = 0;
+    return CKR_OK;
+}
+
+CK_RV key_ledger_of(struct object *key, struct key_ledger **ret_ledger)
+{
+    (void) key;
+    *ret_ledger = NULL;
+    return CKR_OK;
+}
+
+bool key_ledger_keeps_form(struct key_ledger *ledger, const struct iv_form *form)
+{
+    (void) ledger;
+    (void) form;
+    return true;
 }
 
 void mechanism_setup(void)
@@ -207,16 +244,118 @@ CK_RV test_cipher(struct operation *operation, const CK_MECHANISM *mechanism, st
     return rv;
 }
 
-CK_RV test_derive(const CK_MECHANISM *mechanism, struct object *base, size_t len,
-                  struct secret *ret_value)
+void test_cipher_gives(struct operation *operation, CK_MECHANISM *mechanism, const char *in,
+                       size_t part, const char *wanted)
 {
-    struct derive_call call = {
+    struct blob out = {0};
+
+    ck_assert_uint_eq(test_cipher(operation, mechanism, hex(in), part, &out), CKR_OK);
+    ck_assert(view_equal(blob_view(&out), hex(wanted)));
+    blob_clear(&out);
+}
+
+/* Output before, at and behind the input in one buffer, one-shot. */
+void test_overlaps_one_shot(CK_MECHANISM *mechanism, struct object *key, const char *from,
+                            const char *to)
+{
+    static const enum operation_kind kinds[] = {OPERATION_ENCRYPT, OPERATION_DECRYPT};
+
+    for (size_t k = 0; k < sizeof(kinds) / sizeof(kinds[0]); k++) {
+        struct operation operation = test_operation(kinds[k], mechanism->mechanism, key);
+        struct view in = hex(kinds[k] == OPERATION_ENCRYPT ? from : to);
+        struct view wanted = hex(kinds[k] == OPERATION_ENCRYPT ? to : from);
+        for (size_t shift = 0; shift <= 200; shift++) {
+            unsigned char buffer[400];
+            size_t len = 0;
+            memcpy(buffer + 100, in.bytes, in.len);
+            ck_assert_uint_eq(operation.mechanism->cipher->start(&operation, mechanism), CKR_OK);
+            ck_assert_uint_eq(operation.mechanism->cipher->one_shot(
+                                  &operation, bytes_of(buffer + 100, in.len), buffer + shift, &len),
+                              CKR_OK);
+            operation_end(&operation);
+            ck_assert(view_equal(bytes_of(buffer + shift, len), wanted));
+        }
+        operation_forget(&operation);
+    }
+}
+
+/* The same with two updates, the first of an odd length. */
+void test_overlaps_parts(CK_MECHANISM *mechanism, struct object *key, const char *from,
+                         const char *to)
+{
+    struct operation operation = test_operation(OPERATION_ENCRYPT, mechanism->mechanism, key);
+    const struct cipher_ops *ops = operation.mechanism->cipher;
+    struct view in = hex(from);
+    struct view wanted = hex(to);
+
+    for (size_t shift = 80; shift <= 120; shift++) {
+        unsigned char buffer[400];
+        unsigned char result[400];
+        size_t first = 0;
+        size_t second = 0;
+        size_t last = 0;
+        memcpy(buffer + 100, in.bytes + 5, in.len - 5);
+        ck_assert_uint_eq(ops->start(&operation, mechanism), CKR_OK);
+        ck_assert_uint_eq(ops->update(&operation, bytes_of(in.bytes, 5), result, &first), CKR_OK);
+        ck_assert_uint_eq(
+            ops->update(&operation, bytes_of(buffer + 100, in.len - 5), buffer + shift, &second),
+            CKR_OK);
+        memcpy(result + first, buffer + shift, second);
+        ck_assert_uint_eq(ops->finish(&operation, result + first + second, &last), CKR_OK);
+        operation_end(&operation);
+        ck_assert(view_equal(bytes_of(result, first + second + last), wanted));
+    }
+    operation_forget(&operation);
+}
+
+static CK_RV allow_all(void *context, size_t output, struct view prf_input)
+{
+    (void) context;
+    (void) output;
+    (void) prf_input;
+    return CKR_OK;
+}
+
+static CK_RV allow_all_info(void *context, struct view info)
+{
+    (void) context;
+    (void) info;
+    return CKR_OK;
+}
+
+void test_call_make(struct test_call *call, const CK_MECHANISM *mechanism, struct object *base,
+                    size_t len)
+{
+    memset(call, 0, sizeof(*call));
+    call->outputs[0] = (struct derive_output){.key_type = CKK_GENERIC_SECRET, .len = len};
+    call->call = (struct derive_call){
         .mechanism = mechanism,
         .base = base,
         .base_value = &base->value,
-        .key_type = CKK_GENERIC_SECRET,
-        .len = len,
+        .outputs = call->outputs,
+        .output_count = 1,
+        .further = &call->further,
+        .allow = allow_all,
+        .allow_info = allow_all_info,
     };
+}
 
-    return mechanism_find(mechanism->mechanism)->derive->derive(&call, ret_value);
+CK_RV test_call_derive(struct test_call *call, struct secret *ret_values)
+{
+    const struct mechanism *mechanism = mechanism_find(call->call.mechanism->mechanism);
+
+    CK_RV rv = mechanism->derive->derive(&call->call, ret_values);
+    for (size_t i = 0; i < call->further.count; i++)
+        object_release(&call->further.keys[i]);
+    call->further.count = 0;
+    return rv;
+}
+
+CK_RV test_derive(const CK_MECHANISM *mechanism, struct object *base, size_t len,
+                  struct secret *ret_value)
+{
+    struct test_call call;
+
+    test_call_make(&call, mechanism, base, len);
+    return test_call_derive(&call, ret_value);
 }

@@ -1,7 +1,7 @@
 /*
  * Drives the operations of the mechanism table without sessions and slots: keys are made here, and
  * the functions that mechanisms call for keys (object_value, object_release, key_use_get,
- * key_use_value) are this fixture's own.
+ * key_use_value, the counts and ledgers of GCM keys) are this fixture's own.
  */
 #pragma once
 
@@ -38,6 +38,28 @@ CK_RV test_digest(struct operation *operation, const CK_MECHANISM *mechanism, st
 CK_RV test_cipher(struct operation *operation, const CK_MECHANISM *mechanism, struct view in,
                   size_t part, struct blob *ret_out);
 
-/* One derivation with the table's operations. */
+/* test_cipher of hexadecimal `in` gives `wanted`. */
+void test_cipher_gives(struct operation *operation, CK_MECHANISM *mechanism, const char *in,
+                       size_t part, const char *wanted);
+/* Both directions between the hexadecimal `from` and `to`, with the output before, at and behind
+ * the input in one buffer. */
+void test_overlaps_one_shot(CK_MECHANISM *mechanism, struct object *key, const char *from,
+                            const char *to);
+/* The same, encrypting by two updates. */
+void test_overlaps_parts(CK_MECHANISM *mechanism, struct object *key, const char *from,
+                         const char *to);
+
+/* A derivation of one output to which nobody objects; a test may change it before it runs. */
+struct test_call {
+    struct derive_call call;
+    struct derive_output outputs[DERIVE_FURTHER_MAX + 1];
+    struct derive_keys further;
+};
+void test_call_make(struct test_call *call, const CK_MECHANISM *mechanism, struct object *base,
+                    size_t len);
+/* Gives further keys back. */
+CK_RV test_call_derive(struct test_call *call, struct secret *ret_values);
+
+/* The two in one. */
 CK_RV test_derive(const CK_MECHANISM *mechanism, struct object *base, size_t len,
                   struct secret *ret_value);

@@ -196,14 +196,19 @@ static struct aws_identity identity_of(const char *profile, const char *region)
     return (struct aws_identity){.token = "vectors", .profile = profile, .region = region};
 }
 
-static void assert_found(const struct aws_identity *identity, const char *pin, const char *user,
+/* `keys`: "access_key_id:secret_access_key". */
+static void assert_found(const struct aws_identity *identity, const char *pin, const char *keys,
                          const char *session_token, const char *region)
 {
+    char joined[256];
     struct aws_credentials found = {.region = ""};
     fixture_forget_log();
     ck_assert_msg(aws_credentials_read(identity, view_text(pin), &found) == CKR_OK, "%s",
                   fixture_log());
-    assert_view((struct view){found.user.bytes, found.user.len}, user);
+    (void) snprintf(joined, sizeof(joined), "%s:%.*s", found.access_key_id,
+                    (int) found.secret_access_key.len,
+                    (const char *) found.secret_access_key.bytes);
+    assert_view(view_text(joined), keys);
     assert_view((struct view){found.session_token.bytes, found.session_token.len}, session_token);
     ck_assert_str_eq(found.region, region);
     ck_assert_uint_eq(fixture_log_count(), 0);
@@ -294,6 +299,8 @@ static const struct {
     {"A", CANARY "\n", ""},
     {"A:B", CANARY, ""},
     {"A B", CANARY, ""},
+    {"A/B", CANARY, ""},
+    {"A,B", CANARY, ""},
     {"A", CANARY, "t\r\nX-Evil: 1"},
     {"A\xc3\xbc", CANARY, ""},
 };

@@ -45,16 +45,6 @@ static CK_RV gcm_run(struct object *key, enum operation_kind kind, CK_GCM_PARAMS
     return rv;
 }
 
-static void assert_gives(struct operation *operation, CK_MECHANISM *mechanism, const char *in,
-                         size_t part, const char *wanted)
-{
-    struct blob out = {0};
-
-    ck_assert_uint_eq(test_cipher(operation, mechanism, hex(in), part, &out), CKR_OK);
-    ck_assert(view_equal(blob_view(&out), hex(wanted)));
-    blob_clear(&out);
-}
-
 START_TEST(gcm_known_answer_in_all_parts)
 {
     struct object *key = test_key_new(CKK_AES, hex(gcm_key));
@@ -64,8 +54,8 @@ START_TEST(gcm_known_answer_in_all_parts)
     for (size_t part = 0; part < 80; part++) {
         CK_GCM_PARAMS params = gcm_params();
         CK_MECHANISM mechanism = test_mechanism(CKM_AES_GCM, &params, sizeof(params));
-        assert_gives(&sealing, &mechanism, gcm_text, part, gcm_sealed);
-        assert_gives(&opening, &mechanism, gcm_sealed, part, gcm_text);
+        test_cipher_gives(&sealing, &mechanism, gcm_text, part, gcm_sealed);
+        test_cipher_gives(&opening, &mechanism, gcm_sealed, part, gcm_text);
     }
     operation_forget(&sealing);
     operation_forget(&opening);
@@ -88,7 +78,7 @@ START_TEST(gcm_takes_the_40_byte_parameter)
     CK_MECHANISM mechanism = test_mechanism(CKM_AES_GCM, &legacy, sizeof(legacy));
 
     ck_assert_uint_eq(sizeof(legacy), 40);
-    assert_gives(&operation, &mechanism, gcm_text, 0, gcm_sealed);
+    test_cipher_gives(&operation, &mechanism, gcm_text, 0, gcm_sealed);
     operation_forget(&operation);
     test_key_free(key);
 }
@@ -247,60 +237,6 @@ START_TEST(gcm_output_lengths_do_not_overflow)
 }
 END_TEST
 
-/* Output before, at and behind the input in one buffer, one-shot. */
-static void overlap_one_shot(CK_MECHANISM *mechanism, struct object *key, const char *from,
-                             const char *to)
-{
-    static const enum operation_kind kinds[] = {OPERATION_ENCRYPT, OPERATION_DECRYPT};
-
-    for (size_t k = 0; k < COUNT(kinds); k++) {
-        struct operation operation = test_operation(kinds[k], mechanism->mechanism, key);
-        struct view in = hex(kinds[k] == OPERATION_ENCRYPT ? from : to);
-        struct view wanted = hex(kinds[k] == OPERATION_ENCRYPT ? to : from);
-        for (size_t shift = 0; shift <= 200; shift++) {
-            unsigned char buffer[400];
-            size_t len = 0;
-            memcpy(buffer + 100, in.bytes, in.len);
-            ck_assert_uint_eq(operation.mechanism->cipher->start(&operation, mechanism), CKR_OK);
-            ck_assert_uint_eq(operation.mechanism->cipher->one_shot(
-                                  &operation, bytes_of(buffer + 100, in.len), buffer + shift, &len),
-                              CKR_OK);
-            operation_end(&operation);
-            ck_assert(view_equal(bytes_of(buffer + shift, len), wanted));
-        }
-        operation_forget(&operation);
-    }
-}
-
-/* The same with two updates, the first of an odd length. */
-static void overlap_parts(CK_MECHANISM *mechanism, struct object *key, const char *from,
-                          const char *to)
-{
-    struct operation operation = test_operation(OPERATION_ENCRYPT, mechanism->mechanism, key);
-    const struct cipher_ops *ops = operation.mechanism->cipher;
-    struct view in = hex(from);
-    struct view wanted = hex(to);
-
-    for (size_t shift = 80; shift <= 120; shift++) {
-        unsigned char buffer[400];
-        unsigned char result[400];
-        size_t first = 0;
-        size_t second = 0;
-        size_t last = 0;
-        memcpy(buffer + 100, in.bytes + 5, in.len - 5);
-        ck_assert_uint_eq(ops->start(&operation, mechanism), CKR_OK);
-        ck_assert_uint_eq(ops->update(&operation, bytes_of(in.bytes, 5), result, &first), CKR_OK);
-        ck_assert_uint_eq(
-            ops->update(&operation, bytes_of(buffer + 100, in.len - 5), buffer + shift, &second),
-            CKR_OK);
-        memcpy(result + first, buffer + shift, second);
-        ck_assert_uint_eq(ops->finish(&operation, result + first + second, &last), CKR_OK);
-        operation_end(&operation);
-        ck_assert(view_equal(bytes_of(result, first + second + last), wanted));
-    }
-    operation_forget(&operation);
-}
-
 START_TEST(gcm_overlaps)
 {
     struct object *key = test_key_new(CKK_AES, hex(gcm_key));
@@ -313,8 +249,8 @@ START_TEST(gcm_overlaps)
     params.pIv = iv;
     params.pAAD = aad;
     CK_MECHANISM mechanism = test_mechanism(CKM_AES_GCM, &params, sizeof(params));
-    overlap_one_shot(&mechanism, key, gcm_text, gcm_sealed);
-    overlap_parts(&mechanism, key, gcm_text, gcm_sealed);
+    test_overlaps_one_shot(&mechanism, key, gcm_text, gcm_sealed);
+    test_overlaps_parts(&mechanism, key, gcm_text, gcm_sealed);
     test_key_free(key);
 }
 END_TEST
@@ -350,8 +286,8 @@ START_TEST(cbc_known_answer_in_all_parts)
     CK_MECHANISM mechanism = test_mechanism(CKM_AES_CBC, cbc_iv, sizeof(cbc_iv));
 
     for (size_t part = 0; part < 40; part++) {
-        assert_gives(&sealing, &mechanism, cbc_text, part, cbc_sealed);
-        assert_gives(&opening, &mechanism, cbc_sealed, part, cbc_text);
+        test_cipher_gives(&sealing, &mechanism, cbc_text, part, cbc_sealed);
+        test_cipher_gives(&opening, &mechanism, cbc_sealed, part, cbc_text);
     }
     operation_forget(&sealing);
     operation_forget(&opening);
@@ -448,8 +384,8 @@ START_TEST(cbc_overlaps)
     struct object *key = test_key_new(CKK_AES, hex(cbc_key));
     CK_MECHANISM mechanism = test_mechanism(CKM_AES_CBC, cbc_iv, sizeof(cbc_iv));
 
-    overlap_one_shot(&mechanism, key, cbc_text, cbc_sealed);
-    overlap_parts(&mechanism, key, cbc_text, cbc_sealed);
+    test_overlaps_one_shot(&mechanism, key, cbc_text, cbc_sealed);
+    test_overlaps_parts(&mechanism, key, cbc_text, cbc_sealed);
     test_key_free(key);
 }
 END_TEST

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "base/alloc.h"
 #include "tests/unit/mechanism_fixture.h"
 
 #define COUNT(rows) (sizeof(rows) / sizeof((rows)[0]))
@@ -90,6 +91,34 @@ START_TEST(digest_starts_anew_after_an_unfinished_one)
     operation_end(&operation);
     ck_assert_uint_eq(test_digest(&operation, &mechanism, bytes_of("abc", 3), 0, out), CKR_OK);
     ck_assert_mem_eq(out, hex(hashes[2].abc).bytes, sizeof(out));
+    operation_forget(&operation);
+}
+END_TEST
+
+/* Copy and original go their own ways; without memory there is no copy, and nothing leaks. */
+START_TEST(digest_copies)
+{
+    CK_MECHANISM mechanism = test_mechanism(CKM_SHA256, NULL, 0);
+    struct operation operation = test_operation(OPERATION_DIGEST, CKM_SHA256, NULL);
+    const struct digest_ops *ops = operation.mechanism->digest;
+    struct operation copy = operation;
+    unsigned char out[32];
+
+    ck_assert_uint_eq(ops->start(&operation, &mechanism), CKR_OK);
+    ck_assert_uint_eq(ops->update(&operation, bytes_of("ab", 2)), CKR_OK);
+    long live = mem_live();
+    mem_fail_at(1, false);
+    ck_assert_uint_eq(ops->copy(operation.state, &copy.state), CKR_HOST_MEMORY);
+    mem_fail_at(0, false);
+    ck_assert_int_eq(mem_live(), live);
+    ck_assert_uint_eq(ops->copy(operation.state, &copy.state), CKR_OK);
+    ck_assert_uint_eq(ops->update(&operation, bytes_of("x", 1)), CKR_OK);
+    ck_assert_uint_eq(ops->update(&copy, bytes_of("c", 1)), CKR_OK);
+    ck_assert_uint_eq(ops->finish(&copy, out), CKR_OK);
+    ck_assert_mem_eq(out, hex(hashes[2].abc).bytes, sizeof(out));
+    operation_forget(&copy);
+    ck_assert_uint_eq(ops->finish(&operation, out), CKR_OK);
+    ck_assert_mem_ne(out, hex(hashes[2].abc).bytes, sizeof(out));
     operation_forget(&operation);
 }
 END_TEST
@@ -251,6 +280,106 @@ START_TEST(cmac_key_sizes)
 }
 END_TEST
 
+/* Wycheproof, tests 1, 287 and 356 of aes_gmac_test.json: an empty message, a long one, and an IV
+ * of 16 bytes. */
+static const struct {
+    const char *key, *iv, *message, *tag;
+} gmacs[] = {
+    {"98b08a72ffde0ded4bec9d2a8db57235", "1595248735310eb710519c2b", "",
+     "5118cc71501c8273a43662b981191750"},
+    {"e2a72f64301e4db6e8c05c312f2cea92fb8b063eb7fec23ea4e98c46fd0484d6", "8998ac05e11c964f22090ce7",
+     "c70fb43de3aff11dbcab9b6c267c4b5b35cd9c08ec6999419a6771bcc734ae8650a56a4299c2105b32be02181eaa"
+     "ebe79f0747761573959d2bd71b0874de54ec2fd17bfd871acd766d5313cbffbe26ced083f5224f2777cd65ac4d2d"
+     "b08f213c0f7a5bccbc19b9bd42ab64116142f4d94b09280ee584744055f81e2fef291b36ae",
+     "54548320e2801dad4568329756586706"},
+    {"7e4c3e47b97fa6362fe7f660d291672e66b553589e19404b5c90a2ff43846914",
+     "2800c4ab25d2b562ce76a35c03542f66",
+     "0ef9d4bbb9edd52c6e4d2e1df084c3da0411fbd960f9793f875bd8c1bc751c7d78c00718ce344e11a6fb1487634e"
+     "dbfe52af804c65a46e918bdc6aee98bee31f0b987ade33a0976e1db266b2c133453e027bd865199817df2689ac09"
+     "a759d3be195cd456528abdef2f6938f871e255d0d04e130e190b93452198c85b0e0b9fc0ce",
+     "dd37b1cc99a48145416336b61d3b1f39"},
+};
+
+static CK_GCM_PARAMS gmac_params(const char *iv, CK_ULONG tag_bits)
+{
+    struct view bytes = hex(iv);
+
+    return (CK_GCM_PARAMS){
+        .pIv = (CK_BYTE_PTR) bytes.bytes, .ulIvLen = bytes.len, .ulTagBits = tag_bits};
+}
+
+/* Each message after one that was left unfinished, under another IV. */
+START_TEST(gmac_known_answers)
+{
+    struct object *key = test_key_new(CKK_AES, hex(gmacs[_i].key));
+    struct operation operation = test_operation(OPERATION_SIGN, CKM_AES_GMAC, key);
+    const struct digest_ops *ops = operation.mechanism->mac;
+
+    for (size_t round = 0; round < 60; round++) {
+        size_t tag_len = 16 - round % 5;
+        CK_GCM_PARAMS other = gmac_params("000102030405060708090a0b0c0d", 96);
+        CK_GCM_PARAMS params = gmac_params(gmacs[_i].iv, 8 * tag_len);
+        CK_MECHANISM before = test_mechanism(CKM_AES_GMAC, &other, sizeof(other));
+        CK_MECHANISM mechanism = test_mechanism(CKM_AES_GMAC, &params, sizeof(params));
+        unsigned char out[17] = {0};
+        ck_assert_uint_eq(ops->start(&operation, &before), CKR_OK);
+        ck_assert_uint_eq(ops->update(&operation, bytes_of("left over", 9)), CKR_OK);
+        operation_end(&operation);
+        ck_assert_uint_eq(test_digest(&operation, &mechanism, hex(gmacs[_i].message), round, out),
+                          CKR_OK);
+        ck_assert_uint_eq(ops->result_len(&operation), tag_len);
+        ck_assert_mem_eq(out, hex(gmacs[_i].tag).bytes, tag_len);
+        ck_assert_uint_eq(out[tag_len], 0);
+    }
+    operation_forget(&operation);
+    test_key_free(key);
+}
+END_TEST
+
+START_TEST(gmac_takes_a_bare_iv)
+{
+    struct object *key = test_key_new(CKK_AES, hex(gmacs[1].key));
+    struct operation operation = test_operation(OPERATION_SIGN, CKM_AES_GMAC, key);
+    struct view iv = hex(gmacs[1].iv);
+    CK_MECHANISM mechanism = test_mechanism(CKM_AES_GMAC, (void *) iv.bytes, iv.len);
+    unsigned char out[16];
+
+    ck_assert_uint_eq(test_digest(&operation, &mechanism, hex(gmacs[1].message), 0, out), CKR_OK);
+    ck_assert_mem_eq(out, hex(gmacs[1].tag).bytes, sizeof(out));
+    operation_forget(&operation);
+    test_key_free(key);
+}
+END_TEST
+
+START_TEST(gmac_refuses_wrong_parameters)
+{
+    struct object *key = test_key_new(CKK_AES, hex(gmacs[0].key));
+    struct operation operation = test_operation(OPERATION_SIGN, CKM_AES_GMAC, key);
+    const struct digest_ops *ops = operation.mechanism->mac;
+    CK_GCM_PARAMS bad[5];
+    CK_BYTE bytes[64] = {0};
+
+    for (size_t i = 0; i < COUNT(bad); i++)
+        bad[i] = gmac_params(gmacs[0].iv, 128);
+    bad[0].pAAD = bytes;
+    bad[0].ulAADLen = 1;
+    bad[1].ulTagBits = 88;
+    bad[2].ulIvLen = 0;
+    bad[3].pIv = NULL;
+    bad[4].ulTagBits = 16;
+    for (size_t i = 0; i < COUNT(bad); i++) {
+        CK_MECHANISM mechanism = test_mechanism(CKM_AES_GMAC, &bad[i], sizeof(bad[i]));
+        ck_assert_uint_eq(ops->start(&operation, &mechanism), CKR_MECHANISM_PARAM_INVALID);
+    }
+    for (size_t len = 0; len <= sizeof(bytes); len++) {
+        CK_MECHANISM mechanism = test_mechanism(CKM_AES_GMAC, len == 12 ? NULL : bytes, len);
+        ck_assert_uint_eq(ops->start(&operation, &mechanism), CKR_MECHANISM_PARAM_INVALID);
+    }
+    operation_forget(&operation);
+    test_key_free(key);
+}
+END_TEST
+
 TCase *mechanism_mac_tests(void)
 {
     TCase *tests = tcase_create("digests and MACs");
@@ -258,6 +387,7 @@ TCase *mechanism_mac_tests(void)
     tcase_add_checked_fixture(tests, mechanism_setup, mechanism_teardown);
     tcase_add_loop_test(tests, digests_known_answers, 0, COUNT(hashes));
     tcase_add_test(tests, digest_starts_anew_after_an_unfinished_one);
+    tcase_add_test(tests, digest_copies);
     tcase_add_loop_test(tests, hmacs_known_answers, 0, COUNT(hashes));
     tcase_add_loop_test(tests, hmac_general_cuts_and_has_a_floor, 0, COUNT(hashes));
     tcase_add_test(tests, cmac_known_answers);
@@ -265,5 +395,8 @@ TCase *mechanism_mac_tests(void)
     tcase_add_loop_test(tests, mac_starts_anew_after_an_unfinished_one, 0, 3);
     tcase_add_test(tests, wrong_parameters_are_refused);
     tcase_add_test(tests, cmac_key_sizes);
+    tcase_add_loop_test(tests, gmac_known_answers, 0, COUNT(gmacs));
+    tcase_add_test(tests, gmac_takes_a_bare_iv);
+    tcase_add_test(tests, gmac_refuses_wrong_parameters);
     return tests;
 }

@@ -39,8 +39,17 @@ START_TEST(flags_are_the_operations_present)
         ck_assert_int_eq((flags & CKF_VERIFY) != 0, all[i].mac != NULL);
         ck_assert_int_eq((flags & CKF_GENERATE) != 0, all[i].generate != NULL);
         ck_assert_int_eq((flags & CKF_DERIVE) != 0, all[i].derive != NULL);
+        ck_assert_int_eq((flags & CKF_WRAP) != 0, all[i].wrap != NULL);
+        ck_assert_int_eq((flags & CKF_UNWRAP) != 0, all[i].wrap != NULL);
+        CK_FLAGS crypt = CKF_MESSAGE_ENCRYPT | CKF_MESSAGE_DECRYPT;
+        CK_FLAGS sign = CKF_MESSAGE_SIGN | CKF_MESSAGE_VERIFY;
+        bool signs = all[i].mac != NULL && all[i].mac->restart != NULL;
+        ck_assert_uint_eq(flags & crypt, all[i].message != NULL ? crypt : 0);
+        ck_assert_uint_eq(flags & sign, signs ? sign : 0);
+        ck_assert_int_eq((flags & CKF_MULTI_MESSAGE) != 0, (flags & (crypt | sign)) != 0);
         ck_assert_uint_eq(flags & ~(CK_FLAGS) (CKF_ENCRYPT | CKF_DECRYPT | CKF_DIGEST | CKF_SIGN |
-                                               CKF_VERIFY | CKF_GENERATE | CKF_DERIVE),
+                                               CKF_VERIFY | CKF_GENERATE | CKF_DERIVE | crypt |
+                                               sign | CKF_MULTI_MESSAGE | CKF_WRAP | CKF_UNWRAP),
                           0);
         ck_assert_uint_le(all[i].min_key, all[i].max_key);
     }
@@ -52,6 +61,9 @@ START_TEST(families_keep_modes_apart)
     ck_assert_uint_eq(mechanism_find(CKM_AES_GCM)->family, FAMILY_AES_GCM);
     ck_assert_uint_eq(mechanism_find(CKM_AES_CBC)->family, FAMILY_AES_CBC);
     ck_assert_uint_eq(mechanism_find(CKM_AES_CBC_PAD)->family, FAMILY_AES_CBC);
+    ck_assert_uint_eq(mechanism_find(CKM_AES_ECB)->family, FAMILY_AES_ECB);
+    ck_assert_uint_eq(mechanism_find(CKM_AES_CTR)->family, FAMILY_AES_CTR);
+    ck_assert_uint_eq(mechanism_find(CKM_AES_GMAC)->family, FAMILY_AES_GMAC);
     ck_assert_uint_eq(mechanism_find(CKM_AES_CMAC_GENERAL)->family, FAMILY_AES_CMAC);
     ck_assert_uint_eq(mechanism_find(CKM_SHA3_512_HMAC)->family, FAMILY_HMAC);
     ck_assert_uint_eq(mechanism_find(CKM_HKDF_DERIVE)->family, FAMILY_DERIVE);
@@ -106,6 +118,7 @@ START_TEST(start_survives_want_of_memory)
 {
     static CK_BYTE iv[16];
     CK_GCM_PARAMS gcm = {.pIv = iv, .ulIvLen = 12, .ulTagBits = 128};
+    CK_AES_CTR_PARAMS ctr = {.ulCounterBits = 32};
     struct object *key = test_key_new(CKK_AES, hex("000102030405060708090a0b0c0d0e0f"));
     const struct {
         enum operation_kind kind;
@@ -115,6 +128,8 @@ START_TEST(start_survives_want_of_memory)
         {OPERATION_SIGN, {CKM_AES_CMAC, NULL, 0}},
         {OPERATION_ENCRYPT, {CKM_AES_GCM, &gcm, sizeof(gcm)}},
         {OPERATION_DECRYPT, {CKM_AES_CBC, iv, sizeof(iv)}},
+        {OPERATION_ENCRYPT, {CKM_AES_CTR, &ctr, sizeof(ctr)}},
+        {OPERATION_SIGN, {CKM_AES_GMAC, &gcm, sizeof(gcm)}},
     };
 
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
@@ -161,8 +176,12 @@ int main(void)
     suite_add_tcase(suite, mechanism_mac_tests());
     suite_add_tcase(suite, mechanism_gcm_tests());
     suite_add_tcase(suite, mechanism_cbc_tests());
+    suite_add_tcase(suite, mechanism_modes_tests());
     suite_add_tcase(suite, mechanism_sp800_108_tests());
     suite_add_tcase(suite, mechanism_hkdf_tests());
+    suite_add_tcase(suite, mechanism_wrap_tests());
+    suite_add_tcase(suite, mechanism_kdf_modes_tests());
+    suite_add_tcase(suite, mechanism_simple_kdf_tests());
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);
     int failed = srunner_ntests_failed(runner);

@@ -5,6 +5,7 @@
 
 #include "base/crypto.h"
 #include "base/rv.h"
+#include "module/lineage.h"
 #include "module/mechanism.h"
 #include "tests/unit/attributes_fixture.h"
 
@@ -288,7 +289,9 @@ START_TEST(check_values)
     struct object object = fixture_object(ORIGIN_CREATE, &template);
     unsigned char check[3];
     CK_ULONG len = sizeof(check);
-    atomic_store(&object.family, this->family);
+    struct lineage *lineage;
+    ck_assert_uint_eq(lineage_of(&object, &lineage), CKR_OK);
+    atomic_store(&lineage->family, this->family);
     CK_RV rv = fixture_get(&object, CKA_CHECK_VALUE, check, &len);
     ck_assert_uint_eq(rv, this->check == NULL ? CKR_ATTRIBUTE_TYPE_INVALID : CKR_OK);
     ck_assert_uint_eq(values_opened > 0, this->check != NULL);

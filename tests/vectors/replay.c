@@ -23,10 +23,18 @@
         file, replay_hkdf, hash, 0, CKK_GENERIC_SECRET, 0                                          \
     }
 
+#define PBKDF2(file, prf)                                                                          \
+    {                                                                                              \
+        file, replay_pbkdf2, prf, 0, CKK_GENERIC_SECRET, 0                                         \
+    }
+
 static const struct replay_file files[] = {
     {"aes_gcm_test.json", replay_gcm, CKM_AES_GCM, 0, CKK_AES, 0},
     {"aes_cbc_pkcs5_test.json", replay_cbc_pad, CKM_AES_CBC_PAD, 0, CKK_AES, 0},
+    {"aes_wrap_test.json", replay_wrap, CKM_AES_KEY_WRAP, 0, CKK_AES, 0},
+    {"aes_kwp_test.json", replay_wrap, CKM_AES_KEY_WRAP_KWP, 0, CKK_AES, 0},
     {"aes_cmac_test.json", replay_mac, CKM_AES_CMAC, CKM_AES_CMAC_GENERAL, CKK_AES, 16},
+    {"aes_gmac_test.json", replay_gmac, CKM_AES_GMAC, 0, CKK_AES, 16},
     HMAC("hmac_sha1_test.json", SHA_1, 160),
     HMAC("hmac_sha224_test.json", SHA224, 224),
     HMAC("hmac_sha256_test.json", SHA256, 256),
@@ -38,6 +46,9 @@ static const struct replay_file files[] = {
     HMAC("hmac_sha3_256_test.json", SHA3_256, 256),
     HMAC("hmac_sha3_384_test.json", SHA3_384, 384),
     HMAC("hmac_sha3_512_test.json", SHA3_512, 512),
+    PBKDF2("pbkdf2_hmacsha1_test.json", CKP_PKCS5_PBKD2_HMAC_SHA1),
+    PBKDF2("pbkdf2_hmacsha256_test.json", CKP_PKCS5_PBKD2_HMAC_SHA256),
+    PBKDF2("pbkdf2_hmacsha512_test.json", CKP_PKCS5_PBKD2_HMAC_SHA512),
     HKDF("hkdf_sha1_test.json", CKM_SHA_1),
     HKDF("hkdf_sha256_test.json", CKM_SHA256),
     HKDF("hkdf_sha384_test.json", CKM_SHA384),

@@ -1,86 +1,14 @@
 #include "tests/vectors/replay.h"
 
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
+
+#include "tests/vectors/replay_bytes.h"
 
 #define GCM_IV_LEN_MAX 128
 #define KEY_LEN_MAX 512
+#define GMAC_BARE_IV_LEN 12
 /* An odd number, so that parts and blocks do not meet. */
 #define PART_LEN 7
-
-struct bytes {
-    CK_BYTE_PTR at;
-    CK_ULONG len;
-};
-
-static void bytes_clear(struct bytes *bytes)
-{
-    free(bytes->at);
-}
-
-#define CLEARED __attribute__((cleanup(bytes_clear)))
-
-static struct bytes bytes_new(CK_ULONG len)
-{
-    struct bytes bytes = {.at = calloc(1, len + 1), .len = len};
-
-    if (!bytes.at)
-        abort();
-    return bytes;
-}
-
-static struct bytes bytes_hex(json_t *test, const char *name)
-{
-    const char *text = json_string_value(json_object_get(test, name));
-
-    if (!text || strlen(text) % 2 != 0) {
-        (void) fprintf(stderr, "a vector without %s\n", name);
-        abort();
-    }
-    struct bytes bytes = bytes_new(strlen(text) / 2);
-    for (CK_ULONG i = 0; i < bytes.len; i++) {
-        const char digits[3] = {text[2 * i], text[2 * i + 1], '\0'};
-        bytes.at[i] = (CK_BYTE) strtoul(digits, NULL, 16);
-    }
-    return bytes;
-}
-
-static bool bytes_equal(const struct bytes *a, const struct bytes *b)
-{
-    return a->len == b->len && memcmp(a->at, b->at, a->len) == 0;
-}
-
-static struct bytes bytes_join(const struct bytes *a, const struct bytes *b)
-{
-    struct bytes joined = bytes_new(a->len + b->len);
-
-    memcpy(joined.at, a->at, a->len);
-    memcpy(joined.at + a->len, b->at, b->len);
-    return joined;
-}
-
-static struct replay_result outcome(enum replay_outcome is)
-{
-    return (struct replay_result){.outcome = is};
-}
-
-static struct replay_result policy(const char *rule)
-{
-    return (struct replay_result){.outcome = REPLAY_POLICY, .rule = rule};
-}
-
-__attribute__((format(printf, 1, 2))) static struct replay_result wrong(const char *format, ...)
-{
-    struct replay_result result = {.outcome = REPLAY_WRONG};
-    va_list arguments;
-
-    va_start(arguments, format);
-    (void) vsnprintf(result.detail, sizeof(result.detail), format, arguments);
-    va_end(arguments);
-    return result;
-}
 
 static CK_BBOOL yes = CK_TRUE;
 static CK_BBOOL no = CK_FALSE;
@@ -180,13 +108,6 @@ static CK_RV crypt_both(const struct crypt_case *crypt, const struct direction *
     if (whole_rv != CKR_OK)
         return whole_rv;
     return bytes_equal(&whole, wanted) && bytes_equal(&parts, wanted) ? CKR_OK : CKR_GENERAL_ERROR;
-}
-
-static bool is_valid(json_t *test)
-{
-    const char *result = json_string_value(json_object_get(test, "result"));
-
-    return result && strcmp(result, "valid") == 0;
 }
 
 /* A valid vector seals to `sealed` and opens to `text`; an invalid one opens with `refusal` alone,
@@ -341,10 +262,11 @@ static struct replay_result mac_check(const struct replay_token *token, CK_MECHA
     return mac_sign(token, mechanism, key, &message, &tag);
 }
 
+static const CK_ATTRIBUTE_TYPE mac_usages[2] = {CKA_SIGN, CKA_VERIFY};
+
 struct replay_result replay_mac(const struct replay_token *token, const struct replay_file *file,
                                 json_t *group, json_t *test)
 {
-    static const CK_ATTRIBUTE_TYPE usages[2] = {CKA_SIGN, CKA_VERIFY};
     CLEARED struct bytes key_bytes = bytes_hex(test, "key");
     CK_MAC_GENERAL_PARAMS len =
         (CK_ULONG) json_integer_value(json_object_get(group, "tagSize")) / 8;
@@ -352,7 +274,7 @@ struct replay_result replay_mac(const struct replay_token *token, const struct r
     CK_MECHANISM cut = {file->general, &len, sizeof(len)};
     CK_MECHANISM *mechanism = len == file->full_len ? &whole : &cut;
     CK_OBJECT_HANDLE key = CK_INVALID_HANDLE;
-    CK_RV rv = key_new(token, file->key_type, usages, &key_bytes, &key);
+    CK_RV rv = key_new(token, file->key_type, mac_usages, &key_bytes, &key);
 
     if (rv != CKR_OK) {
         bool is_right = !is_valid(test) && has_flag(test, "InvalidKeySize") &&
@@ -360,6 +282,31 @@ struct replay_result replay_mac(const struct replay_token *token, const struct r
         return is_right ? outcome(REPLAY_REJECTED) : wrong("C_CreateObject gave 0x%lx", rv);
     }
     struct replay_result result = mac_check(token, mechanism, key, test);
+    key_destroy(token, key);
+    return result;
+}
+
+/* By CK_GCM_PARAMS, and where the IV has 12 bytes, by the bare IV too. */
+struct replay_result replay_gmac(const struct replay_token *token, const struct replay_file *file,
+                                 json_t *group, json_t *test)
+{
+    CLEARED struct bytes key_bytes = bytes_hex(test, "key");
+    CLEARED struct bytes iv = bytes_hex(test, "iv");
+    CK_GCM_PARAMS params = {
+        .pIv = iv.at,
+        .ulIvLen = iv.len,
+        .ulTagBits = (CK_ULONG) json_integer_value(json_object_get(group, "tagSize")),
+    };
+    CK_MECHANISM with_params = {file->mechanism, &params, sizeof(params)};
+    CK_MECHANISM bare = {file->mechanism, iv.at, iv.len};
+    CK_OBJECT_HANDLE key = CK_INVALID_HANDLE;
+    CK_RV rv = key_new(token, file->key_type, mac_usages, &key_bytes, &key);
+
+    if (rv != CKR_OK)
+        return wrong("C_CreateObject gave 0x%lx", rv);
+    struct replay_result result = mac_check(token, &with_params, key, test);
+    if (result.outcome != REPLAY_WRONG && iv.len == GMAC_BARE_IV_LEN)
+        result = mac_check(token, &bare, key, test);
     key_destroy(token, key);
     return result;
 }

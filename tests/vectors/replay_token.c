@@ -41,7 +41,10 @@ static bool conf_write(struct replay_token *token)
         return false;
     }
     (void) fprintf(file, "[token replay]\nsource = env\nkey_env = INDEXKEY_REPLAY_ROOT\n"
-                         "store = memory:\n");
+                         "store = memory:\n"
+                         /* The wrapping keys of vectors are known, and some are shorter than what
+                          * they wrap. */
+                         "relax = known-keys-do-not-wrap wrapped-under-as-strong\n");
     bool ok = fchmod(fileno(file), S_IRUSR | S_IWUSR) == 0;
     ok = fclose(file) == 0 && ok;
     return ok && setenv("INDEXKEY_CONF", path, 1) == 0 &&

@@ -1,0 +1,57 @@
+/*
+ * How often a key has encrypted with AES-GCM. 2^32 is the end of it: beyond, random IVs begin to
+ * meet (NIST SP 800-38D, 8.3).
+ *
+ * The count belongs to the key's value. For token keys, subkeys and what C_DeriveKey makes for a
+ * purpose it is kept in the store, where all processes and all objects with that value share one
+ * row (docs/formats.md); other session keys count in memory, together with their copies. A process
+ * takes invocations out of the store in blocks, ahead of their use: the first block is small and
+ * each further one doubles, so that a process that is killed has counted at most twice what it used
+ * and never less. A session takes its share out of the block, so that two sessions touch nothing in
+ * common per call.
+ */
+#pragma once
+
+#include "module/gcm_registry.h"
+#include "module/object.h"
+
+/* What an operation has taken for itself. Begins as zeros, ends with gcm_counts_give_back. */
+struct gcm_share {
+    struct gcm_count *count; /* referenced; NULL: nothing was taken yet */
+    uint32_t left;
+};
+
+/* The slow part of gcm_counts_take. */
+CK_RV gcm_counts_refill(struct object *key, struct gcm_share *share);
+
+/* One invocation of encryption under this key, before it happens. CKR_KEY_EXHAUSTED;
+ * CKR_DEVICE_ERROR when the store cannot take note of it. Called under the session's lock. */
+static inline CK_RV gcm_counts_take(struct object *key, struct gcm_share *share)
+{
+    if (share->left == 0)
+        return gcm_counts_refill(key, share);
+    share->left--;
+    return CKR_OK;
+}
+
+/* What is left of it goes back to the process's block. */
+void gcm_counts_give_back(struct gcm_share *share);
+
+/* A value for CKG_GENERATE_COUNTER and _XOR that no other call gets for this key, from 0 on.
+ * CKR_MECHANISM_PARAM_INVALID for a key whose counter would have to outlive the process: without an
+ * anchor a restored store would give the same values again. CKR_KEY_EXHAUSTED when `bits` bits
+ * cannot hold it. */
+CK_RV gcm_counts_next(struct object *key, unsigned int bits, uint64_t *ret_value);
+
+/* A token object that copies `source` is about to be made. */
+CK_RV gcm_counts_copied(struct object *source);
+/* A token object has gone from the store: so does the count that nobody shares. Best effort: a row
+ * that stays does no harm. */
+void gcm_counts_destroyed(struct object *object);
+/* True for a row that sealed_objects_load hands over and that is no object. */
+bool gcm_counts_is_row(struct view attributes);
+
+#ifdef INDEXKEY_TEST_HOOKS
+/* In place of 2^32; 0 for that again. */
+void gcm_counts_test_limit(uint64_t limit);
+#endif

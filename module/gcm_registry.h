@@ -1,0 +1,43 @@
+/*
+ * A process's parts of the AES-GCM counts (gcm_counts.h): one for each key value, whatever objects
+ * hold it, and the place where they are found.
+ */
+#pragma once
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "include/cryptoki.h"
+#include "tokens/sealed_objects.h"
+
+struct gcm_count {
+    struct object_id id; /* of its row, if durable; the key of the tree: first */
+    bool is_durable;
+    atomic_uint references;
+    pthread_mutex_t lock; /* over the next four; not held while the store is asked */
+    pthread_cond_t refilled;
+    bool is_refilling;
+    uint64_t left;  /* taken and not yet handed out to a session */
+    uint64_t taken; /* by this process, in all */
+};
+
+/* One reference. `id` NULL: it counts in memory alone. NULL: no memory. */
+struct gcm_count *gcm_count_new(const struct object_id *id);
+struct gcm_count *gcm_count_reference(struct gcm_count *count);
+/* Drops one reference; NULL is nothing. */
+void gcm_count_release(struct gcm_count *count);
+
+/* The durable counts of a slot's keys. */
+struct gcm_registry {
+    pthread_mutex_t lock; /* a leaf */
+    void *tree;           /* of <search.h> */
+};
+
+void gcm_registry_init(struct gcm_registry *registry);
+void gcm_registry_clear(struct gcm_registry *registry);
+
+/* A reference to the count with this id, which is made at need. */
+CK_RV gcm_registry_get(struct gcm_registry *registry, const struct object_id *id,
+                       struct gcm_count **ret_count);
+void gcm_registry_forget(struct gcm_registry *registry, const struct object_id *id);
