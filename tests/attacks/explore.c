@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "module/policy_rules.h"
 #include "tests/attacks/knowledge.h"
 
 #define SEEN_FIRST (1U << 16)
@@ -98,12 +99,48 @@ static void replay(struct search_run *run, const struct path *path, size_t depth
         REQUIRE(step_take(world, &path->steps[i]));
 }
 
+static void switch_off(const struct exploration *exploration, size_t first)
+{
+    policy_test_switch_off(NULL);
+    for (size_t i = first; i < RULES_OFF_MAX && exploration->off[i] != NULL; i++)
+        policy_test_switch_off(exploration->off[i]);
+}
+
+/* With the rule in question on again, the sequence must end before it finds anything. No world may
+ * be there. */
+static bool is_stopped(struct search_run *run, const struct path *path, size_t depth)
+{
+    struct world world;
+    bool goes_on = true;
+
+    switch_off(run->exploration, 1);
+    if (world_start(&world, run->api, run->exploration->target) != CKR_OK) {
+        switch_off(run->exploration, 0);
+        return true;
+    }
+    knowledge_protect(&world);
+    for (size_t i = 0; i < depth && goes_on; i++)
+        goes_on = step_take(&world, &path->steps[i]);
+    bool stopped = !goes_on || knowledge_hit(&world) == NULL;
+    world_end(&world);
+    switch_off(run->exploration, 0);
+    return stopped;
+}
+
 static void note_hit(struct exploration *exploration, const char *hit, const struct path *path,
                      size_t depth)
 {
     exploration->hit = hit;
     exploration->path_len = depth;
     memcpy(exploration->path, path->steps, sizeof(path->steps));
+}
+
+/* Other rules stop it: those that are off as well. */
+static void forget_hit(struct exploration *exploration)
+{
+    exploration->hit = NULL;
+    exploration->path_len = 0;
+    exploration->others++;
 }
 
 /* A step has succeeded; `path` ends with it. */
@@ -144,8 +181,11 @@ static void expand(struct search_run *run, const struct path *from, size_t depth
             arrive(run, &world, &path, depth + 1);
         else
             seen_add(&run->refused, number);
-        if (taken && step_changes_key(&run->steps[i])) {
+        bool hit = exploration->hit != NULL;
+        if (hit || (taken && step_changes_key(&run->steps[i]))) {
             world_end(&world);
+            if (hit && !is_stopped(run, &path, depth + 1))
+                forget_hit(exploration);
             replay(run, from, depth, &world);
             before = world;
         } else {
@@ -171,11 +211,14 @@ void explore(struct api *api, struct exploration *exploration)
     struct path start = {0};
     struct world world;
 
+    switch_off(exploration, 0);
     if (world_start(&world, api, exploration->target) != CKR_OK)
         return;
     knowledge_protect(&world);
     exploration->hit = knowledge_hit(&world);
     world_end(&world);
+    if (exploration->hit != NULL && !is_stopped(&run, &start, 0))
+        forget_hit(exploration);
     seen_make(&run.seen, SEEN_FIRST);
     seen_make(&run.refused, SEEN_FIRST);
     run.steps = malloc(STEPS_MAX * sizeof(*run.steps));

@@ -9,8 +9,13 @@
 
 #include "tests/attacks/steps.h"
 
+#define RULES_OFF_MAX 5
+
 struct exploration {
     const struct target *target;
+    /* Rules that are off; the first is the one in question: a sequence counts only if the first
+     * alone, switched on again, would stop it. NULL: all are on. */
+    const char *off[RULES_OFF_MAX];
     size_t depth;    /* at most DEPTH_MAX */
     const char *hit; /* NULL: nothing found */
     struct step path[DEPTH_MAX];
@@ -20,6 +25,7 @@ struct exploration {
     unsigned long sequences; /* that succeeded to their last step */
     unsigned long worlds;    /* that differ */
     unsigned long merged;    /* sequences that led to a world seen before */
+    unsigned long others;    /* hits of sequences that the first of `off` does not stop */
 };
 
 /* Ends at the first hit. Targets that are refused give no sequences. */

@@ -96,7 +96,7 @@ static void protect_hmac(const char *what, const struct known *key, struct view 
 }
 
 /* One derivation away, by the mechanisms of the search. */
-static void protect_derived(const struct known *key, bool has_subkeys)
+static void protect_derived(const struct known *key)
 {
     unsigned char constant[32];
 
@@ -105,8 +105,10 @@ static void protect_derived(const struct known *key, bool has_subkeys)
     protect_hmac("a key that the counter KDF derives", key, way_text(TEXT_CONTEXT));
     protect_hmac("a key that HKDF derives", key, way_text(TEXT_INFO));
     protect_hmac("a key that HKDF extracts", key, (struct view){constant, sizeof(constant)});
-    if (!has_subkeys)
-        return;
+}
+
+static void protect_subkey(void)
+{
     payload_key = protected_values[protected_count - 4].value;
     protect_aes("GHASH's key of a subkey", "AES-256-ECB", &payload_key, GHASH_LEN);
 }
@@ -126,7 +128,9 @@ void knowledge_protect(const struct world *world)
         protect_aes("a key that ECB_ENCRYPT_DATA derives", "AES-256-ECB", &key, 32);
         protect_aes("a key that CBC_ENCRYPT_DATA derives", "AES-256-CBC", &key, 32);
     } else if ((target->flags & FLAG_BIT(FLAG_DERIVE)) != 0) {
-        protect_derived(&key, world->target->has_subkeys);
+        protect_derived(&key);
+        if (world->target->has_subkeys)
+            protect_subkey();
     }
     if (target->type == CKK_AES) {
         protect_aes("GHASH's key", "AES-256-ECB", &key, GHASH_LEN);
@@ -252,6 +256,42 @@ static bool tells_part(const struct world *world, const struct protected_value *
     return false;
 }
 
+static bool is_out(const unsigned char *bytes, size_t len)
+{
+    for (size_t i = 0; i < string_count; i++)
+        if (contains(&strings[i], bytes, len))
+            return true;
+    return false;
+}
+
+/* Of a derivation base that was made from the target: what the counter KDF makes of it. */
+static bool is_derived_value_out(const struct world_key *base)
+{
+    struct view text = way_text(TEXT_CONTEXT);
+    unsigned char mac[32];
+    unsigned int len = sizeof(mac);
+
+    REQUIRE(HMAC(EVP_sha256(), base->value, (int) base->value_len, text.bytes, text.len, mac,
+                 &len) != NULL);
+    return is_out(mac, len);
+}
+
+/* Of keys that stand on the token. */
+static const char *look_at_values(const struct world *world)
+{
+    for (size_t i = 0; i < world->key_count; i++) {
+        const struct world_key *key = &world->keys[i];
+        if (!key->of_target || key->is_known || key->is_data)
+            continue;
+        if (i > 0 && (key->flags & FLAG_BIT(FLAG_DERIVE)) != 0 && is_derived_value_out(key))
+            return "a key that one made from the key derives";
+        if ((key->flags & FLAG_BIT(FLAG_SENSITIVE)) != 0 && key->value_len >= GHASH_LEN &&
+            is_out(key->value, key->value_len))
+            return "the value of a sensitive key";
+    }
+    return NULL;
+}
+
 static const char *look_at_strings(const struct world *world)
 {
     for (size_t i = 0; i < string_count; i++)
@@ -259,9 +299,7 @@ static const char *look_at_strings(const struct world *world)
             return "the key's bytes";
     for (size_t i = 0; i < protected_count; i++) {
         const struct protected_value *value = &protected_values[i];
-        bool found = tells_part(world, value);
-        for (size_t j = 0; j < string_count; j++)
-            found = found || contains(&strings[j], value->value.bytes, GHASH_LEN);
+        bool found = tells_part(world, value) || is_out(value->value.bytes, GHASH_LEN);
         if (found && (!value->needs_gcm || is_for_gcm(world)))
             return value->what;
     }
@@ -273,7 +311,7 @@ static const char *look_at_facts(const struct world *world)
     for (size_t i = 0; i < world->fact_count; i++) {
         const struct fact *fact = &world->facts[i];
         const struct world_key *key = &world->keys[fact->key];
-        if (!key->of_target || key->is_known)
+        if (!key->of_target || key->is_known || key->is_given)
             continue;
         if (fact->kind == FACT_READ)
             return "a readable object made from the key";
@@ -308,5 +346,6 @@ const char *knowledge_hit(const struct world *world)
     if (hit != NULL)
         return hit;
     compute(world);
-    return look_at_strings(world);
+    hit = look_at_strings(world);
+    return hit != NULL ? hit : look_at_values(world);
 }

@@ -6,6 +6,8 @@
  *   - eight bytes or more of the target's value, or a readable key or data object made from it,
  *   - the value of a key that the target gives by one derivation (a subkey; a MAC or an encryption
  *     under a derivation base), or of a subkey's GHASH key,
+ *   - the value of a sensitive key that was made from it, or that one made from it derives (a base
+ *     that is derived twice, once to sign and once to derive),
  *   - GHASH's key, or 24 bits of it, of a target that GCM is used with,
  *   - an answer to guesses of the target or of a key derived from it,
  *   - output of a key of fewer than 8 bytes that was derived from the target,

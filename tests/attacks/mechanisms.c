@@ -14,6 +14,8 @@ static const struct way derive[] = {
     {"HKDF, expanding", CKM_HKDF_DERIVE, FORM_HKDF_EXPAND, 0},
     {"HKDF, the other key as salt", CKM_HKDF_DERIVE, FORM_HKDF_SALT_KEY, 0},
     {"HKDF_DATA", CKM_HKDF_DATA, FORM_HKDF_EXPAND, 0},
+    {"HKDF, listed info", CKM_HKDF_DERIVE, FORM_HKDF_LISTED, 0},
+    {"HKDF_DATA, listed info", CKM_HKDF_DATA, FORM_HKDF_LISTED, 0},
     {"ECB_ENCRYPT_DATA", CKM_AES_ECB_ENCRYPT_DATA, FORM_DATA_32, 0},
     {"CBC_ENCRYPT_DATA", CKM_AES_CBC_ENCRYPT_DATA, FORM_CBC_DATA, 0},
     {"XOR with zeros", CKM_XOR_BASE_AND_DATA, FORM_DATA_32, 0},
@@ -37,10 +39,10 @@ static const struct way encrypt[] = {
     {"KEY_WRAP", CKM_AES_KEY_WRAP, FORM_PLAIN, TEXT_ZEROS},
 };
 
+/* Not by CKM_AES_CBC_PAD: CBC gives more, and does not depend on chance. */
 static const struct way decrypt[] = {
     {"ECB", CKM_AES_ECB, FORM_PLAIN, 0},
     {"CBC", CKM_AES_CBC, FORM_IV, 0},
-    {"CBC_PAD", CKM_AES_CBC_PAD, FORM_IV, 0},
     {"CTR as in GCM", CKM_AES_CTR, FORM_CTR_GCM, 0},
     {"GCM", CKM_AES_GCM, FORM_GCM, 0},
     {"KEY_WRAP", CKM_AES_KEY_WRAP, FORM_PLAIN, 0},
@@ -120,6 +122,7 @@ static void context_prepare(const struct way *way, struct way_call *call)
 static void hkdf_prepare(const struct way *way, CK_OBJECT_HANDLE other, struct way_call *call)
 {
     bool salted = way->form == FORM_HKDF_SALT_KEY;
+    const char *info = way->form == FORM_HKDF_LISTED ? ATTACK_LISTED_INFO : ATTACK_INFO;
 
     call->params.hkdf = (CK_HKDF_PARAMS){
         .bExtract = salted ? CK_TRUE : CK_FALSE,
@@ -127,8 +130,8 @@ static void hkdf_prepare(const struct way *way, CK_OBJECT_HANDLE other, struct w
         .prfHashMechanism = CKM_SHA256,
         .ulSaltType = salted ? CKF_HKDF_SALT_KEY : CKF_HKDF_SALT_NULL,
         .hSaltKey = other,
-        .pInfo = (CK_BYTE_PTR) ATTACK_INFO,
-        .ulInfoLen = strlen(ATTACK_INFO),
+        .pInfo = (CK_BYTE_PTR) info,
+        .ulInfoLen = strlen(info),
     };
     call->mechanism.ulParameterLen = sizeof(call->params.hkdf);
 }
@@ -202,6 +205,7 @@ void way_prepare(const struct way *way, CK_OBJECT_HANDLE other, struct way_call 
         context_prepare(way, call);
         break;
     case FORM_HKDF_EXPAND:
+    case FORM_HKDF_LISTED:
     case FORM_HKDF_SALT_KEY:
         hkdf_prepare(way, other, call);
         break;

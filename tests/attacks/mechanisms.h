@@ -12,7 +12,9 @@
 #define ATTACK_IV_LEN 12
 #define ATTACK_CONTEXT "context"
 #define ATTACK_INFO "attack info"
-#define ATTACK_ZEROS_LEN 48
+/* In hkdf_data_info. */
+#define ATTACK_LISTED_INFO "listed info"
+#define ATTACK_ZEROS_LEN 32
 
 /* A way to use a mechanism. */
 struct way {
@@ -34,6 +36,7 @@ struct way {
         FORM_CONTEXT, /* a KDF over a counter and ATTACK_CONTEXT */
         FORM_CMAC_CONTEXT,
         FORM_HKDF_EXPAND,
+        FORM_HKDF_LISTED,
         FORM_HKDF_SALT_KEY,
         FORM_DATA_32, /* 32 zeros */
         FORM_DATA_1,

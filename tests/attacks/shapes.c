@@ -55,6 +55,7 @@ static const struct shape derive[] = {
     {.name = "AES WRAP", .type = CKK_AES, .len = 32, .yes = B(WRAP)},
     {.name = "AES DECRYPT", .type = CKK_AES, .len = 32, .yes = B(DECRYPT)},
     {.name = "one byte", .type = CKK_GENERIC_SECRET, .len = 1, .yes = B(SIGN)},
+    {.name = "one byte, DERIVE", .type = CKK_GENERIC_SECRET, .len = 1, .yes = B(DERIVE)},
     {.name = "guess", .type = CKK_GENERIC_SECRET, .len = 32, .is_guess = true},
     {.name = "data", .type = UNSAID, .len = 32, .is_data = true},
 };
@@ -139,6 +140,7 @@ void shape_fill(const struct shape *shape, struct shape_template *ret_template)
 {
     static const CK_BBOOL yes = CK_TRUE;
     static const CK_BBOOL no = CK_FALSE;
+    static const CK_ATTRIBUTE derives[] = {{CKA_DERIVE, (void *) &yes, sizeof(yes)}};
     struct shape_template *made = ret_template;
 
     memset(made, 0, sizeof(*made));
@@ -154,6 +156,8 @@ void shape_fill(const struct shape *shape, struct shape_template *ret_template)
         shape_add(made, CKA_VALUE_LEN, &made->len, sizeof(made->len));
     if (shape->allows != 0)
         shape_add(made, CKA_ALLOWED_MECHANISMS, &made->allows, sizeof(made->allows));
+    if (shape->derives)
+        shape_add(made, CKA_DERIVE_TEMPLATE, derives, sizeof(derives));
     if (shape->label != NULL)
         shape_add(made, CKA_LABEL, shape->label, strlen(shape->label));
     for (size_t i = 0; i < sizeof(booleans) / sizeof(booleans[0]); i++) {

@@ -434,6 +434,19 @@ static size_t hidden_len(const struct taking *taking, const struct world_key *ma
     return smaller(hidden, made->value_len);
 }
 
+static bool is_constant(const struct world_key *key)
+{
+    struct view zeros = way_text(TEXT_ZEROS);
+
+    return key->value_len == zeros.len && memcmp(key->value, zeros.bytes, zeros.len) == 0;
+}
+
+static bool is_listed_data(const struct step *step)
+{
+    return step->kind == STEP_DERIVE && way_of(step)->type == CKM_HKDF_DATA &&
+           way_of(step)->form == FORM_HKDF_LISTED;
+}
+
 static void add_made(struct taking *taking, CK_OBJECT_HANDLE handle)
 {
     struct world *world = taking->world;
@@ -455,7 +468,12 @@ static void add_made(struct taking *taking, CK_OBJECT_HANDLE handle)
         made->is_reimported = true;
     }
     world_look(world, world->key_count - 1);
+    /* What is encrypted, to be unwrapped, is no secret. */
+    made->is_known = made->is_known || is_constant(made);
     made->hidden_len = hidden_len(taking, made);
+    made->is_given = step->kind == STEP_COPY ? used_key(taking)->is_given : is_listed_data(step);
+    if (made->is_data || (made->of_target && (made->flags & FLAG_BIT(FLAG_DERIVE)) != 0))
+        made->is_unused = false; /* it tells by being there */
     if (step->kind == STEP_DERIVE && shape_of(step)->is_guess && made->of_target)
         world->hit = "a derivation answers whether a guess is the derived key";
 }

@@ -9,6 +9,7 @@
 #include "module/object_table.h"
 #include "module/session.h"
 #include "module/slot.h"
+#include "tests/attacks/mechanisms.h"
 
 /* FNV-1a's prime, and a mixer for 64 bits. */
 static uint64_t hash_bytes(uint64_t hash, const void *bytes, size_t len)
@@ -30,7 +31,7 @@ uint64_t term_mix(uint64_t term, uint64_t more)
 
 void world_open(struct api *api)
 {
-    api_open(api, "memory:", NULL);
+    api_open(api, "memory:", "hkdf_data_info = " ATTACK_LISTED_INFO);
     /* Nearly every call of a search is refused, and says so. */
     REQUIRE(log_open("file:/dev/null:error"));
 }
@@ -196,6 +197,16 @@ static void add_target(struct world *world, CK_OBJECT_HANDLE handle, uint64_t te
     key->hidden_len = key->value_len;
 }
 
+/* Past the configuration: it is read once, and a token serves many targets. */
+static void configure(const struct api *api, const struct target *target)
+{
+    struct session_view view;
+
+    OK(session_look(api->session, &view));
+    view.slot->extract_key = target->extract_key;
+    OK(session_look_end(&view, CKR_OK));
+}
+
 CK_RV world_start(struct world *world, struct api *api, const struct target *target)
 {
     struct shape_template template;
@@ -204,6 +215,7 @@ CK_RV world_start(struct world *world, struct api *api, const struct target *tar
     CK_RV rv;
 
     *world = (struct world){.api = api, .target = target};
+    configure(api, target);
     shape_fill(&target->shape, &template);
     rv = target->shape.value == 0
              ? api->p11->C_GenerateKey(api->session, &generation, template.attributes,
