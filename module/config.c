@@ -100,7 +100,8 @@ bool config_info_is_listed(const char *list, struct view info)
 #define POLICIES "strengthen strict"
 #define AES_DEFAULTS "gcm cbc"
 #define RELAXABLE                                                                                  \
-    "known-keys-do-not-wrap token-keys-stay-inside wrapped-under-as-strong wrapping-ivs-are-fresh"
+    "known-keys-do-not-wrap token-keys-stay-inside wrapped-under-as-strong "                       \
+    "wrapping-ivs-are-fresh derived-keys-do-not-derive"
 
 static const struct conf_key own_token_keys[] = {
     {.name = "subkeys",

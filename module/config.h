@@ -10,10 +10,11 @@ enum config_aes_default { CONFIG_AES_GCM, CONFIG_AES_CBC };
 
 /* The rules of the policy that a site may switch off, in the order of `relax`'s words. */
 enum config_relaxation {
-    RELAX_KNOWN_KEYS_WRAP = 1,  /* known-keys-do-not-wrap */
-    RELAX_TOKEN_KEYS_LEAVE = 2, /* token-keys-stay-inside */
-    RELAX_WEAKER_WRAPS = 4,     /* wrapped-under-as-strong */
-    RELAX_CALLERS_IVS_WRAP = 8, /* wrapping-ivs-are-fresh */
+    RELAX_KNOWN_KEYS_WRAP = 1,      /* known-keys-do-not-wrap */
+    RELAX_TOKEN_KEYS_LEAVE = 2,     /* token-keys-stay-inside */
+    RELAX_WEAKER_WRAPS = 4,         /* wrapped-under-as-strong */
+    RELAX_CALLERS_IVS_WRAP = 8,     /* wrapping-ivs-are-fresh */
+    RELAX_DERIVED_KEYS_DERIVE = 16, /* derived-keys-do-not-derive */
 };
 
 const struct conf_schema *config_schema(void);

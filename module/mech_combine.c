@@ -25,14 +25,35 @@ static CK_RV len_read(const struct derive_call *call, size_t whole_len, size_t *
     return CKR_OK;
 }
 
+static bool stays_inside(const struct object *key)
+{
+    return object_has(key, FLAG_SENSITIVE) || !object_has(key, FLAG_EXTRACTABLE);
+}
+
+/* Cut, data in front would leave one byte of such a key, then two. */
+static bool is_guarded(const struct derive_call *call)
+{
+    bool guarded = stays_inside(call->base);
+
+    for (size_t i = 0; i < call->further->count; i++)
+        guarded |= stays_inside(call->further->keys[i]);
+    return guarded;
+}
+
 static CK_RV concatenate(const struct derive_call *call, struct view first, struct view second,
                          struct secret *ret_value)
 {
     _cleanup_(secret_clear) struct secret whole = {0};
+    size_t whole_len = first.len + second.len;
     size_t len = 0;
 
-    TRY(len_read(call, first.len + second.len, &len));
-    TRY(secret_new(first.len + second.len, &whole));
+    TRY(len_read(call, whole_len, &len));
+    if (len < whole_len && is_guarded(call)) {
+        log_line(LOG_LEVEL_WARNING, "refused by policy rule no-truncation: what is joined to a "
+                                    "sensitive or non-extractable key stays whole");
+        return CKR_TEMPLATE_INCONSISTENT;
+    }
+    TRY(secret_new(whole_len, &whole));
     if (first.len > 0)
         memcpy(whole.bytes, first.bytes, first.len);
     if (second.len > 0)

@@ -3,6 +3,8 @@
 #include <string.h>
 
 #include "base/rv.h"
+#include "module/attributes_entries.h"
+#include "module/attributes_table.h"
 #include "module/lineage.h"
 #include "module/policy_rules.h"
 #include "module/strengthen.h"
@@ -172,6 +174,26 @@ static bool is_by(const struct proposal *proposal, enum derive_form form)
     return proposal->by != NULL && proposal->by->derive->form == form;
 }
 
+/* The base says that what it derives derives: then nothing that it derives signs. */
+static bool template_derives(const struct attributes *base)
+{
+    struct view imposed;
+    struct view derives;
+
+    return attributes_bytes(base, CKA_DERIVE_TEMPLATE, &imposed) &&
+           attributes_entries_find(imposed, attributes_table_find(CKA_DERIVE)->tag, &derives) &&
+           derives.len == sizeof(CK_BBOOL) && derives.bytes[0] == CK_TRUE;
+}
+
+/* Joined keys and slices have no use but their base's (copy_gains_role). */
+static bool derived_key_derives(const struct proposal *proposal)
+{
+    return (proposal->relaxed & RELAX_DERIVED_KEYS_DERIVE) == 0 && proposal->by != NULL &&
+           !is_by(proposal, DERIVE_JOINS) && !is_by(proposal, DERIVE_SLICES) &&
+           is_guarded(proposal->base) && attributes_has(proposal->attributes, FLAG_DERIVE) &&
+           !template_derives(proposal->base);
+}
+
 static bool is_short_slice(const struct proposal *proposal)
 {
     return is_by(proposal, DERIVE_SLICES) && proposal->attributes->value_len < DERIVED_LEN_MIN;
@@ -235,6 +257,9 @@ static const struct rule rules[] = {
      loosens_base, false},
     {"no-short-pieces", "a key that is derived from a sensitive one has at least 16 bytes",
      is_short_piece, false},
+    {"derived-keys-do-not-derive",
+     "what a sensitive key derives may derive only if its CKA_DERIVE_TEMPLATE has CKA_DERIVE true",
+     derived_key_derives, false},
     {"slices-have-16-bytes", "CKM_EXTRACT_KEY_FROM_KEY makes keys of at least 16 bytes",
      is_short_slice, false},
     {"no-truncation", "a key that is joined or combined with others does not get shorter",

@@ -110,6 +110,12 @@ static CK_KEY_TYPE base_type(CK_MECHANISM_TYPE type)
     return is_aes ? CKK_AES : CKK_GENERIC_SECRET;
 }
 
+/* Data of 32 bytes is joined to keys of 32: less would be cut off. */
+static CK_ULONG whole_len(CK_MECHANISM_TYPE type)
+{
+    return type == CKM_CONCATENATE_BASE_AND_DATA || type == CKM_CONCATENATE_DATA_AND_BASE ? 64 : 32;
+}
+
 /* PKCS #11 6, the rules about key sensitivity and extractability of each mechanism. */
 START_TEST(secrecy_is_inherited)
 {
@@ -122,8 +128,8 @@ START_TEST(secrecy_is_inherited)
             CK_OBJECT_HANDLE key;
             bool open =
                 said == 1 || (said == 0 && mechanisms[_i].inherits_omitted && kind == KEY_OPEN);
-            CK_RV rv =
-                derive_with(&api, good_mechanism(type), base, template_said(&template, said), &key);
+            template_said(&template, said)->numbers[1] = whole_len(type);
+            CK_RV rv = derive_with(&api, good_mechanism(type), base, &template, &key);
             if (said == 1 && kind != KEY_OPEN) {
                 ck_assert_uint_eq(rv, CKR_TEMPLATE_INCONSISTENT);
                 ck_assert(derive_logged(&api, "policy rule as-sensitive-as-its-base"));
@@ -223,14 +229,14 @@ START_TEST(copies_keep_their_roles)
     struct template template;
 
     for (size_t i = 0; i < COUNT(types); i++) {
-        template_said(&template, 2);
+        template_said(&template, 2)->numbers[1] = whole_len(types[i]);
         template_flag(&template, CKA_SIGN, CK_TRUE);
         ck_assert_uint_eq(derive_with(&api, good_mechanism(types[i]), guarded, &template, NULL),
                           CKR_TEMPLATE_INCONSISTENT);
         ck_assert(derive_logged(&api, "policy rule copies-keep-roles"));
         ck_assert_uint_eq(derive_with(&api, good_mechanism(types[i]), open, &template, NULL),
                           CKR_OK);
-        template_said(&template, 2);
+        template_said(&template, 2)->numbers[1] = whole_len(types[i]);
         template_flag(&template, CKA_DERIVE, CK_TRUE);
         ck_assert_uint_eq(derive_with(&api, good_mechanism(types[i]), guarded, &template, NULL),
                           CKR_OK);
@@ -260,6 +266,42 @@ START_TEST(hashes_of_long_keys_keep_their_roles)
 }
 END_TEST
 
+/* The same key a second time, to sign with it, would compute what it derives. */
+START_TEST(derived_keys_do_not_derive)
+{
+    CK_MECHANISM_TYPE types[] = {CKM_HKDF_DERIVE, CKM_SP800_108_COUNTER_KDF,
+                                 CKM_SHA256_KEY_DERIVATION};
+    CK_BBOOL yes = CK_TRUE;
+    CK_ATTRIBUTE derives = {CKA_DERIVE, &yes, sizeof(yes)};
+    CK_MECHANISM generation = {CKM_GENERIC_SECRET_KEY_GEN, NULL, 0};
+    CK_OBJECT_HANDLE guarded = derive_base(&api, KEY_GENERATED, CKK_GENERIC_SECRET);
+    CK_OBJECT_HANDLE open = derive_base(&api, KEY_OPEN, CKK_GENERIC_SECRET);
+    CK_OBJECT_HANDLE chained;
+    struct template template;
+
+    template_said(&template, 2);
+    template_flag(&template, CKA_DERIVE, CK_TRUE);
+    template.entries[template.count++] =
+        (CK_ATTRIBUTE){CKA_DERIVE_TEMPLATE, &derives, sizeof(derives)};
+    template.entries[0] = (CK_ATTRIBUTE){CKA_PRIVATE, &yes, sizeof(yes)};
+    OK(api.p11->C_GenerateKey(api.session, &generation, template.entries, template.count,
+                              &chained));
+    for (size_t i = 0; i < COUNT(types); i++) {
+        template_said(&template, 2);
+        template_flag(&template, CKA_DERIVE, CK_TRUE);
+        CK_MECHANISM mechanism = good_mechanism(types[i]);
+        ck_assert_uint_eq(derive_with(&api, mechanism, guarded, &template, NULL),
+                          CKR_TEMPLATE_INCONSISTENT);
+        ck_assert(derive_logged(&api, "policy rule derived-keys-do-not-derive"));
+        ck_assert_uint_eq(derive_with(&api, mechanism, open, &template, NULL), CKR_OK);
+        ck_assert_uint_eq(derive_with(&api, mechanism, chained, &template, NULL), CKR_OK);
+        template_flag(template_said(&template, 2), CKA_SIGN, CK_TRUE);
+        ck_assert_uint_eq(derive_with(&api, mechanism, chained, &template, NULL),
+                          CKR_TEMPLATE_INCONSISTENT);
+    }
+}
+END_TEST
+
 START_TEST(joined_keys_get_no_shorter)
 {
     CK_OBJECT_HANDLE guarded = derive_base(&api, KEY_GENERATED, CKK_GENERIC_SECRET);
@@ -269,9 +311,10 @@ START_TEST(joined_keys_get_no_shorter)
     struct template template;
 
     template_said(&template, 2);
-    template.numbers[1] = 31;
+    template.numbers[1] = 63;
     ck_assert_uint_eq(derive_with(&api, join, guarded, &template, NULL), CKR_TEMPLATE_INCONSISTENT);
     ck_assert(derive_logged(&api, "policy rule no-truncation"));
+    template.numbers[1] = 31;
     ck_assert_uint_eq(derive_with(&api, xor, guarded, &template, NULL), CKR_TEMPLATE_INCONSISTENT);
     ck_assert_uint_eq(derive_with(&api, join, open, &template, NULL), CKR_OK);
     template.numbers[1] = 64;
@@ -388,6 +431,7 @@ int main(void)
     tcase_add_test(plain, lengths_and_types_of_hashed_keys);
     tcase_add_test(plain, copies_keep_their_roles);
     tcase_add_test(plain, hashes_of_long_keys_keep_their_roles);
+    tcase_add_test(plain, derived_keys_do_not_derive);
     tcase_add_test(plain, joined_keys_get_no_shorter);
     tcase_add_test(plain, xor_keeps_the_type);
     tcase_add_test(plain, extraction_is_off);

@@ -67,6 +67,12 @@ static CK_MECHANISM with_second(struct second *second, CK_MECHANISM_TYPE type, C
     return (CK_MECHANISM){type, &second->kdf, sizeof(second->kdf)};
 }
 
+/* Keys of 32 bytes are joined whole. */
+static CK_ULONG whole_len(CK_MECHANISM_TYPE type)
+{
+    return type == CKM_CONCATENATE_BASE_AND_KEY ? 64 : 32;
+}
+
 /* What a base key must be, a second key must be. */
 START_TEST(second_keys_pass_the_same_checks)
 {
@@ -77,7 +83,7 @@ START_TEST(second_keys_pass_the_same_checks)
     struct template template;
     CK_OBJECT_HANDLE key;
 
-    template_open(&template, CKK_GENERIC_SECRET, 32);
+    template_open(&template, CKK_GENERIC_SECRET, whole_len(type));
     ck_assert_uint_eq(derive_with(&api, with_second(&second, type, 0xdead), base, &template, NULL),
                       CKR_KEY_HANDLE_INVALID);
     struct template mac;
@@ -117,7 +123,7 @@ START_TEST(second_keys_make_the_result_sensitive)
     struct template template;
     CK_OBJECT_HANDLE key;
 
-    template_open(&template, CKK_GENERIC_SECRET, 32);
+    template_open(&template, CKK_GENERIC_SECRET, whole_len(type));
     ck_assert_uint_eq(derive_with(&api, with_second(&second, type, guarded), open, &template, NULL),
                       CKR_TEMPLATE_INCONSISTENT);
     ck_assert(derive_logged(&api, "policy rule as-sensitive-as-its-base"));
@@ -151,7 +157,7 @@ START_TEST(history_of_two_keys)
             struct template template = {.count = 0};
             CK_OBJECT_HANDLE key;
             template_number(&template, CKA_KEY_TYPE, CKK_GENERIC_SECRET);
-            template_number(&template, CKA_VALUE_LEN, 32);
+            template_number(&template, CKA_VALUE_LEN, whole_len(type));
             ck_assert_uint_eq(derive_with(&api, with_second(&second, type, keys[other]), keys[base],
                                           &template, &key),
                               CKR_OK);
