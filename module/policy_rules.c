@@ -12,6 +12,7 @@ static const char *const names[] = {
     "check-values-tell-nothing",
     "copies-keep-roles",
     "derive-stands-alone",
+    "derived-keys-do-not-derive",
     "fixed-attributes",
     "hkdf-data-is-listed",
     "hkdf-data-makes-no-keys",

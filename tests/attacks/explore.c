@@ -106,13 +106,15 @@ static void switch_off(const struct exploration *exploration, size_t first)
         policy_test_switch_off(exploration->off[i]);
 }
 
-/* With the rule in question on again, the sequence must end before it finds anything. No world may
+/* With the rule in question, if there is one, on again, the sequence must end before it finds anything. No world may
  * be there. */
 static bool is_stopped(struct search_run *run, const struct path *path, size_t depth)
 {
     struct world world;
     bool goes_on = true;
 
+    if (run->exploration->off[0] == NULL)
+        return true;
     switch_off(run->exploration, 1);
     if (world_start(&world, run->api, run->exploration->target) != CKR_OK) {
         switch_off(run->exploration, 0);

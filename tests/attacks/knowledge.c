@@ -281,7 +281,7 @@ static const char *look_at_values(const struct world *world)
 {
     for (size_t i = 0; i < world->key_count; i++) {
         const struct world_key *key = &world->keys[i];
-        if (!key->of_target || key->is_known || key->is_data)
+        if (!key->of_target || key->hidden_len == 0 || key->is_data)
             continue;
         if (i > 0 && (key->flags & FLAG_BIT(FLAG_DERIVE)) != 0 && is_derived_value_out(key))
             return "a key that one made from the key derives";

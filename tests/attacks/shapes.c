@@ -50,12 +50,12 @@ static const struct shape derive[] = {
      .no = B(SENSITIVE)},
     {.name = "SIGN", .type = CKK_GENERIC_SECRET, .len = 32, .yes = B(SIGN)},
     {.name = "SIGN, as long as it comes", .type = CKK_GENERIC_SECRET, .yes = B(SIGN)},
+    {.name = "one byte, DERIVE", .type = CKK_GENERIC_SECRET, .len = 1, .yes = B(DERIVE)},
     {.name = "DERIVE", .type = CKK_GENERIC_SECRET, .len = 32, .yes = B(DERIVE)},
     {.name = "AES cipher", .type = CKK_AES, .len = 32, .yes = CIPHER},
     {.name = "AES WRAP", .type = CKK_AES, .len = 32, .yes = B(WRAP)},
     {.name = "AES DECRYPT", .type = CKK_AES, .len = 32, .yes = B(DECRYPT)},
     {.name = "one byte", .type = CKK_GENERIC_SECRET, .len = 1, .yes = B(SIGN)},
-    {.name = "one byte, DERIVE", .type = CKK_GENERIC_SECRET, .len = 1, .yes = B(DERIVE)},
     {.name = "guess", .type = CKK_GENERIC_SECRET, .len = 32, .is_guess = true},
     {.name = "data", .type = UNSAID, .len = 32, .is_data = true},
 };
