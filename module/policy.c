@@ -205,14 +205,26 @@ static bool cuts_base(const struct proposal *proposal)
            proposal->attributes->value_len < proposal->base->value_len;
 }
 
-/* K with zeros behind it, and the hash of a long K, are the same key to HMAC as K is. */
+static bool derives_as_base(const struct proposal *proposal)
+{
+    struct view own = {NULL, 0};
+    struct view bases = {NULL, 0};
+
+    (void) attributes_bytes(proposal->attributes, CKA_DERIVE_TEMPLATE, &own);
+    (void) attributes_bytes(proposal->base, CKA_DERIVE_TEMPLATE, &bases);
+    return !attributes_has(proposal->attributes, FLAG_DERIVE) || view_equal(own, bases);
+}
+
+/* K with zeros behind it, and the hash of a long K, are the same key to HMAC as K is. With another
+ * CKA_DERIVE_TEMPLATE it would derive K's keys for other roles. */
 static bool copy_gains_role(const struct proposal *proposal)
 {
     bool is_copy = is_by(proposal, DERIVE_JOINS) || is_by(proposal, DERIVE_SLICES) ||
                    (is_by(proposal, DERIVE_HASHES) && proposal->base->value_len > HMAC_BLOCK_MIN);
 
     return is_copy && is_guarded(proposal->base) &&
-           (proposal->attributes->flags & ~proposal->base->flags & USAGE_FLAGS) != 0;
+           ((proposal->attributes->flags & ~proposal->base->flags & USAGE_FLAGS) != 0 ||
+            !derives_as_base(proposal));
 }
 
 static bool xor_changes_type(const struct proposal *proposal)
@@ -266,7 +278,7 @@ static const struct rule rules[] = {
      cuts_base, false},
     {"copies-keep-roles",
      "a key that holds another's bytes, or their hash as HMAC takes it, has no use that this one "
-     "has not",
+     "has not, and derives under the same CKA_DERIVE_TEMPLATE",
      copy_gains_role, false},
     {"xor-keeps-the-type", "CKM_XOR_BASE_AND_DATA makes a key of its base's type", xor_changes_type,
      false},

@@ -40,12 +40,12 @@ static const struct target targets[] = {
      .shape = {.type = CKK_AES, .value = 3, .yes = CIPHER | B(EXTRACTABLE) | B(WRAP_WITH_TRUSTED)}},
     {.name = "extractable MAC key",
      .shape = {.type = CKK_GENERIC_SECRET, .value = 3, .yes = B(SIGN) | B(VERIFY) | B(EXTRACTABLE)}},
-    /* With all that a configuration and a template can allow. */
     {.name = "base of derivation bases",
-     .shape = {.type = CKK_GENERIC_SECRET, .value = 3, .yes = B(DERIVE), .derives = true},
-     .extract_key = true},
+     .shape = {.type = CKK_GENERIC_SECRET, .value = 3, .yes = B(DERIVE), .derives = true}},
     {.name = "AES base of derivation bases",
-     .shape = {.type = CKK_AES, .value = 3, .yes = B(DERIVE), .derives = true},
+     .shape = {.type = CKK_AES, .value = 3, .yes = B(DERIVE), .derives = true}},
+    {.name = "derivation base, extract_key = yes",
+     .shape = {.type = CKK_GENERIC_SECRET, .value = 3, .yes = B(DERIVE)},
      .extract_key = true},
     {.name = "wrapping key", .shape = {.type = CKK_AES, .len = 32, .yes = B(WRAP) | B(UNWRAP)}},
     /* What a careless user asks for. */

@@ -13,7 +13,7 @@
 #define ATTACK_CONTEXT "context"
 #define ATTACK_INFO "attack info"
 /* In hkdf_data_info. */
-#define ATTACK_LISTED_INFO "listed info"
+#define ATTACK_LISTED_INFO "listed-info"
 #define ATTACK_ZEROS_LEN 32
 
 /* A way to use a mechanism. */
