@@ -1,5 +1,7 @@
 #include "module/gcm_counts.h"
 
+#include <time.h>
+
 #include "base/rv.h"
 #include "module/key_ledger.h"
 #include "module/lineage.h"
@@ -16,6 +18,8 @@
 #define SHARE_PART 16
 
 #define ROW_KIND 0x81
+
+#define PATIENCE_MS 50
 
 struct row {
     bool is_new;      /* not in the store yet */
@@ -166,7 +170,7 @@ static CK_RV take_from_row(void *context, struct row *row)
     return wish->granted > 0 ? CKR_OK : CKR_KEY_EXHAUSTED;
 }
 
-static CK_RV take_block(struct object *key, const struct gcm_count *count, uint64_t taken,
+static CK_RV take_block(const struct slot *slot, const struct gcm_count *count, uint64_t taken,
                         uint64_t *ret_granted)
 {
     struct row in_memory = {.count = taken, .holders = 1};
@@ -174,31 +178,44 @@ static CK_RV take_block(struct object *key, const struct gcm_count *count, uint6
 
     if (wish.wanted > BLOCK_MAX)
         wish.wanted = BLOCK_MAX;
-    CK_RV rv = count->is_durable ? row_change(key->slot->custody, &count->id, take_from_row, &wish)
+    CK_RV rv = count->is_durable ? row_change(slot->custody, &count->id, take_from_row, &wish)
                                  : take_from_row(&wish, &in_memory);
     if (rv == CKR_KEY_EXHAUSTED)
         log_line(LOG_LEVEL_ERROR,
                  "token %s: a key has made all the AES-GCM encryptions that are safe with random "
                  "IVs (2^32, NIST SP 800-38D): it still decrypts; make a new key",
-                 key->slot->name);
+                 slot->name);
     TRY(rv);
     *ret_granted = wish.granted;
     return CKR_OK;
 }
 
+static void wait_locked(struct gcm_count *count)
+{
+    struct timespec until;
+
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_nsec += PATIENCE_MS * 1000000L;
+    if (until.tv_nsec >= 1000000000L) {
+        until.tv_nsec -= 1000000000L;
+        until.tv_sec++;
+    }
+    (void) pthread_cond_timedwait(&count->refilled, &count->lock, &until);
+}
+
 /* One thread asks the store, the others wait for what it brings. */
-static CK_RV refill_locked(struct object *key, struct gcm_count *count)
+static CK_RV refill_locked(const struct slot *slot, struct gcm_count *count)
 {
     uint64_t granted = 0;
 
     if (count->is_refilling) {
-        pthread_cond_wait(&count->refilled, &count->lock);
+        wait_locked(count);
         return CKR_OK;
     }
     count->is_refilling = true;
     uint64_t taken = count->taken;
     pthread_mutex_unlock(&count->lock);
-    CK_RV rv = take_block(key, count, taken, &granted);
+    CK_RV rv = take_block(slot, count, taken, &granted);
     pthread_mutex_lock(&count->lock);
     count->is_refilling = false;
     count->left += granted;
@@ -213,29 +230,44 @@ static void hand_out_locked(struct gcm_count *count, struct gcm_share *share)
 
     if (part > SHARE_MAX)
         part = SHARE_MAX;
-    if (part == 0)
+    if (part == 0 && count->left > 0)
         part = 1;
     count->left -= part;
-    share->left = (uint32_t) part - 1; /* one of them is the caller's */
+    share->left = (uint32_t) part;
 }
 
-CK_RV gcm_counts_refill(struct object *key, struct gcm_share *share)
+CK_RV gcm_counts_bind(struct object *key, struct gcm_share *share)
 {
+    struct gcm_count *count;
+
+    if (share->count != NULL)
+        return CKR_OK;
+    TRY(count_of(key, &count));
+    share->count = gcm_count_reference(count);
+    return CKR_OK;
+}
+
+CK_RV gcm_counts_fill(const struct slot *slot, struct gcm_share *share)
+{
+    struct gcm_count *count = share->count;
     CK_RV rv = CKR_OK;
 
-    if (share->count == NULL) {
-        struct gcm_count *count;
-        TRY(count_of(key, &count));
-        share->count = gcm_count_reference(count);
-    }
-    struct gcm_count *count = share->count;
     pthread_mutex_lock(&count->lock);
-    while (rv == CKR_OK && count->left == 0)
-        rv = refill_locked(key, count);
-    if (rv == CKR_OK)
-        hand_out_locked(count, share);
+    if (count->left == 0)
+        rv = refill_locked(slot, count);
+    hand_out_locked(count, share);
     pthread_mutex_unlock(&count->lock);
     return rv;
+}
+
+CK_RV gcm_counts_take(struct object *key, struct gcm_share *share)
+{
+    while (share->left == 0) {
+        TRY(gcm_counts_bind(key, share));
+        TRY(gcm_counts_fill(key->slot, share));
+    }
+    share->left--;
+    return CKR_OK;
 }
 
 void gcm_counts_give_back(struct gcm_share *share)

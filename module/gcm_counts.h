@@ -21,18 +21,18 @@ struct gcm_share {
     uint32_t left;
 };
 
-/* The slow part of gcm_counts_take. */
-CK_RV gcm_counts_refill(struct object *key, struct gcm_share *share);
+/* Finds the key's count, if the share has none yet: after that the key itself is not needed. */
+CK_RV gcm_counts_bind(struct object *key, struct gcm_share *share);
 
-/* One invocation of encryption under this key, before it happens. CKR_KEY_EXHAUSTED;
- * CKR_DEVICE_ERROR when the store cannot take note of it. Called under the session's lock. */
-static inline CK_RV gcm_counts_take(struct object *key, struct gcm_share *share)
-{
-    if (share->left == 0)
-        return gcm_counts_refill(key, share);
-    share->left--;
-    return CKR_OK;
-}
+/* Fills an empty share of a key of this slot, from the process's block or from the store, which may
+ * take long: 30 s where other processes keep it busy. While another thread asks the store, CKR_OK
+ * with the share still empty after 50 ms, so that the caller can look at his lease.
+ * CKR_KEY_EXHAUSTED; CKR_DEVICE_ERROR when the store cannot take note. */
+CK_RV gcm_counts_fill(const struct slot *slot, struct gcm_share *share);
+
+/* One invocation of encryption under this key, before it happens. An empty share is filled on the
+ * spot; who holds a session's lock has filled it before (operation_begin.c). */
+CK_RV gcm_counts_take(struct object *key, struct gcm_share *share);
 
 /* What is left of it goes back to the process's block. */
 void gcm_counts_give_back(struct gcm_share *share);

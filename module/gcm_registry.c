@@ -16,7 +16,11 @@ struct gcm_count *gcm_count_new(const struct object_id *id)
     count->is_durable = id != NULL;
     atomic_init(&count->references, 1);
     pthread_mutex_init(&count->lock, NULL);
-    pthread_cond_init(&count->refilled, NULL);
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&count->refilled, &monotonic);
+    pthread_condattr_destroy(&monotonic);
     return count;
 }
 

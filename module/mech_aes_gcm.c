@@ -110,7 +110,6 @@ void mech_aes_gcm_free(void *state)
     struct gcm_state *gcm = state;
 
     mech_aes_gcm_end(gcm);
-    gcm_counts_give_back(&gcm->share);
     EVP_CIPHER_CTX_free(gcm->context);
     mem_free(gcm);
 }
@@ -195,7 +194,7 @@ static CK_RV gcm_start(struct operation *operation, const CK_MECHANISM *mechanis
     TRY(gcm_input_read(mechanism, &input));
     TRY(mech_aes_gcm_state(operation, &state));
     if (encrypts(operation))
-        TRY(gcm_counts_take(operation->key, &state->share));
+        TRY(gcm_counts_take(operation->key, &operation->share));
     return mech_aes_gcm_begin(operation, &input);
 }
 

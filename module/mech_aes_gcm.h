@@ -20,7 +20,6 @@ struct gcm_state {
     uint64_t text_len;     /* so far in this message */
     struct blob collected; /* ciphertext that waits for its tag */
     size_t collected_room;
-    struct gcm_share share; /* of the key's invocations */
 };
 
 struct gcm_input {

@@ -56,7 +56,6 @@ static unsigned char free_mask(size_t at, CK_ULONG fixed_bits)
 static CK_RV iv_random(struct operation *operation, const CK_GCM_MESSAGE_PARAMS *params,
                        unsigned char *iv)
 {
-    struct gcm_state *state = operation->state;
     unsigned char fresh[GENERATED_IV_LEN_MAX];
 
     if (8 * params->ulIvLen - params->ulIvFixedBits < RANDOM_BITS_MIN) {
@@ -64,7 +63,7 @@ static CK_RV iv_random(struct operation *operation, const CK_GCM_MESSAGE_PARAMS 
                       "CKM_AES_GCM: a random part of %lu bits is too short to be unique",
                       8 * params->ulIvLen - params->ulIvFixedBits);
     }
-    TRY(gcm_counts_take(operation->key, &state->share));
+    TRY(gcm_counts_take(operation->key, &operation->share));
     TRY(crypto_random(fresh, params->ulIvLen));
     for (size_t i = 0; i < params->ulIvLen; i++) {
         unsigned char mask = free_mask(i, params->ulIvFixedBits);
@@ -118,10 +117,8 @@ static CK_RV iv_counted(struct operation *operation, const CK_GCM_MESSAGE_PARAMS
 static CK_RV iv_make(struct operation *operation, const CK_GCM_MESSAGE_PARAMS *params,
                      unsigned char *iv)
 {
-    struct gcm_state *state = operation->state;
-
     if (params->ivGenerator == CKG_NO_GENERATE)
-        return gcm_counts_take(operation->key, &state->share);
+        return gcm_counts_take(operation->key, &operation->share);
     if (params->ulIvLen > GENERATED_IV_LEN_MAX || params->ulIvFixedBits > 8 * params->ulIvLen) {
         return REFUSE(CKR_MECHANISM_PARAM_INVALID,
                       "CKM_AES_GCM: an IV of %lu bytes with %lu fixed bits", params->ulIvLen,

@@ -34,7 +34,6 @@ struct mac_state {
     size_t full_len;
     size_t mac_len; /* of this message; what is cut off is never given out */
     bool unfinished;
-    struct gcm_share share; /* GMAC alone: its invocations are those of GCM */
 };
 
 void mech_mac_context_free(EVP_MAC_CTX **context)
@@ -100,7 +99,6 @@ static void mac_free(void *state)
 {
     struct mac_state *mac = state;
 
-    gcm_counts_give_back(&mac->share);
     EVP_MAC_CTX_free(mac->context);
     mem_free(mac);
 }
@@ -204,8 +202,8 @@ static CK_RV gmac_start(struct operation *operation, const CK_MECHANISM *mechani
 
     TRY(gmac_input(mechanism, &iv, &tag_len));
     TRY(mac_restart(operation, &state));
-    if (operation->kind == OPERATION_SIGN)
-        TRY(gcm_counts_take(operation->key, &state->share));
+    if (operation->kind == OPERATION_SIGN) /* its invocations are those of GCM */
+        TRY(gcm_counts_take(operation->key, &operation->share));
     OSSL_PARAM params[] = {
         OSSL_PARAM_construct_octet_string(OSSL_MAC_PARAM_IV, (void *) iv.bytes, iv.len),
         OSSL_PARAM_construct_end(),

@@ -58,6 +58,7 @@ void operation_forget(struct operation *operation)
         operation->state = NULL;
     }
     operation->mechanism = NULL;
+    gcm_counts_give_back(&operation->share);
     if (operation->key)
         object_release(&operation->key);
     operation->key = NULL;

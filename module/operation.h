@@ -12,6 +12,7 @@
 
 #include <stdbool.h>
 
+#include "module/gcm_counts.h"
 #include "module/mechanism.h"
 #include "module/object.h"
 
@@ -42,6 +43,7 @@ struct operation {
     const struct mechanism *mechanism; /* of the active or the kept operation; NULL: none */
     struct object *key;                /* referenced; NULL for digests */
     void *state;                       /* the mechanism's own, freed by its free_state */
+    struct gcm_share share;            /* of the key's AES-GCM invocations */
 };
 
 /* Ends the operation but keeps key and context (after success or failure alike). */

@@ -70,6 +70,60 @@ static CK_RV start(struct operation *operation, const CK_MECHANISM *mechanism)
     }
 }
 
+static bool is_counted(const struct operation *operation)
+{
+    switch (operation->kind) {
+    case OPERATION_ENCRYPT:
+    case OPERATION_MESSAGE_ENCRYPT:
+        return operation->mechanism->family == FAMILY_AES_GCM;
+    case OPERATION_SIGN:
+        return operation->mechanism->family == FAMILY_AES_GMAC;
+    default:
+        return false;
+    }
+}
+
+/* The key itself does not wait with it: its value has to go when a denial comes. */
+struct filling {
+    const struct slot *slot;
+    struct gcm_share share;
+};
+
+static void filling_clear(struct filling *filling)
+{
+    gcm_counts_give_back(&filling->share);
+}
+
+static CK_RV fill(void *context)
+{
+    struct filling *filling = context;
+
+    return gcm_counts_fill(filling->slot, &filling->share);
+}
+
+/* An empty share of the key's count is filled without the session's lock: the store may be busy,
+ * and a denial must get at the session meanwhile. `lost` when the operation is another one then, or
+ * its key is gone. */
+static CK_RV fill_share(struct session *session, struct operation *operation, CK_RV lost)
+{
+    if (!is_counted(operation) || operation->share.left > 0)
+        return CKR_OK;
+    _cleanup_(filling_clear) struct filling filling = {.slot = session->slot};
+    const struct operation before = *operation;
+    CK_OBJECT_HANDLE key = operation->key->handle;
+    TRY(gcm_counts_bind(operation->key, &filling.share));
+    while (filling.share.left == 0) {
+        TRY(session_wait(session, fill, &filling));
+        if (operation->key == NULL || operation->key->handle != key ||
+            operation->mechanism != before.mechanism || operation->phase != before.phase)
+            return lost;
+    }
+    gcm_counts_give_back(&operation->share);
+    operation->share = filling.share;
+    filling.share = (struct gcm_share){NULL, 0};
+    return CKR_OK;
+}
+
 CK_RV operation_begin(struct session *session, enum operation_kind kind,
                       const CK_MECHANISM *mechanism, CK_OBJECT_HANDLE key)
 {
@@ -83,6 +137,8 @@ CK_RV operation_begin(struct session *session, enum operation_kind kind,
         return CKR_OPERATION_ACTIVE;
     if (!is_kept(operation, mechanism->mechanism, key))
         TRY(take_key(session, operation, mechanism->mechanism, key));
+    if (kind != OPERATION_MESSAGE_ENCRYPT) /* which counts its messages */
+        TRY(fill_share(session, operation, CKR_KEY_HANDLE_INVALID));
     CK_RV rv = start(operation, mechanism);
     if (rv != CKR_OK) {
         operation_forget(operation);
@@ -123,8 +179,17 @@ CK_RV operation_active_message(struct session *session, enum operation_kind kind
             operation_forget(operation);
             return CKR_OPERATION_NOT_INITIALIZED;
         }
+        gcm_counts_give_back(&operation->share);
         object_release(&operation->key);
         operation->key = key;
+    }
+    if (operation->phase == PHASE_STARTED) {
+        CK_RV rv = fill_share(session, operation, CKR_OPERATION_NOT_INITIALIZED);
+        if (rv == CKR_USER_NOT_LOGGED_IN) {
+            operation_forget(operation);
+            return CKR_OPERATION_NOT_INITIALIZED;
+        }
+        TRY(rv);
     }
     *ret_operation = operation;
     return CKR_OK;

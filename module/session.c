@@ -115,6 +115,21 @@ CK_RV session_enter(CK_SESSION_HANDLE handle, struct session **ret_session)
     return CKR_OK;
 }
 
+CK_RV session_wait(struct session *session, CK_RV (*wait)(void *context), void *context)
+{
+    CK_SESSION_HANDLE handle = session->handle;
+
+    TRY(module_enter());
+    pthread_mutex_unlock(&session->lock);
+    CK_RV rv = wait(context);
+    module_leave();
+    pthread_mutex_lock(&session->lock);
+    TRY(module_check());
+    if (session->handle == handle && slot_is_due(session->slot))
+        TRY(tick_unlocked(session));
+    return session->handle == handle ? rv : CKR_SESSION_HANDLE_INVALID;
+}
+
 CK_RV session_leave(struct session *session, CK_RV rv)
 {
     if (rv != CKR_OK) {

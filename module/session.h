@@ -40,6 +40,9 @@ struct session {
  * session's lock. CKR_CRYPTOKI_NOT_INITIALIZED, CKR_SESSION_HANDLE_INVALID; CKR_FUNCTION_FAILED
  * from inside a source's library while a lease is due (module.h). */
 CK_RV session_enter(CK_SESSION_HANDLE handle, struct session **ret_session);
+/* Lets the lock go while `wait` runs, which may take long; then lease and view fall due as on
+ * entry. CKR_SESSION_HANDLE_INVALID when the session was closed meanwhile. */
+CK_RV session_wait(struct session *session, CK_RV (*wait)(void *context), void *context);
 /* Releases it. A failure leaves its cause in the session's device_error. Returns `rv`. */
 CK_RV session_leave(struct session *session, CK_RV rv);
 

@@ -436,6 +436,8 @@ static void occupy_store(struct creation *creation)
 {
     const char *path = strchr(fixture_store(1), ':') + 1;
     ck_assert_int_eq(sqlite3_open(path, &creation->other), SQLITE_OK);
+    /* The busy threads have the store take note of what they encrypt. */
+    ck_assert_int_eq(sqlite3_busy_timeout(creation->other, 5000), SQLITE_OK);
     ck_assert_int_eq(sqlite3_exec(creation->other, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
 }
 
