@@ -185,13 +185,17 @@ static bool template_derives(const struct attributes *base)
            derives.len == sizeof(CK_BBOOL) && derives.bytes[0] == CK_TRUE;
 }
 
-/* Joined keys and slices have no use but their base's (copy_gains_role). */
+/* Joined keys and slices have no use but their base's (copy_gains_role). A derived key that derives
+ * chooses no CKA_DERIVE_TEMPLATE: the same key derived again could choose another. */
 static bool derived_key_derives(const struct proposal *proposal)
 {
+    struct view own;
+
     return (proposal->relaxed & RELAX_DERIVED_KEYS_DERIVE) == 0 && proposal->by != NULL &&
            !is_by(proposal, DERIVE_JOINS) && !is_by(proposal, DERIVE_SLICES) &&
            is_guarded(proposal->base) && attributes_has(proposal->attributes, FLAG_DERIVE) &&
-           !template_derives(proposal->base);
+           (!template_derives(proposal->base) ||
+            attributes_bytes(proposal->attributes, CKA_DERIVE_TEMPLATE, &own));
 }
 
 static bool is_short_slice(const struct proposal *proposal)

@@ -106,13 +106,11 @@ static void switch_off(const struct exploration *exploration, size_t first)
         policy_test_switch_off(exploration->off[i]);
 }
 
-/* With the rule in question, if there is one, on again, the sequence must end before it finds anything. No world may
- * be there. */
+/* With the rule in question, if there is one, on again, what it refuses is left out of the
+ * sequence, and the rest must find nothing. No world may be there. */
 static bool is_stopped(struct search_run *run, const struct path *path, size_t depth)
 {
     struct world world;
-    bool goes_on = true;
-
     if (run->exploration->off[0] == NULL)
         return true;
     switch_off(run->exploration, 1);
@@ -121,9 +119,10 @@ static bool is_stopped(struct search_run *run, const struct path *path, size_t d
         return true;
     }
     knowledge_protect(&world);
-    for (size_t i = 0; i < depth && goes_on; i++)
-        goes_on = step_take(&world, &path->steps[i]);
-    bool stopped = !goes_on || knowledge_hit(&world) == NULL;
+    for (size_t i = 0; i < depth; i++)
+        if (!step_take(&world, &path->steps[i]))
+            step_leave_out(&world, &path->steps[i]);
+    bool stopped = knowledge_hit(&world) == NULL;
     world_end(&world);
     switch_off(run->exploration, 0);
     return stopped;

@@ -20,7 +20,7 @@ struct shape {
     CK_MECHANISM_TYPE allows; /* the one of CKA_ALLOWED_MECHANISMS; 0: not said */
     const char *label;
     unsigned char value; /* CKA_VALUE: 32 bytes of world_constant(value); 0: none */
-    bool derives; /* CKA_DERIVE_TEMPLATE: derived keys have CKA_DERIVE */
+    bool derives;        /* CKA_DERIVE_TEMPLATE: derived keys have CKA_DERIVE */
     bool is_data;
     bool is_guess; /* with the CKA_CHECK_VALUE that the key would have */
 };

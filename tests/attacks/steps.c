@@ -185,7 +185,7 @@ static bool is_worth_trying(const struct world *world, size_t remaining, const s
            !leaves_too_much(world, remaining, step);
 }
 
-/* All steps of a kind; returns how many steps there are then. */
+/* All steps of a kind, those with the newest key first; returns how many steps there are then. */
 static size_t list_kind(const struct world *world, size_t remaining, struct step step,
                         struct step *steps, size_t count)
 {
@@ -196,7 +196,7 @@ static size_t list_kind(const struct world *world, size_t remaining, struct step
     for (size_t i = 0; i < way_count * shape_count * key_count; i++) {
         step.way = (unsigned char) (i % way_count);
         step.shape = (unsigned char) (i / way_count % shape_count);
-        step.key = (unsigned char) (i / way_count / shape_count);
+        step.key = (unsigned char) (key_count - 1 - i / way_count / shape_count);
         for (step.other = 0; step.other < second_count(world, second_of(&step)); step.other++) {
             if (!is_worth_trying(world, remaining, &step))
                 continue;
@@ -548,6 +548,12 @@ static CK_RV take(struct taking *taking, CK_OBJECT_HANDLE *ret_handle)
     default:
         return make_key(taking, ret_handle);
     }
+}
+
+void step_leave_out(struct world *world, const struct step *step)
+{
+    if (kinds[step->kind].makes_key)
+        world_add_key(world, CK_INVALID_HANDLE, 0);
 }
 
 bool step_take(struct world *world, const struct step *step)

@@ -38,6 +38,9 @@ uint64_t step_number(const struct world *world, const struct step *step);
 /* Makes the call. True when it succeeded. */
 bool step_take(struct world *world, const struct step *step);
 
+/* After a step that was refused: the keys of later ones keep their numbers. */
+void step_leave_out(struct world *world, const struct step *step);
+
 /* True when an undo cannot take it back. */
 bool step_changes_key(const struct step *step);
 

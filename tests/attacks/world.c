@@ -234,7 +234,8 @@ CK_RV world_start(struct world *world, struct api *api, const struct target *tar
 void world_end(struct world *world)
 {
     for (size_t i = world->key_count; i > 0; i--)
-        if (!(world->target->has_subkeys && (i == 2 || i == 3)))
+        if (!(world->target->has_subkeys && (i == 2 || i == 3)) &&
+            world->keys[i - 1].handle != CK_INVALID_HANDLE)
             OK(world->api->p11->C_DestroyObject(world->api->session, world->keys[i - 1].handle));
     world->key_count = 0;
 }

@@ -36,7 +36,7 @@ struct world_key {
     bool is_reimported; /* it was wrapped, and unwrapped with the attacker's attributes */
     bool is_unused;     /* no step has needed it yet */
     bool is_data;
-    bool is_given; /* data that the configuration lets out (hkdf_data_info) */
+    bool is_given;  /* data that the configuration lets out (hkdf_data_info) */
     bool has_list;  /* CKA_ALLOWED_MECHANISMS */
     bool is_posing; /* a token key under a subkey's label */
 };
