@@ -17,7 +17,8 @@
 void policy_test_switch_off(const char *rule);
 /* All names. */
 const char *const *policy_test_rules(size_t *ret_count);
-/* True when a test has switched the rule off. A name that is not in the list ends the program. */
+/* True when a test has switched the rule off. While one is, a
+ * name that is not in the list ends the program. */
 bool policy_allows_breach(const char *rule);
 #else
 static inline bool policy_allows_breach(const char *rule)

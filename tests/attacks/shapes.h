@@ -22,7 +22,8 @@ struct shape {
     unsigned char value; /* CKA_VALUE: 32 bytes of world_constant(value); 0: none */
     bool derives;        /* CKA_DERIVE_TEMPLATE: derived keys have CKA_DERIVE */
     bool is_data;
-    bool is_guess; /* with the CKA_CHECK_VALUE that the key would have */
+    bool of_target; /* of no use for keys that do not come from the target */
+    bool is_guess;  /* with the CKA_CHECK_VALUE that the key would have */
 };
 
 struct shape_list {

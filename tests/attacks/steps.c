@@ -142,6 +142,9 @@ static bool is_pointless(const struct world *world, const struct step *step)
 {
     if ((observes(step) || step->kind == STEP_DECRYPT) && world->keys[step->key].is_known)
         return true;
+    if (kinds[step->kind].shapes != &no_shapes && shape_of(step)->of_target &&
+        !touches(world, step))
+        return true;
     if (step->kind == STEP_SET || step->kind == STEP_COPY)
         return changes_nothing(world, step);
     if (step->kind == STEP_ENCRYPT && second_of(step) == SECOND_BLOB)
