@@ -2,6 +2,7 @@
 #include "module/api.h"
 
 #include "module/operation_begin.h"
+#include "module/policy_rules.h"
 
 static CK_RV begin(struct session *session, const CK_MECHANISM *mechanism)
 {
@@ -104,8 +105,9 @@ static CK_RV digest_key(struct session *session, struct operation *operation,
         key->attributes.object_class != CKO_SECRET_KEY ||
         (object_has(key, FLAG_PRIVATE) && slot_role(session->slot) != ROLE_USER))
         return CKR_KEY_HANDLE_INVALID;
-    if (object_has(key, FLAG_SENSITIVE) || object_has(key, FLAG_TOKEN) ||
-        !object_has(key, FLAG_EXTRACTABLE))
+    if ((object_has(key, FLAG_SENSITIVE) || object_has(key, FLAG_TOKEN) ||
+         !object_has(key, FLAG_EXTRACTABLE)) &&
+        !policy_allows_breach("sensitive-keys-are-not-digested"))
         return CKR_KEY_INDIGESTIBLE;
     TRY(object_value(key, &value));
     return operation->mechanism->digest->update(operation, (struct view){value->bytes, value->len});

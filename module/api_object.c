@@ -65,6 +65,7 @@ static CK_RV copy(const struct session_view *view, CK_OBJECT_HANDLE handle,
         attributes.flags |= OF_TOKEN_KEY;
     TRY(policy_changed_object(view->slot, source, &attributes));
     TRY(new_object_check_session(view, &attributes));
+    TRY(policy_claim_for_copy(source, &attributes));
     return slot_objects_copy(source, view->handle, &attributes, out);
 }
 

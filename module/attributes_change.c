@@ -4,6 +4,7 @@
 #include "module/attributes_entries.h"
 #include "module/attributes_template.h"
 #include "module/attributes_values.h"
+#include "module/policy_rules.h"
 
 /* Who changes: C_SetAttributeValue or C_CopyObject, the SO or another. */
 struct changer {
@@ -16,6 +17,8 @@ static bool flag_may_become(const struct attributes *attributes, const struct at
                             struct changer changer, bool wanted)
 {
     bool now = attributes_has(attributes, row->flag);
+    if (policy_allows_breach("one-way-attributes"))
+        return true;
     switch (changer.copies ? row->copy : row->set) {
     case CHANGE_FREE:
         return true;
@@ -39,7 +42,8 @@ static CK_RV change_entry(struct attributes *attributes, struct changer changer,
     struct view encoded;
     if ((row->classes & class) == 0)
         return FAIL(CKR_ATTRIBUTE_TYPE_INVALID, "%s is no attribute of such an object", row->name);
-    if ((changer.copies ? row->copy : row->set) == CHANGE_NONE)
+    if ((changer.copies ? row->copy : row->set) == CHANGE_NONE &&
+        !policy_allows_breach("fixed-attributes"))
         return FAIL(CKR_ATTRIBUTE_READ_ONLY, "%s does not change", row->name);
     if (attributes_values_encode(row, attributes_template_view(entry), &room, &encoded) != CKR_OK)
         return FAIL(CKR_ATTRIBUTE_VALUE_INVALID, "%s: not a value for it", row->name);

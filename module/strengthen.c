@@ -2,6 +2,7 @@
 
 #include "base/rv.h"
 #include "module/object.h"
+#include "module/policy_rules.h"
 
 #define MAC_OR_WRAP                                                                                \
     (FLAG_BIT(FLAG_SIGN) | FLAG_BIT(FLAG_VERIFY) | FLAG_BIT(FLAG_WRAP) | FLAG_BIT(FLAG_UNWRAP))
@@ -17,6 +18,8 @@ static const CK_MECHANISM_TYPE wrap_allows[] = {CKM_AES_KEY_WRAP, CKM_AES_KEY_WR
 /* Sensitive, private, not extractable: what every token key is, unless its site lets some leave. */
 static void strengthen_flags(struct attributes *attributes)
 {
+    if (policy_allows_breach("token-keys-are-strengthened"))
+        return;
     attributes_set_flag(attributes, FLAG_SENSITIVE, true);
     attributes_set_flag(attributes, FLAG_PRIVATE, true);
     attributes_set_flag(attributes, FLAG_EXTRACTABLE, false);
@@ -112,7 +115,8 @@ CK_RV strengthen_token_key(const struct slot *slot, enum attribute_origin origin
     _cleanup_(attributes_clear) struct attributes asked = {0};
 
     bool leaves = named_true(result, FLAG_EXTRACTABLE);
-    if (leaves && (slot->relaxed & RELAX_TOKEN_KEYS_LEAVE) == 0)
+    if (leaves && (slot->relaxed & RELAX_TOKEN_KEYS_LEAVE) == 0 &&
+        !policy_allows_breach("token-keys-are-strengthened"))
         return refuse(slot, "the template asks for CKA_EXTRACTABLE, and rule "
                             "token-keys-stay-inside holds");
     TRY(attributes_copy(attributes, &asked));
