@@ -208,7 +208,8 @@ static CK_RV finish(const struct derivation *derivation, struct template_result 
     }
     TRY(new_object_check(derivation->view, ORIGIN_DERIVE, derivation->base, result));
     for (size_t i = 0; (key = input_key(derivation, i)) != NULL; i++)
-        TRY(policy_derived_object(derivation->view->slot, derivation->mechanism, key, result));
+        TRY(policy_derived_object(derivation->view->slot, derivation->mechanism, key, i > 0,
+                                  result));
     return CKR_OK;
 }
 

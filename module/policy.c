@@ -30,6 +30,7 @@ struct proposal {
     bool is_change;                /* base is the former self */
     unsigned int relaxed;          /* RELAX_ bits of the token */
     const struct mechanism *by;    /* of a derivation, while each key that enters it is looked at */
+    bool is_further;               /* such a key that is not the base */
 };
 
 struct rule {
@@ -185,7 +186,8 @@ static bool template_derives(const struct attributes *base)
            derives.len == sizeof(CK_BBOOL) && derives.bytes[0] == CK_TRUE;
 }
 
-/* Joined keys and slices have no use but their base's (copy_gains_role). A derived key that derives
+/* Joined keys and slices have no use but their base's (copy_gains_role). The template of a second
+ * key binds nobody, so that it allows nothing. A derived key that derives
  * chooses no CKA_DERIVE_TEMPLATE: the same key derived again could choose another. */
 static bool derived_key_derives(const struct proposal *proposal)
 {
@@ -194,7 +196,7 @@ static bool derived_key_derives(const struct proposal *proposal)
     return (proposal->relaxed & RELAX_DERIVED_KEYS_DERIVE) == 0 && proposal->by != NULL &&
            !is_by(proposal, DERIVE_JOINS) && !is_by(proposal, DERIVE_SLICES) &&
            is_guarded(proposal->base) && attributes_has(proposal->attributes, FLAG_DERIVE) &&
-           (!template_derives(proposal->base) ||
+           (proposal->is_further || !template_derives(proposal->base) ||
             attributes_bytes(proposal->attributes, CKA_DERIVE_TEMPLATE, &own));
 }
 
@@ -338,7 +340,8 @@ CK_RV policy_new_object(const struct slot *slot, enum attribute_origin origin,
 }
 
 CK_RV policy_derived_object(const struct slot *slot, const struct mechanism *mechanism,
-                            const struct object *input, const struct template_result *result)
+                            const struct object *input, bool is_further,
+                            const struct template_result *result)
 {
     struct proposal proposal = {
         .attributes = &result->attributes,
@@ -347,6 +350,7 @@ CK_RV policy_derived_object(const struct slot *slot, const struct mechanism *mec
         .base = &input->attributes,
         .relaxed = slot->relaxed,
         .by = mechanism,
+        .is_further = is_further,
     };
 
     return apply_rules(slot, &proposal);

@@ -19,7 +19,8 @@ CK_RV policy_new_object(const struct slot *slot, enum attribute_origin origin,
  * each key in turn that enters the derivation, base and further ones, and those that depend on the
  * mechanism. */
 CK_RV policy_derived_object(const struct slot *slot, const struct mechanism *mechanism,
-                            const struct object *input, const struct template_result *result);
+                            const struct object *input, bool is_further,
+                            const struct template_result *result);
 
 /* False for a mechanism that the configuration has to switch on for this token. */
 bool policy_offers(const struct slot *slot, const struct mechanism *mechanism);

@@ -28,7 +28,7 @@ struct slot {
     unsigned int subkeys;       /* purposes shown, bit p-1 */
     enum config_policy policy;
     enum config_aes_default aes_default;
-    unsigned int relaxed; /* RELAX_ bits: rules of the policy that do not hold */
+    unsigned int relaxed;       /* RELAX_ bits: rules of the policy that do not hold */
     bool extract_key;           /* CKM_EXTRACT_KEY_FROM_KEY is offered */
     const char *hkdf_data_info; /* info strings, config_info_is_listed */
 

@@ -26,7 +26,7 @@ struct replay_file {
     struct replay_result (*run)(const struct replay_token *token, const struct replay_file *file,
                                 json_t *group, json_t *test);
     CK_MECHANISM_TYPE mechanism; /* HKDF: its hash. PBKDF2: its PRF, a CKP_ number */
-    CK_MECHANISM_TYPE general; /* for truncated MACs */
+    CK_MECHANISM_TYPE general;   /* for truncated MACs */
     CK_KEY_TYPE key_type;
     CK_ULONG full_len; /* bytes of the whole MAC */
 };
@@ -39,8 +39,8 @@ struct replay_result replay_mac(const struct replay_token *token, const struct r
                                 json_t *group, json_t *test);
 struct replay_result replay_gmac(const struct replay_token *token, const struct replay_file *file,
                                  json_t *group, json_t *test);
-struct replay_result replay_pbkdf2(const struct replay_token *token,
-                                   const struct replay_file *file, json_t *group, json_t *test);
+struct replay_result replay_pbkdf2(const struct replay_token *token, const struct replay_file *file,
+                                   json_t *group, json_t *test);
 struct replay_result replay_hkdf(const struct replay_token *token, const struct replay_file *file,
                                  json_t *group, json_t *test);
 struct replay_result replay_wrap(const struct replay_token *token, const struct replay_file *file,
