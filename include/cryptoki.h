@@ -13,13 +13,13 @@
 #endif
 /* The guards of the other PKCS #11 headers, so that one that is included later (p11-kit's library
  * headers do it) adds nothing and takes these types, which have the same layout. */
-#define PKCS11_H 1
+#define PKCS11_H   1
 #define _PKCS11_H_ 1
 
 #include <stddef.h>
 
-#define CRYPTOKI_VERSION_MAJOR 3
-#define CRYPTOKI_VERSION_MINOR 2
+#define CRYPTOKI_VERSION_MAJOR     3
+#define CRYPTOKI_VERSION_MINOR     2
 #define CRYPTOKI_VERSION_AMENDMENT 0
 
 #ifndef CK_API

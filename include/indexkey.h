@@ -39,12 +39,12 @@ enum indexkey_purpose {
 #define INDEXKEY_PURPOSE_COUNT 5
 
 /* The labels of the derivation. The 1 is the version of this scheme. */
-#define INDEXKEY_LABEL_PREFIX "indexkey/1/"
-#define INDEXKEY_LABEL_TOKEN "indexkey/1/token"
+#define INDEXKEY_LABEL_PREFIX   "indexkey/1/"
+#define INDEXKEY_LABEL_TOKEN    "indexkey/1/token"
 #define INDEXKEY_LABEL_CENTROID "indexkey/1/centroid"
-#define INDEXKEY_LABEL_PAYLOAD "indexkey/1/payload"
-#define INDEXKEY_LABEL_ITEM "indexkey/1/item"
-#define INDEXKEY_LABEL_QUERY "indexkey/1/query"
+#define INDEXKEY_LABEL_PAYLOAD  "indexkey/1/payload"
+#define INDEXKEY_LABEL_ITEM     "indexkey/1/item"
+#define INDEXKEY_LABEL_QUERY    "indexkey/1/query"
 
 /* The longest label with its end mark, which is the zero byte of the derivation. */
 #define INDEXKEY_LABEL_SIZE_MAX (sizeof(INDEXKEY_LABEL_CENTROID))
@@ -54,24 +54,24 @@ enum indexkey_purpose {
  * root key. */
 enum indexkey_cause {
     INDEXKEY_CAUSE_NONE = 0,
-    INDEXKEY_CAUSE_DENIED = 1,      /* the source knows the identity and refuses it the key */
-    INDEXKEY_CAUSE_DISABLED = 2,    /* the source's key is disabled */
-    INDEXKEY_CAUSE_DELETED = 3,     /* the source's key is deleted, or about to be */
-    INDEXKEY_CAUSE_TAMPERED = 4,    /* a ciphertext or a stored record was changed */
-    INDEXKEY_CAUSE_CONTEXT = 5,     /* wrapped under another context or key */
-    INDEXKEY_CAUSE_CREDENTIAL = 6,  /* the source refuses the credential */
-    INDEXKEY_CAUSE_THROTTLED = 7,   /* the source's rate limit, until the deadline */
-    INDEXKEY_CAUSE_TIMEOUT = 8,     /* no answer from the source within the deadline */
-    INDEXKEY_CAUSE_UNREACHABLE = 9, /* no connection to the source */
-    INDEXKEY_CAUSE_DNS = 10,        /* the source's name has no address */
-    INDEXKEY_CAUSE_TLS = 11,        /* the source's certificate or TLS version is not accepted */
-    INDEXKEY_CAUSE_SERVER = 12,     /* the source failed, or its answer makes no sense */
-    INDEXKEY_CAUSE_STORE = 13,      /* the store cannot be read or written */
-    INDEXKEY_CAUSE_STORE_FULL = 14, /* the store has no room */
-    INDEXKEY_CAUSE_PIN = 15,        /* wrong, locked or missing PIN */
-    INDEXKEY_CAUSE_CONFIG = 16,     /* the token's configuration */
-    INDEXKEY_CAUSE_CANCELLED = 17,  /* C_Finalize ended the call */
-    INDEXKEY_CAUSE_INTERNAL = 18,   /* none of the above; the log has the details */
+    INDEXKEY_CAUSE_DENIED = 1,       /* the source knows the identity and refuses it the key */
+    INDEXKEY_CAUSE_DISABLED = 2,     /* the source's key is disabled */
+    INDEXKEY_CAUSE_DELETED = 3,      /* the source's key is deleted, or about to be */
+    INDEXKEY_CAUSE_TAMPERED = 4,     /* a ciphertext or a stored record was changed */
+    INDEXKEY_CAUSE_CONTEXT = 5,      /* wrapped under another context or key */
+    INDEXKEY_CAUSE_CREDENTIAL = 6,   /* the source refuses the credential */
+    INDEXKEY_CAUSE_THROTTLED = 7,    /* the source's rate limit, until the deadline */
+    INDEXKEY_CAUSE_TIMEOUT = 8,      /* no answer from the source within the deadline */
+    INDEXKEY_CAUSE_UNREACHABLE = 9,  /* no connection to the source */
+    INDEXKEY_CAUSE_DNS = 10,         /* the source's name has no address */
+    INDEXKEY_CAUSE_TLS = 11,         /* the source's certificate or TLS version is not accepted */
+    INDEXKEY_CAUSE_SERVER = 12,      /* the source failed, or its answer makes no sense */
+    INDEXKEY_CAUSE_STORE = 13,       /* the store cannot be read or written */
+    INDEXKEY_CAUSE_STORE_FULL = 14,  /* the store has no room */
+    INDEXKEY_CAUSE_PIN = 15,         /* wrong, locked or missing PIN */
+    INDEXKEY_CAUSE_CONFIG = 16,      /* the token's configuration */
+    INDEXKEY_CAUSE_CANCELLED = 17,   /* C_Finalize ended the call */
+    INDEXKEY_CAUSE_INTERNAL = 18,    /* none of the above; the log has the details */
 };
 
 /* The label of a purpose, or NULL if the number is not a purpose. */
@@ -136,7 +136,7 @@ static inline CK_RV indexkey_kdf_make(enum indexkey_purpose purpose, struct inde
     kdf->data[0].ulValueLen = sizeof(kdf->counter);
     kdf->data[1].type = CK_SP800_108_BYTE_ARRAY;
     kdf->data[1].pValue = kdf->label;
-    kdf->data[1].ulValueLen = (CK_ULONG) label_size;
+    kdf->data[1].ulValueLen = (CK_ULONG)label_size;
     kdf->data[2].type = CK_SP800_108_DKM_LENGTH;
     kdf->data[2].pValue = &kdf->length;
     kdf->data[2].ulValueLen = sizeof(kdf->length);
@@ -151,7 +151,7 @@ static inline CK_RV indexkey_kdf_make(enum indexkey_purpose purpose, struct inde
     return CKR_OK;
 }
 
-#define INDEXKEY_TEMPLATE_COUNT 10
+#define INDEXKEY_TEMPLATE_COUNT       10
 #define INDEXKEY_MECHANISMS_COUNT_MAX 10
 
 /* The mechanisms that a purpose's subkey may be used with, as many as *ret_count says; static,
@@ -165,8 +165,8 @@ static inline CK_RV indexkey_mechanisms(enum indexkey_purpose purpose,
         CKM_SHA3_256_HMAC, CKM_SHA3_384_HMAC, CKM_SHA3_512_HMAC,
     };
     static const CK_MECHANISM_TYPE centroid[] = {
-        CKM_SHA3_224_HMAC,   CKM_SHA3_256_HMAC,   CKM_SHA3_384_HMAC, CKM_SHA3_512_HMAC,
-        CKM_SHA224_HMAC,     CKM_SHA256_HMAC,     CKM_SHA384_HMAC,   CKM_SHA512_HMAC,
+        CKM_SHA3_224_HMAC, CKM_SHA3_256_HMAC, CKM_SHA3_384_HMAC, CKM_SHA3_512_HMAC,
+        CKM_SHA224_HMAC,   CKM_SHA256_HMAC,   CKM_SHA384_HMAC,   CKM_SHA512_HMAC,
         CKM_SHA512_224_HMAC, CKM_SHA512_256_HMAC,
     };
     static const CK_MECHANISM_TYPE cipher[] = {CKM_AES_GCM};
@@ -247,6 +247,6 @@ static inline CK_RV indexkey_template_make(enum indexkey_purpose purpose,
     indexkey_template_add(made, encrypts ? CKA_ENCRYPT : CKA_SIGN, &made->yes, sizeof(made->yes));
     indexkey_template_add(made, encrypts ? CKA_DECRYPT : CKA_VERIFY, &made->yes, sizeof(made->yes));
     indexkey_template_add(made, CKA_ALLOWED_MECHANISMS, made->mechanisms,
-                          count * (CK_ULONG) sizeof(mechanisms[0]));
+                          count * (CK_ULONG)sizeof(mechanisms[0]));
     return CKR_OK;
 }

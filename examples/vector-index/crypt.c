@@ -6,7 +6,7 @@
 
 bool crypt_random(struct token *token, void *to, size_t len)
 {
-    return ckr_check(token->calls->C_GenerateRandom(token->session, to, (CK_ULONG) len),
+    return ckr_check(token->calls->C_GenerateRandom(token->session, to, (CK_ULONG)len),
                      "C_GenerateRandom", "the token");
 }
 
@@ -14,19 +14,19 @@ bool crypt_mac(struct token *token, enum token_key key, struct bytes data,
                uint8_t ret_mac[CRYPT_MAC_LEN])
 {
     const char *label = token->key_labels[key];
-    CK_MECHANISM mechanism = {CKM_SHA256_HMAC, NULL, 0};
+    CK_MECHANISM mechanism = { CKM_SHA256_HMAC, NULL, 0 };
     uint8_t mac[CRYPT_MAC_LEN];
     CK_ULONG len = sizeof mac;
 
     if (!ckr_check(token->calls->C_SignInit(token->session, &mechanism, token->keys[key]),
                    "C_SignInit(CKM_SHA256_HMAC)", label) ||
-        !ckr_check(token->calls->C_Sign(token->session, (CK_BYTE_PTR) data.data,
-                                        (CK_ULONG) data.len, mac, &len),
+        !ckr_check(token->calls->C_Sign(token->session, (CK_BYTE_PTR)data.data, (CK_ULONG)data.len,
+                                        mac, &len),
                    "C_Sign(CKM_SHA256_HMAC)", label)) {
         return false;
     }
     if (len != sizeof mac) {
-        return fail("C_Sign with %s gave %lu bytes, not %u", label, (unsigned long) len,
+        return fail("C_Sign with %s gave %lu bytes, not %u", label, (unsigned long)len,
                     CRYPT_MAC_LEN);
     }
     memcpy(ret_mac, mac, sizeof mac);
@@ -37,35 +37,35 @@ static CK_GCM_PARAMS crypt_gcm(const struct crypt_context *context, void *nonce,
 {
     return (CK_GCM_PARAMS){
         .pIv = nonce,
-        .ulIvLen = (CK_ULONG) nonce_len,
-        .ulIvBits = (CK_ULONG) nonce_len * 8,
-        .pAAD = (CK_BYTE_PTR) context->aad,
-        .ulAADLen = (CK_ULONG) context->aad_len,
-        .ulTagBits = (CK_ULONG) CRYPT_TAG_LEN * 8,
+        .ulIvLen = (CK_ULONG)nonce_len,
+        .ulIvBits = (CK_ULONG)nonce_len * 8,
+        .pAAD = (CK_BYTE_PTR)context->aad,
+        .ulAADLen = (CK_ULONG)context->aad_len,
+        .ulTagBits = (CK_ULONG)CRYPT_TAG_LEN * 8,
     };
 }
 
 bool crypt_seal(struct token *token, const struct crypt_context *context,
                 const struct crypt_plain *plain, struct crypt_sealed *ret_sealed)
 {
-    uint8_t nonce[CRYPT_NONCE_MAX_LEN] = {0};
+    uint8_t nonce[CRYPT_NONCE_MAX_LEN] = { 0 };
     CK_GCM_PARAMS gcm = crypt_gcm(context, nonce, CRYPT_NONCE_LEN);
-    CK_MECHANISM mechanism = {CKM_AES_GCM, &gcm, sizeof gcm};
+    CK_MECHANISM mechanism = { CKM_AES_GCM, &gcm, sizeof gcm };
     CK_ULONG len = plain->len + CRYPT_TAG_LEN;
 
     if (!crypt_random(token, nonce, CRYPT_NONCE_LEN) ||
-        !ckr_check(
-            token->calls->C_EncryptInit(token->session, &mechanism, token->keys[context->key]),
-            "C_EncryptInit(CKM_AES_GCM)", token->key_labels[context->key]) ||
-        !ckr_check(token->calls->C_Encrypt(token->session, (CK_BYTE_PTR) plain->data,
-                                           (CK_ULONG) plain->len, ret_sealed->data, &len),
+        !ckr_check(token->calls->C_EncryptInit(token->session, &mechanism,
+                                               token->keys[context->key]),
+                   "C_EncryptInit(CKM_AES_GCM)", token->key_labels[context->key]) ||
+        !ckr_check(token->calls->C_Encrypt(token->session, (CK_BYTE_PTR)plain->data,
+                                           (CK_ULONG)plain->len, ret_sealed->data, &len),
                    "C_Encrypt(CKM_AES_GCM)", context->name)) {
         return false;
     }
     // Some HSMs write a nonce of their own to pIv: what is stored is what stands there now.
     if (len != plain->len + CRYPT_TAG_LEN || gcm.ulIvLen == 0 || gcm.ulIvLen > sizeof nonce) {
-        return fail("C_Encrypt gave %lu bytes and a nonce of %lu for %s", (unsigned long) len,
-                    (unsigned long) gcm.ulIvLen, context->name);
+        return fail("C_Encrypt gave %lu bytes and a nonce of %lu for %s", (unsigned long)len,
+                    (unsigned long)gcm.ulIvLen, context->name);
     }
     memcpy(ret_sealed->nonce, nonce, sizeof nonce);
     ret_sealed->nonce_len = gcm.ulIvLen;
@@ -85,17 +85,17 @@ bool crypt_open(struct token *token, const struct crypt_context *context,
 {
     uint8_t nonce[CRYPT_NONCE_MAX_LEN];
     CK_GCM_PARAMS gcm = crypt_gcm(context, nonce, sealed->nonce_len);
-    CK_MECHANISM mechanism = {CKM_AES_GCM, &gcm, sizeof gcm};
+    CK_MECHANISM mechanism = { CKM_AES_GCM, &gcm, sizeof gcm };
     CK_ULONG len = sizeof ret_plain->data;
     CK_RV rv;
 
     memcpy(nonce, sealed->nonce, sizeof nonce);
-    if (!ckr_check(
-            token->calls->C_DecryptInit(token->session, &mechanism, token->keys[context->key]),
-            "C_DecryptInit(CKM_AES_GCM)", token->key_labels[context->key])) {
+    if (!ckr_check(token->calls->C_DecryptInit(token->session, &mechanism,
+                                               token->keys[context->key]),
+                   "C_DecryptInit(CKM_AES_GCM)", token->key_labels[context->key])) {
         return false;
     }
-    rv = token->calls->C_Decrypt(token->session, (CK_BYTE_PTR) sealed->data, (CK_ULONG) sealed->len,
+    rv = token->calls->C_Decrypt(token->session, (CK_BYTE_PTR)sealed->data, (CK_ULONG)sealed->len,
                                  ret_plain->data, &len);
     if (crypt_is_tag_error(rv)) {
         return fail("%s does not open with the key %s (C_Decrypt: %s): the database was altered, "
@@ -106,7 +106,7 @@ bool crypt_open(struct token *token, const struct crypt_context *context,
         return false;
     }
     if (len != sealed->len - CRYPT_TAG_LEN) {
-        return fail("C_Decrypt gave %lu bytes for %s, not %zu", (unsigned long) len, context->name,
+        return fail("C_Decrypt gave %lu bytes for %s, not %zu", (unsigned long)len, context->name,
                     sealed->len - CRYPT_TAG_LEN);
     }
     ret_plain->len = len;

@@ -16,17 +16,9 @@
 #define SCHEMA_VERSION 1
 
 enum db_statement {
-    PUT_HEADER,
-    PUT_CENTROID,
-    PUT_EMBEDDING,
-    PUT_ITEM,
-    PUT_TERM,
-    GET_HEADER,
-    GET_CENTROID,
-    GET_EMBEDDING,
-    GET_ITEM,
-    WALK_LIST,
-    WALK_TERM,
+    PUT_HEADER, PUT_CENTROID, PUT_EMBEDDING, PUT_ITEM, PUT_TERM,
+    GET_HEADER, GET_CENTROID, GET_EMBEDDING, GET_ITEM,
+    WALK_LIST, WALK_TERM,
     STATEMENT_COUNT,
 };
 
@@ -39,7 +31,8 @@ static const char *const statements[STATEMENT_COUNT] = {
     [PUT_TERM] = "INSERT INTO term (query_token, record) VALUES (?2, ?1)",
     [GET_HEADER] = "SELECT id, nonce, sealed, salt FROM header WHERE id = ?1",
     [GET_CENTROID] = "SELECT list, nonce, sealed FROM centroid WHERE list = ?1",
-    [GET_EMBEDDING] = "SELECT record, nonce, sealed, list_token FROM embedding WHERE record = ?1",
+    [GET_EMBEDDING] =
+        "SELECT record, nonce, sealed, list_token FROM embedding WHERE record = ?1",
     [GET_ITEM] = "SELECT record, nonce, sealed FROM item WHERE record = ?1",
     [WALK_LIST] =
         "SELECT record, nonce, sealed FROM embedding WHERE list_token = ?1 ORDER BY record",
@@ -122,7 +115,8 @@ bool db_create(const char *path, struct db **ret_db)
     }
     snprintf(sql, sizeof sql, "PRAGMA application_id = %d; PRAGMA user_version = %d;",
              APPLICATION_ID, SCHEMA_VERSION);
-    if (!db_execute(db, schema, "make the tables") || !db_execute(db, sql, "mark the new index")) {
+    if (!db_execute(db, schema, "make the tables") ||
+        !db_execute(db, sql, "mark the new index")) {
         return false;
     }
     *ret_db = db;
@@ -255,12 +249,12 @@ static bool db_put(struct db *db, enum db_statement which, uint64_t number, stru
         return false;
     }
     statement = db->prepared[which];
-    ok = sqlite3_bind_int64(statement, 1, (sqlite3_int64) number) == SQLITE_OK &&
-         sqlite3_bind_blob(statement, 2, sealed->nonce, (int) sealed->nonce_len, NULL) ==
+    ok = sqlite3_bind_int64(statement, 1, (sqlite3_int64)number) == SQLITE_OK &&
+         sqlite3_bind_blob(statement, 2, sealed->nonce, (int)sealed->nonce_len, NULL) ==
              SQLITE_OK &&
-         sqlite3_bind_blob(statement, 3, sealed->data, (int) sealed->len, NULL) == SQLITE_OK &&
+         sqlite3_bind_blob(statement, 3, sealed->data, (int)sealed->len, NULL) == SQLITE_OK &&
          (extra.len == 0 ||
-          sqlite3_bind_blob(statement, 4, extra.data, (int) extra.len, NULL) == SQLITE_OK) &&
+          sqlite3_bind_blob(statement, 4, extra.data, (int)extra.len, NULL) == SQLITE_OK) &&
          sqlite3_step(statement) == SQLITE_DONE;
     return ok || db_fail(db, "write it");
 }
@@ -268,23 +262,23 @@ static bool db_put(struct db *db, enum db_statement which, uint64_t number, stru
 bool db_put_header(struct db *db, const uint8_t salt[RECORD_SALT_LEN],
                    const struct crypt_sealed *sealed)
 {
-    return db_put(db, PUT_HEADER, 0, (struct bytes){salt, RECORD_SALT_LEN}, sealed);
+    return db_put(db, PUT_HEADER, 0, (struct bytes){ salt, RECORD_SALT_LEN }, sealed);
 }
 
 bool db_put_centroid(struct db *db, uint64_t list, const struct crypt_sealed *sealed)
 {
-    return db_put(db, PUT_CENTROID, list, (struct bytes){NULL, 0}, sealed);
+    return db_put(db, PUT_CENTROID, list, (struct bytes){ NULL, 0 }, sealed);
 }
 
 bool db_put_embedding(struct db *db, uint64_t record, const uint8_t list_token[CRYPT_MAC_LEN],
                       const struct crypt_sealed *sealed)
 {
-    return db_put(db, PUT_EMBEDDING, record, (struct bytes){list_token, CRYPT_MAC_LEN}, sealed);
+    return db_put(db, PUT_EMBEDDING, record, (struct bytes){ list_token, CRYPT_MAC_LEN }, sealed);
 }
 
 bool db_put_item(struct db *db, uint64_t record, const struct crypt_sealed *sealed)
 {
-    return db_put(db, PUT_ITEM, record, (struct bytes){NULL, 0}, sealed);
+    return db_put(db, PUT_ITEM, record, (struct bytes){ NULL, 0 }, sealed);
 }
 
 bool db_put_term(struct db *db, uint64_t record, const uint8_t query_token[CRYPT_MAC_LEN])
@@ -295,7 +289,7 @@ bool db_put_term(struct db *db, uint64_t record, const uint8_t query_token[CRYPT
         return false;
     }
     statement = db->prepared[PUT_TERM];
-    return (sqlite3_bind_int64(statement, 1, (sqlite3_int64) record) == SQLITE_OK &&
+    return (sqlite3_bind_int64(statement, 1, (sqlite3_int64)record) == SQLITE_OK &&
             sqlite3_bind_blob(statement, 2, query_token, CRYPT_MAC_LEN, NULL) == SQLITE_OK &&
             sqlite3_step(statement) == SQLITE_DONE) ||
            db_fail(db, "write it");
@@ -306,25 +300,25 @@ struct db_limits {
     size_t max;
 };
 
-static const struct db_limits nonce_limits = {CRYPT_NONCE_LEN, CRYPT_NONCE_MAX_LEN};
-static const struct db_limits data_limits = {CRYPT_TAG_LEN,
-                                             sizeof((struct crypt_sealed *) NULL)->data};
-static const struct db_limits salt_limits = {RECORD_SALT_LEN, RECORD_SALT_LEN};
-static const struct db_limits mac_limits = {CRYPT_MAC_LEN, CRYPT_MAC_LEN};
+static const struct db_limits nonce_limits = { CRYPT_NONCE_LEN, CRYPT_NONCE_MAX_LEN };
+static const struct db_limits data_limits = { CRYPT_TAG_LEN,
+                                              sizeof((struct crypt_sealed *)NULL)->data };
+static const struct db_limits salt_limits = { RECORD_SALT_LEN, RECORD_SALT_LEN };
+static const struct db_limits mac_limits = { CRYPT_MAC_LEN, CRYPT_MAC_LEN };
 
 static bool db_column(const struct db *db, sqlite3_stmt *statement, int column,
                       struct db_limits limits, struct bytes *ret_bytes)
 {
     const void *data = sqlite3_column_blob(statement, column);
-    size_t len = (size_t) sqlite3_column_bytes(statement, column);
+    size_t len = (size_t)sqlite3_column_bytes(statement, column);
 
-    if (sqlite3_column_type(statement, column) != SQLITE_BLOB || data == NULL || len < limits.min ||
-        len > limits.max) {
+    if (sqlite3_column_type(statement, column) != SQLITE_BLOB || data == NULL ||
+        len < limits.min || len > limits.max) {
         return fail("%s was altered: %s of row %lld is no value of %zu to %zu bytes", db->path,
                     sqlite3_column_name(statement, column),
-                    (long long) sqlite3_column_int64(statement, 0), limits.min, limits.max);
+                    (long long)sqlite3_column_int64(statement, 0), limits.min, limits.max);
     }
-    *ret_bytes = (struct bytes){data, len};
+    *ret_bytes = (struct bytes){ data, len };
     return true;
 }
 
@@ -356,13 +350,13 @@ static bool db_get(struct db *db, enum db_statement which, uint64_t number, cons
         return false;
     }
     statement = db->prepared[which];
-    if (sqlite3_bind_int64(statement, 1, (sqlite3_int64) number) != SQLITE_OK) {
+    if (sqlite3_bind_int64(statement, 1, (sqlite3_int64)number) != SQLITE_OK) {
         return db_fail(db, "read it");
     }
     result = sqlite3_step(statement);
     if (result == SQLITE_DONE) {
         return fail("%s was altered: it lacks %s %llu; restore it or build it again", db->path,
-                    what, (unsigned long long) number);
+                    what, (unsigned long long)number);
     }
     return result == SQLITE_ROW ? db_column_sealed(db, statement, ret_sealed)
                                 : db_fail(db, "read it");
@@ -407,9 +401,9 @@ bool db_get_item(struct db *db, uint64_t record, struct crypt_sealed *ret_sealed
 static bool db_walk_begin(struct db *db, enum db_statement which,
                           const uint8_t token[CRYPT_MAC_LEN])
 {
-    return db_prepare(db, which) &&
-           (sqlite3_bind_blob(db->prepared[which], 1, token, CRYPT_MAC_LEN, NULL) == SQLITE_OK ||
-            db_fail(db, "read it"));
+    return db_prepare(db, which) && (sqlite3_bind_blob(db->prepared[which], 1, token, CRYPT_MAC_LEN,
+                                                       NULL) == SQLITE_OK ||
+                                     db_fail(db, "read it"));
 }
 
 // Numbers must rise: with a forged schema a record could come twice to hide another's absence.
@@ -429,7 +423,7 @@ static bool db_walk_next(struct db *db, enum db_statement which, sqlite3_int64 *
     }
     found = sqlite3_column_int64(statement, 0);
     if (sqlite3_column_type(statement, 0) != SQLITE_INTEGER || found <= *record) {
-        return fail("%s was altered: record %lld is out of order", db->path, (long long) found);
+        return fail("%s was altered: record %lld is out of order", db->path, (long long)found);
     }
     *record = found;
     *ret_more = true;
@@ -451,7 +445,7 @@ bool db_walk_list(struct db *db, const uint8_t list_token[CRYPT_MAC_LEN],
             return true;
         }
         if (!db_column_sealed(db, db->prepared[WALK_LIST], &sealed) ||
-            !on_embedding(context, (uint64_t) record, &sealed)) {
+            !on_embedding(context, (uint64_t)record, &sealed)) {
             return false;
         }
     }
@@ -471,7 +465,7 @@ bool db_walk_term(struct db *db, const uint8_t query_token[CRYPT_MAC_LEN], db_on
         if (!more) {
             return true;
         }
-        if (!on_record(context, (uint64_t) record)) {
+        if (!on_record(context, (uint64_t)record)) {
             return false;
         }
     }

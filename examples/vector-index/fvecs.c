@@ -13,8 +13,8 @@
 
 static uint32_t fvecs_le32(const uint8_t *from)
 {
-    return (uint32_t) from[0] | (uint32_t) from[1] << 8 | (uint32_t) from[2] << 16 |
-           (uint32_t) from[3] << 24;
+    return (uint32_t)from[0] | (uint32_t)from[1] << 8 | (uint32_t)from[2] << 16 |
+           (uint32_t)from[3] << 24;
 }
 
 static bool fvecs_open_file(struct fvecs *fvecs, uint64_t *ret_size)
@@ -28,7 +28,7 @@ static bool fvecs_open_file(struct fvecs *fvecs, uint64_t *ret_size)
     if (!S_ISREG(status.st_mode)) {
         return fail("%s is not a regular file", fvecs->path);
     }
-    *ret_size = (uint64_t) status.st_size;
+    *ret_size = (uint64_t)status.st_size;
     return true;
 }
 
@@ -50,10 +50,10 @@ static bool fvecs_measure(struct fvecs *fvecs)
         return fail("%s: the first vector's dimension %u is not in 1..%u", fvecs->path, dim,
                     FVECS_MAX_DIM);
     }
-    row_len = 4 + 4 * (uint64_t) dim;
+    row_len = 4 + 4 * (uint64_t)dim;
     if (size % row_len != 0) {
         return fail("%s: %llu bytes are no whole number of vectors of %u values", fvecs->path,
-                    (unsigned long long) size, dim);
+                    (unsigned long long)size, dim);
     }
     fvecs->dim = dim;
     fvecs->count = size / row_len;
@@ -62,7 +62,7 @@ static bool fvecs_measure(struct fvecs *fvecs)
 
 bool fvecs_open(const char *path, struct fvecs *ret_fvecs)
 {
-    _cleanup_(fvecs_close) struct fvecs fvecs = {.path = path};
+    _cleanup_(fvecs_close) struct fvecs fvecs = { .path = path };
 
     if (!fvecs_measure(&fvecs)) {
         return false;
@@ -107,7 +107,7 @@ bool fvecs_read(struct fvecs *fvecs, float *ret_vector)
     for (size_t i = 0; i < fvecs->dim; i++) {
         if (!isfinite(ret_vector[i]) || fabsf(ret_vector[i]) > FVECS_MAX_VALUE) {
             return fail("%s: value %zu of vector %llu is not a number up to %g", fvecs->path, i,
-                        number, (double) FVECS_MAX_VALUE);
+                        number, (double)FVECS_MAX_VALUE);
         }
     }
     fvecs->next++;
@@ -116,7 +116,7 @@ bool fvecs_read(struct fvecs *fvecs, float *ret_vector)
 
 bool fvecs_load(const char *path, size_t max_count, struct vectors **ret_vectors)
 {
-    _cleanup_(fvecs_close) struct fvecs fvecs = {.path = path};
+    _cleanup_(fvecs_close) struct fvecs fvecs = { .path = path };
     _cleanup_(vectors_freep) struct vectors *vectors = NULL;
 
     if (!fvecs_open(path, &fvecs)) {
@@ -124,7 +124,7 @@ bool fvecs_load(const char *path, size_t max_count, struct vectors **ret_vectors
     }
     if (fvecs.count > max_count) {
         return fail("%s has %llu vectors, at most %zu can be taken at once", path,
-                    (unsigned long long) fvecs.count, max_count);
+                    (unsigned long long)fvecs.count, max_count);
     }
     if (!vectors_new(fvecs.count, fvecs.dim, &vectors)) {
         return false;

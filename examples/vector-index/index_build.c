@@ -58,17 +58,17 @@ static size_t build_list_count(const struct build *build)
     uint64_t lists = build->options->lists;
 
     if (lists == 0) {
-        lists = (uint64_t) sqrt((double) count);
+        lists = (uint64_t)sqrt((double)count);
     }
-    return (size_t) build_min(lists, build_min(count, OPTIONS_MAX_LISTS));
+    return (size_t)build_min(lists, build_min(count, OPTIONS_MAX_LISTS));
 }
 
 static size_t build_sample_count(const struct build *build, size_t lists)
 {
     uint64_t fits = SAMPLE_MAX_LEN / (build->vectors.dim * sizeof(float));
-    uint64_t wanted = build_min((uint64_t) lists * SAMPLE_PER_LIST, fits);
+    uint64_t wanted = build_min((uint64_t)lists * SAMPLE_PER_LIST, fits);
 
-    return (size_t) build_min(wanted, build->vectors.count);
+    return (size_t)build_min(wanted, build->vectors.count);
 }
 
 // Every vector is read and checked here, before anything is written; each has the same chance to
@@ -197,8 +197,8 @@ static bool build_read_item(struct build *build, struct item *ret_item)
         return false;
     }
     return more || fail("%s ends after %llu items, but %s has %llu vectors", build->items.path,
-                        (unsigned long long) build->items.number - 1, build->vectors.path,
-                        (unsigned long long) build->vectors.count);
+                        (unsigned long long)build->items.number - 1, build->vectors.path,
+                        (unsigned long long)build->vectors.count);
 }
 
 static bool build_put_records(struct build *build)
@@ -214,7 +214,8 @@ static bool build_put_records(struct build *build)
     for (uint64_t record = 0; record < in->count; record++) {
         if (!fvecs_read(in, vector) || !build_read_item(build, &item) ||
             !build_put_embedding(build, record, vector) || !build_put_item(build, record, &item) ||
-            !progress_step(build->options->progress, "encrypting records", record + 1, in->count)) {
+            !progress_step(build->options->progress, "encrypting records", record + 1,
+                           in->count)) {
             return false;
         }
     }
@@ -222,7 +223,7 @@ static bool build_put_records(struct build *build)
         return false;
     }
     return !more || fail("%s has more items than %s has vectors (%llu)", build->items.path,
-                         in->path, (unsigned long long) in->count);
+                         in->path, (unsigned long long)in->count);
 }
 
 // Last, because a centroid is sealed with the number of its list's members: a search then notices
@@ -248,8 +249,8 @@ static bool build_put_centroids(struct build *build)
 static bool build_put_header(struct build *build)
 {
     struct record_header header = {
-        .dim = (uint32_t) build->vectors.dim,
-        .lists = (uint32_t) build->centroids->rows,
+        .dim = (uint32_t)build->vectors.dim,
+        .lists = (uint32_t)build->centroids->rows,
         .records = build->vectors.count,
     };
     struct crypt_context context;
@@ -276,7 +277,7 @@ bool index_build(const struct options *options)
         return false;
     }
     printf("%s: %llu records of %zu values in %zu lists, encrypted with the keys of \"%s\"\n",
-           options->db, (unsigned long long) build.vectors.count, build.vectors.dim,
+           options->db, (unsigned long long)build.vectors.count, build.vectors.dim,
            build.centroids->rows, options->token.index);
     return true;
 }

@@ -15,8 +15,8 @@ struct search {
     uint32_t *members;
     bool *wanted; // a row of queries for each list
     float *vector;
-    size_t list;   // the one being walked
-    uint64_t seen; // its rows so far
+    size_t list;       // the one being walked
+    uint64_t seen;     // its rows so far
     uint8_t list_token[CRYPT_MAC_LEN];
 };
 
@@ -37,17 +37,17 @@ static bool *search_wanted(const struct search *search, size_t list)
 static bool search_choose_lists(struct search *search, size_t query, size_t probe)
 {
     const float *vector = vectors_row(search->queries->vectors, query);
-    _cleanup_(topk_clear) struct topk best = {.entries = NULL};
+    _cleanup_(topk_clear) struct topk best = { .entries = NULL };
 
     if (!topk_init(&best, probe)) {
         return false;
     }
     for (size_t list = 0; list < search->centroids->rows; list++) {
-        topk_add(&best, list,
-                 vectors_dot(vectors_row(search->centroids, list), vector, search->centroids->dim));
+        topk_add(&best, list, vectors_dot(vectors_row(search->centroids, list), vector,
+                                          search->centroids->dim));
     }
     for (size_t i = 0; i < best.count; i++) {
-        search_wanted(search, (size_t) best.entries[i].record)[query] = true;
+        search_wanted(search, (size_t)best.entries[i].record)[query] = true;
     }
     return true;
 }
@@ -64,7 +64,7 @@ static bool search_prepare(struct search *search, uint64_t probe)
         return false;
     }
     for (size_t query = 0; query < queries; query++) {
-        if (!search_choose_lists(search, query, probe < lists ? (size_t) probe : lists)) {
+        if (!search_choose_lists(search, query, probe < lists ? (size_t)probe : lists)) {
             return false;
         }
     }
@@ -131,7 +131,7 @@ static bool search_print_query(const struct search *search, size_t query, bool t
         if (tsv) {
             printf("%s%s", i > 0 ? "," : "", item.name);
         } else {
-            snprintf(lead, sizeof lead, "%4zu  %7.4f  ", i + 1, (double) results->entries[i].score);
+            snprintf(lead, sizeof lead, "%4zu  %7.4f  ", i + 1, (double)results->entries[i].score);
             search_print_item(lead, &item);
         }
     }
@@ -141,8 +141,8 @@ static bool search_print_query(const struct search *search, size_t query, bool t
 
 static bool search_nearest(const struct options *options, const struct reader *reader)
 {
-    _cleanup_(queries_clear) struct queries queries = {.vectors = NULL};
-    _cleanup_(search_clear) struct search search = {.reader = reader, .queries = &queries};
+    _cleanup_(queries_clear) struct queries queries = { .vectors = NULL };
+    _cleanup_(search_clear) struct search search = { .reader = reader, .queries = &queries };
 
     if (!queries_read(options, reader, &queries) || !search_prepare(&search, options->probe)) {
         return false;
@@ -169,7 +169,7 @@ static bool search_on_item(void *context, uint64_t record, const struct item *it
 {
     struct field_print *print = context;
 
-    (void) record;
+    (void)record;
     print->count++;
     if (print->options->top != 0 && print->count > print->options->top) {
         return true;
@@ -185,13 +185,13 @@ static bool search_on_item(void *context, uint64_t record, const struct item *it
 static bool search_field(const struct options *options, const struct reader *reader)
 {
     const char *equals = strchr(options->field, '=');
-    struct field_print print = {.options = options};
+    struct field_print print = { .options = options };
     char field[16];
 
-    if (equals == NULL || (size_t) (equals - options->field) >= sizeof field) {
+    if (equals == NULL || (size_t)(equals - options->field) >= sizeof field) {
         return fail("--field: expected section=VALUE or name=VALUE");
     }
-    snprintf(field, sizeof field, "%.*s", (int) (equals - options->field), options->field);
+    snprintf(field, sizeof field, "%.*s", (int)(equals - options->field), options->field);
     if (strcmp(field, "section") != 0 && strcmp(field, "name") != 0) {
         return fail("--field: \"%s\" is not indexed: only section and name are", field);
     }
@@ -209,7 +209,7 @@ static bool search_field(const struct options *options, const struct reader *rea
 
 bool index_search(const struct options *options)
 {
-    _cleanup_(reader_close) struct reader reader = {.token = NULL};
+    _cleanup_(reader_close) struct reader reader = { .token = NULL };
 
     return reader_open(options, &reader) &&
            (options->field != NULL ? search_field(options, &reader)

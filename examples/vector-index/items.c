@@ -33,15 +33,15 @@ bool items_read(struct lines *lines, struct item *ret_item, bool *ret_more)
     section = strsep(&rest, "\t");
     if (section == NULL || rest == NULL || *name == '\0') {
         return fail("%s:%llu: expected name, section and size, tab-separated", lines->path,
-                    (unsigned long long) lines->number);
+                    (unsigned long long)lines->number);
     }
     if (!items_take_field(name, ret_item->name) || !items_take_field(section, ret_item->section)) {
         return fail("%s:%llu: a field is longer than %u bytes", lines->path,
-                    (unsigned long long) lines->number, ITEMS_FIELD_MAX_LEN);
+                    (unsigned long long)lines->number, ITEMS_FIELD_MAX_LEN);
     }
     if (!util_parse_number(rest, 0, INT64_MAX, &ret_item->size_kib)) {
         return fail("%s:%llu: the size is not a whole number", lines->path,
-                    (unsigned long long) lines->number);
+                    (unsigned long long)lines->number);
     }
     return true;
 }
@@ -62,7 +62,7 @@ void items_encode(const struct item *item, struct crypt_plain *ret_plain)
 
     end = items_put_text(end, item->section);
     end = util_put_be(end, item->size_kib, 8);
-    len = (size_t) (end - ret_plain->data);
+    len = (size_t)(end - ret_plain->data);
     ret_plain->len = (len + ITEM_PADDING - 1) / ITEM_PADDING * ITEM_PADDING;
     memset(end, 0, ret_plain->len - len);
 }
@@ -75,9 +75,9 @@ static bool items_get_text(const uint8_t **from, const uint8_t *end,
     if (end - *from < 2) {
         return false;
     }
-    len = (size_t) util_get_be(*from, 2);
+    len = (size_t)util_get_be(*from, 2);
     *from += 2;
-    if (len > ITEMS_FIELD_MAX_LEN || (size_t) (end - *from) < len) {
+    if (len > ITEMS_FIELD_MAX_LEN || (size_t)(end - *from) < len) {
         return false;
     }
     memcpy(ret_text, *from, len);

@@ -38,12 +38,12 @@ bool lines_read(struct lines *lines, bool *ret_more)
     while ((byte = getc(lines->file)) != EOF && byte != '\n') {
         if (!lines_is_text(byte)) {
             return fail("%s:%llu: byte 0x%02x is not text", lines->path, number,
-                        (unsigned int) byte);
+                        (unsigned int)byte);
         }
         if (len == LINES_MAX_LEN) {
             return fail("%s:%llu: longer than %u bytes", lines->path, number, LINES_MAX_LEN);
         }
-        lines->text[len++] = (char) byte;
+        lines->text[len++] = (char)byte;
     }
     if (ferror(lines->file)) {
         return fail("cannot read %s: %s", lines->path, strerror(errno));

@@ -10,48 +10,32 @@
 #define DEFAULT_PROBE 8U
 
 enum option_id {
-    OPT_MODULE = 1000,
-    OPT_TOKEN,
-    OPT_PIN_FILE,
-    OPT_PIN_FD,
-    OPT_INDEX,
-    OPT_DB,
-    OPT_VECTORS,
-    OPT_ITEMS,
-    OPT_LISTS,
-    OPT_SEED,
-    OPT_QUERY,
-    OPT_QUERY_TEXT,
-    OPT_LIKE,
-    OPT_FIELD,
-    OPT_TOP,
-    OPT_PROBE,
-    OPT_PROGRESS,
-    OPT_TSV,
-    OPT_HELP,
+    OPT_MODULE = 1000, OPT_TOKEN, OPT_PIN_FILE, OPT_PIN_FD, OPT_INDEX, OPT_DB, OPT_VECTORS,
+    OPT_ITEMS, OPT_LISTS, OPT_SEED, OPT_QUERY, OPT_QUERY_TEXT, OPT_LIKE, OPT_FIELD, OPT_TOP,
+    OPT_PROBE, OPT_PROGRESS, OPT_TSV, OPT_HELP,
 };
 
 static const struct option long_options[] = {
-    {"module", required_argument, NULL, OPT_MODULE},
-    {"token", required_argument, NULL, OPT_TOKEN},
-    {"pin-file", required_argument, NULL, OPT_PIN_FILE},
-    {"pin-fd", required_argument, NULL, OPT_PIN_FD},
-    {"index", required_argument, NULL, OPT_INDEX},
-    {"db", required_argument, NULL, OPT_DB},
-    {"vectors", required_argument, NULL, OPT_VECTORS},
-    {"items", required_argument, NULL, OPT_ITEMS},
-    {"lists", required_argument, NULL, OPT_LISTS},
-    {"seed", required_argument, NULL, OPT_SEED},
-    {"query", required_argument, NULL, OPT_QUERY},
-    {"query-text", required_argument, NULL, OPT_QUERY_TEXT},
-    {"like", required_argument, NULL, OPT_LIKE},
-    {"field", required_argument, NULL, OPT_FIELD},
-    {"top", required_argument, NULL, OPT_TOP},
-    {"probe", required_argument, NULL, OPT_PROBE},
-    {"progress", no_argument, NULL, OPT_PROGRESS},
-    {"tsv", no_argument, NULL, OPT_TSV},
-    {"help", no_argument, NULL, OPT_HELP},
-    {NULL, 0, NULL, 0},
+    { "module", required_argument, NULL, OPT_MODULE },
+    { "token", required_argument, NULL, OPT_TOKEN },
+    { "pin-file", required_argument, NULL, OPT_PIN_FILE },
+    { "pin-fd", required_argument, NULL, OPT_PIN_FD },
+    { "index", required_argument, NULL, OPT_INDEX },
+    { "db", required_argument, NULL, OPT_DB },
+    { "vectors", required_argument, NULL, OPT_VECTORS },
+    { "items", required_argument, NULL, OPT_ITEMS },
+    { "lists", required_argument, NULL, OPT_LISTS },
+    { "seed", required_argument, NULL, OPT_SEED },
+    { "query", required_argument, NULL, OPT_QUERY },
+    { "query-text", required_argument, NULL, OPT_QUERY_TEXT },
+    { "like", required_argument, NULL, OPT_LIKE },
+    { "field", required_argument, NULL, OPT_FIELD },
+    { "top", required_argument, NULL, OPT_TOP },
+    { "probe", required_argument, NULL, OPT_PROBE },
+    { "progress", no_argument, NULL, OPT_PROGRESS },
+    { "tsv", no_argument, NULL, OPT_TSV },
+    { "help", no_argument, NULL, OPT_HELP },
+    { NULL, 0, NULL, 0 },
 };
 
 static const char help[] =
@@ -88,7 +72,7 @@ static bool options_number(const char *name, uint64_t min, uint64_t max, uint64_
 {
     return util_parse_number(optarg, min, max, ret_value) ||
            fail("%s: \"%s\" is not a number from %llu to %llu", name, optarg,
-                (unsigned long long) min, (unsigned long long) max);
+                (unsigned long long)min, (unsigned long long)max);
 }
 
 static bool options_set_number(enum option_id id, struct options *options)
@@ -112,7 +96,7 @@ static bool options_set_number(enum option_id id, struct options *options)
         if (!options_number("--pin-fd", 0, INT_MAX, &fd)) {
             return false;
         }
-        options->token.pin.fd = (int) fd;
+        options->token.pin.fd = (int)fd;
         return true;
     }
 }
@@ -165,12 +149,12 @@ static bool options_set(int id, struct options *options)
         options->tsv = true;
         return true;
     default:
-        text = options_text((enum option_id) id, options);
+        text = options_text((enum option_id)id, options);
         if (text != NULL) {
             *text = optarg;
             return true;
         }
-        return options_set_number((enum option_id) id, options);
+        return options_set_number((enum option_id)id, options);
     }
 }
 

@@ -48,7 +48,7 @@ static bool pin_read_fd(int fd, const char *where, struct pin *pin)
         if (got == 0) {
             break;
         }
-        pin->len += (size_t) got;
+        pin->len += (size_t)got;
     }
     return pin_check(pin, where);
 }

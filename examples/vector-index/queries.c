@@ -44,7 +44,7 @@ static bool queries_allocate(struct queries *queries, size_t top)
 
 static bool queries_read_texts(const char *path, struct queries *queries)
 {
-    _cleanup_(lines_close) struct lines lines = {.path = path};
+    _cleanup_(lines_close) struct lines lines = { .path = path };
     size_t count = queries->vectors->rows;
     bool more = false;
 
@@ -113,7 +113,7 @@ static bool queries_read_file(const char *path, const struct reader *reader,
 static bool queries_fill(const struct options *options, const struct reader *reader,
                          struct queries *queries)
 {
-    size_t top = options->top != 0 ? (size_t) options->top : DEFAULT_TOP;
+    size_t top = options->top != 0 ? (size_t)options->top : DEFAULT_TOP;
 
     if (!(options->like != NULL ? queries_read_like(options->like, reader, queries)
                                 : queries_read_file(options->query, reader, queries)) ||
@@ -134,12 +134,12 @@ static bool queries_fill(const struct options *options, const struct reader *rea
 bool queries_read(const struct options *options, const struct reader *reader,
                   struct queries *ret_queries)
 {
-    _cleanup_(queries_clear) struct queries queries = {.like = QUERIES_NO_RECORD};
+    _cleanup_(queries_clear) struct queries queries = { .like = QUERIES_NO_RECORD };
 
     if (!queries_fill(options, reader, &queries)) {
         return false;
     }
     *ret_queries = queries;
-    queries = (struct queries){.vectors = NULL};
+    queries = (struct queries){ .vectors = NULL };
     return true;
 }

@@ -30,7 +30,7 @@ static bool reader_read_header(struct reader *reader)
 
 bool reader_open(const struct options *options, struct reader *ret_reader)
 {
-    _cleanup_(reader_close) struct reader reader = {.index.name = options->token.index};
+    _cleanup_(reader_close) struct reader reader = { .index.name = options->token.index };
 
     if (!db_open(options->db, &reader.db) || !token_open(&options->token, &reader.token) ||
         !reader_read_header(&reader)) {
@@ -136,7 +136,7 @@ static bool reader_on_record(void *context, uint64_t record)
     if (strcmp(strcmp(walk->field, "name") == 0 ? item.name : item.section, walk->value) != 0) {
         return fail("content of record %llu is not what the token index says: the database was "
                     "altered; restore it or build it again",
-                    (unsigned long long) record);
+                    (unsigned long long)record);
     }
     return walk->on_item(walk->context, record, &item);
 }
@@ -144,7 +144,7 @@ static bool reader_on_record(void *context, uint64_t record)
 bool reader_walk_field(const struct reader *reader, const char *field, const char *value,
                        reader_on_item *on_item, void *context)
 {
-    struct field_walk walk = {reader, field, value, on_item, context};
+    struct field_walk walk = { reader, field, value, on_item, context };
     uint8_t query_token[CRYPT_MAC_LEN];
 
     return record_query_token(reader->token, &reader->index, field, value, query_token) &&

@@ -12,8 +12,7 @@
 enum record_kind { RECORD_HEADER = 1, RECORD_CENTROID, RECORD_EMBEDDING, RECORD_ITEM };
 
 _Static_assert(sizeof RECORD_FORMAT + 2 + TOKEN_INDEX_MAX_LEN + RECORD_SALT_LEN + 1 + 8 +
-                       CRYPT_MAC_LEN <=
-                   CRYPT_AAD_MAX_LEN,
+                       CRYPT_MAC_LEN <= CRYPT_AAD_MAX_LEN,
                "associated data fits");
 
 static void record_context(const struct record_index *index, enum record_kind kind, uint64_t number,
@@ -27,15 +26,15 @@ static void record_context(const struct record_index *index, enum record_kind ki
     memcpy(end, index->name, name_len);
     end += name_len;
     memcpy(end, index->salt, RECORD_SALT_LEN);
-    end = util_put_be(end + RECORD_SALT_LEN, (uint64_t) kind, 1);
+    end = util_put_be(end + RECORD_SALT_LEN, (uint64_t)kind, 1);
     end = util_put_be(end, number, 8);
-    ret_context->aad_len = (size_t) (end - ret_context->aad);
+    ret_context->aad_len = (size_t)(end - ret_context->aad);
     ret_context->key = kind == RECORD_ITEM ? TOKEN_KEY_ITEM : TOKEN_KEY_PAYLOAD;
 }
 
 static void record_name(struct crypt_context *context, const char *what, uint64_t number)
 {
-    snprintf(context->name, sizeof context->name, "%s %llu", what, (unsigned long long) number);
+    snprintf(context->name, sizeof context->name, "%s %llu", what, (unsigned long long)number);
 }
 
 void record_header_context(const struct record_index *index, struct crypt_context *ret_context)
@@ -76,7 +75,7 @@ bool record_list_token(struct token *token, const struct record_index *index, ui
 
     memcpy(input, index->salt, RECORD_SALT_LEN);
     util_put_be(input + RECORD_SALT_LEN, list, 8);
-    return crypt_mac(token, TOKEN_KEY_CENTROID, (struct bytes){input, sizeof input}, ret_token);
+    return crypt_mac(token, TOKEN_KEY_CENTROID, (struct bytes){ input, sizeof input }, ret_token);
 }
 
 bool record_query_token(struct token *token, const struct record_index *index, const char *field,
@@ -96,8 +95,9 @@ bool record_query_token(struct token *token, const struct record_index *index, c
     end = util_put_be(end + field_len + 1, value_len, 4);
     memcpy(end, value, value_len);
     end += value_len;
-    return crypt_mac(token, TOKEN_KEY_TOKEN, (struct bytes){input, (size_t) (end - input)}, term) &&
-           crypt_mac(token, TOKEN_KEY_QUERY, (struct bytes){term, sizeof term}, ret_token);
+    return crypt_mac(token, TOKEN_KEY_TOKEN, (struct bytes){ input, (size_t)(end - input) },
+                     term) &&
+           crypt_mac(token, TOKEN_KEY_QUERY, (struct bytes){ term, sizeof term }, ret_token);
 }
 
 void record_encode_header(const struct record_header *header, struct crypt_plain *ret_plain)
@@ -106,7 +106,7 @@ void record_encode_header(const struct record_header *header, struct crypt_plain
 
     end = util_put_be(end, header->lists, 4);
     end = util_put_be(end, header->records, 8);
-    ret_plain->len = (size_t) (end - ret_plain->data);
+    ret_plain->len = (size_t)(end - ret_plain->data);
 }
 
 bool record_decode_header(const struct crypt_plain *plain, struct record_header *ret_header)
@@ -114,8 +114,8 @@ bool record_decode_header(const struct crypt_plain *plain, struct record_header 
     if (plain->len != RECORD_HEADER_LEN) {
         return fail("the header has %zu bytes, not %u", plain->len, RECORD_HEADER_LEN);
     }
-    ret_header->dim = (uint32_t) util_get_be(plain->data, 4);
-    ret_header->lists = (uint32_t) util_get_be(plain->data + 4, 4);
+    ret_header->dim = (uint32_t)util_get_be(plain->data, 4);
+    ret_header->lists = (uint32_t)util_get_be(plain->data + 4, 4);
     ret_header->records = util_get_be(plain->data + 8, 8);
     return true;
 }
@@ -133,7 +133,7 @@ bool record_decode_vector(const struct crypt_plain *plain, size_t dim, uint32_t 
     if (plain->len != 4 + 4 * dim) {
         return fail("a vector of %zu bytes where %zu values are expected", plain->len, dim);
     }
-    *ret_number = (uint32_t) util_get_be(plain->data, 4);
+    *ret_number = (uint32_t)util_get_be(plain->data, 4);
     util_get_floats(plain->data + 4, ret_vector, dim);
     return true;
 }

@@ -9,8 +9,9 @@
 #include "util.h"
 
 static const char *const purposes[TOKEN_KEY_COUNT] = {
-    [TOKEN_KEY_TOKEN] = "token", [TOKEN_KEY_CENTROID] = "centroid", [TOKEN_KEY_PAYLOAD] = "payload",
-    [TOKEN_KEY_ITEM] = "item",   [TOKEN_KEY_QUERY] = "query",
+    [TOKEN_KEY_TOKEN] = "token",     [TOKEN_KEY_CENTROID] = "centroid",
+    [TOKEN_KEY_PAYLOAD] = "payload", [TOKEN_KEY_ITEM] = "item",
+    [TOKEN_KEY_QUERY] = "query",
 };
 
 // The module is never unloaded: some leave exit handlers behind that would then run unmapped code.
@@ -22,7 +23,7 @@ static bool token_load(struct token *token, const char *module)
     if (library == NULL) {
         return fail("cannot load the module: %s: check --module", dlerror());
     }
-    *(void **) &get_function_list = dlsym(library, "C_GetFunctionList");
+    *(void **)&get_function_list = dlsym(library, "C_GetFunctionList");
     if (get_function_list == NULL) {
         return fail("%s is no PKCS#11 module: it has no C_GetFunctionList", module);
     }
@@ -101,7 +102,7 @@ static bool token_find_slot(const struct token *token, const char *label, CK_SLO
     }
     if (found != 1) {
         return fail("%s token is labelled \"%s\" (the module has %lu): check --token",
-                    found == 0 ? "no" : "more than one", label, (unsigned long) count);
+                    found == 0 ? "no" : "more than one", label, (unsigned long)count);
     }
     return true;
 }
@@ -109,7 +110,7 @@ static bool token_find_slot(const struct token *token, const char *label, CK_SLO
 static bool token_login(const struct token *token, const struct token_options *options,
                         CK_FLAGS flags)
 {
-    _cleanup_(pin_wipe) struct pin pin = {.len = 0};
+    _cleanup_(pin_wipe) struct pin pin = { .len = 0 };
     CK_UTF8CHAR_PTR text = NULL;
     CK_RV rv;
 
@@ -120,9 +121,9 @@ static bool token_login(const struct token *token, const struct token_options *o
         if (!pin_read(&options->pin, &pin)) {
             return false;
         }
-        text = (CK_UTF8CHAR_PTR) pin.text;
+        text = (CK_UTF8CHAR_PTR)pin.text;
     }
-    rv = token->calls->C_Login(token->session, CKU_USER, text, (CK_ULONG) pin.len);
+    rv = token->calls->C_Login(token->session, CKU_USER, text, (CK_ULONG)pin.len);
     return rv == CKR_USER_ALREADY_LOGGED_IN || ckr_check(rv, "C_Login", options->label);
 }
 
@@ -131,8 +132,8 @@ static bool token_find_key(struct token *token, enum token_key purpose)
     char *label = token->key_labels[purpose];
     CK_OBJECT_CLASS class = CKO_SECRET_KEY;
     CK_ATTRIBUTE template[] = {
-        {CKA_CLASS, &class, sizeof class},
-        {CKA_LABEL, label, (CK_ULONG) strlen(label)},
+        { CKA_CLASS, &class, sizeof class },
+        { CKA_LABEL, label, (CK_ULONG)strlen(label) },
     };
     CK_OBJECT_HANDLE found[2];
     CK_ULONG count = 0;
@@ -172,7 +173,7 @@ bool token_open(const struct token_options *options, struct token **ret_token)
 {
     _cleanup_(token_closep) struct token *token = NULL;
     CK_SLOT_ID slot = 0;
-    CK_TOKEN_INFO info = {.flags = 0};
+    CK_TOKEN_INFO info = { .flags = 0 };
 
     if (strlen(options->label) > TOKEN_LABEL_LEN || strlen(options->index) > TOKEN_INDEX_MAX_LEN) {
         return fail("--token has at most %u bytes, --index at most %u", TOKEN_LABEL_LEN,
@@ -182,9 +183,9 @@ bool token_open(const struct token_options *options, struct token **ret_token)
     if (token == NULL || !token_load(token, options->module) ||
         !token_initialize(token, options->module) ||
         !token_find_slot(token, options->label, &slot, &info) ||
-        !ckr_check(
-            token->calls->C_OpenSession(slot, CKF_SERIAL_SESSION, NULL, NULL, &token->session),
-            "C_OpenSession", options->label)) {
+        !ckr_check(token->calls->C_OpenSession(slot, CKF_SERIAL_SESSION, NULL, NULL,
+                                               &token->session),
+                   "C_OpenSession", options->label)) {
         return false;
     }
     token->session_open = true;

@@ -6,14 +6,14 @@
 
 bool topk_init(struct topk *topk, size_t max)
 {
-    *topk = (struct topk){.max = max, .entries = util_alloc(max, sizeof *topk->entries)};
+    *topk = (struct topk){ .max = max, .entries = util_alloc(max, sizeof *topk->entries) };
     return topk->entries != NULL;
 }
 
 void topk_clear(struct topk *topk)
 {
     free(topk->entries);
-    *topk = (struct topk){.entries = NULL};
+    *topk = (struct topk){ .entries = NULL };
 }
 
 static bool topk_before(const struct topk_entry *a, const struct topk_entry *b)
@@ -24,7 +24,7 @@ static bool topk_before(const struct topk_entry *a, const struct topk_entry *b)
 // Insertion into a sorted array: k is small, and nearly every record is turned away at once.
 void topk_add(struct topk *topk, uint64_t record, float score)
 {
-    struct topk_entry entry = {.record = record, .score = score};
+    struct topk_entry entry = { .record = record, .score = score };
     size_t at = topk->count;
 
     if (topk->count == topk->max) {

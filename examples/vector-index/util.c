@@ -33,7 +33,7 @@ bool util_parse_number(const char *text, uint64_t min, uint64_t max, uint64_t *r
         return false;
     }
     for (; *text != '\0'; text++) {
-        uint64_t digit = (uint64_t) (unsigned char) *text - '0';
+        uint64_t digit = (uint64_t)(unsigned char)*text - '0';
 
         if (digit > 9 || __builtin_mul_overflow(value, 10U, &value) ||
             __builtin_add_overflow(value, digit, &value)) {
@@ -50,7 +50,7 @@ bool util_parse_number(const char *text, uint64_t min, uint64_t max, uint64_t *r
 uint8_t *util_put_be(uint8_t *to, uint64_t value, size_t width)
 {
     for (size_t i = 0; i < width; i++) {
-        to[width - 1 - i] = (uint8_t) (value >> (8 * i));
+        to[width - 1 - i] = (uint8_t)(value >> (8 * i));
     }
     return to + width;
 }
@@ -71,18 +71,18 @@ void util_put_floats(uint8_t *to, const float *values, size_t count)
         uint32_t bits;
 
         memcpy(&bits, &values[i], sizeof bits);
-        to[0] = (uint8_t) bits;
-        to[1] = (uint8_t) (bits >> 8);
-        to[2] = (uint8_t) (bits >> 16);
-        to[3] = (uint8_t) (bits >> 24);
+        to[0] = (uint8_t)bits;
+        to[1] = (uint8_t)(bits >> 8);
+        to[2] = (uint8_t)(bits >> 16);
+        to[3] = (uint8_t)(bits >> 24);
     }
 }
 
 void util_get_floats(const uint8_t *from, float *values, size_t count)
 {
     for (size_t i = 0; i < count; i++, from += 4) {
-        uint32_t bits = (uint32_t) from[0] | (uint32_t) from[1] << 8 | (uint32_t) from[2] << 16 |
-                        (uint32_t) from[3] << 24;
+        uint32_t bits = (uint32_t)from[0] | (uint32_t)from[1] << 8 | (uint32_t)from[2] << 16 |
+                        (uint32_t)from[3] << 24;
 
         memcpy(&values[i], &bits, sizeof bits);
     }

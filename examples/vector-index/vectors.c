@@ -51,7 +51,7 @@ float *vectors_row(const struct vectors *vectors, size_t row)
 // Independent sums, so that the compiler may use vector registers without reordering additions.
 float vectors_dot(const float *a, const float *b, size_t dim)
 {
-    float sums[LANES] = {0};
+    float sums[LANES] = { 0 };
     float total = 0;
     size_t i = 0;
 
