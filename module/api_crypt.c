@@ -3,15 +3,6 @@
 
 #include "module/operation_begin.h"
 
-static CK_RV begin(CK_SESSION_HANDLE handle, enum operation_kind kind, CK_MECHANISM_PTR mechanism,
-                   CK_OBJECT_HANDLE key)
-{
-    struct session *session;
-
-    TRY(session_enter(handle, &session));
-    return session_leave(session, operation_begin(session, kind, mechanism, key));
-}
-
 /* What a call gives and wants. */
 struct crypt_call {
     struct view in;
@@ -72,7 +63,7 @@ static CK_RV crypt(CK_SESSION_HANDLE handle, enum operation_kind kind, enum cryp
 
 CK_RV C_EncryptInit(CK_SESSION_HANDLE hSession, CK_MECHANISM_PTR pMechanism, CK_OBJECT_HANDLE hKey)
 {
-    return begin(hSession, OPERATION_ENCRYPT, pMechanism, hKey);
+    return operation_init(hSession, OPERATION_ENCRYPT, pMechanism, hKey);
 }
 
 CK_RV C_Encrypt(CK_SESSION_HANDLE hSession, CK_BYTE_PTR pData, CK_ULONG ulDataLen,
@@ -101,7 +92,7 @@ CK_RV C_EncryptFinal(CK_SESSION_HANDLE hSession, CK_BYTE_PTR pLastEncryptedPart,
 
 CK_RV C_DecryptInit(CK_SESSION_HANDLE hSession, CK_MECHANISM_PTR pMechanism, CK_OBJECT_HANDLE hKey)
 {
-    return begin(hSession, OPERATION_DECRYPT, pMechanism, hKey);
+    return operation_init(hSession, OPERATION_DECRYPT, pMechanism, hKey);
 }
 
 CK_RV C_Decrypt(CK_SESSION_HANDLE hSession, CK_BYTE_PTR pEncryptedData, CK_ULONG ulEncryptedDataLen,

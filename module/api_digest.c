@@ -105,8 +105,7 @@ static CK_RV digest_key(struct session *session, struct operation *operation,
         key->attributes.object_class != CKO_SECRET_KEY ||
         (object_has(key, FLAG_PRIVATE) && slot_role(session->slot) != ROLE_USER))
         return CKR_KEY_HANDLE_INVALID;
-    if ((object_has(key, FLAG_SENSITIVE) || object_has(key, FLAG_TOKEN) ||
-         !object_has(key, FLAG_EXTRACTABLE)) &&
+    if ((attributes_stay_inside(&key->attributes) || object_has(key, FLAG_TOKEN)) &&
         !policy_allows_breach("sensitive-keys-are-not-digested"))
         return CKR_KEY_INDIGESTIBLE;
     TRY(object_value(key, &value));

@@ -6,15 +6,6 @@
 #include "module/mac_compute.h"
 #include "module/operation_begin.h"
 
-static CK_RV begin(CK_SESSION_HANDLE handle, enum operation_kind kind, CK_MECHANISM_PTR mechanism,
-                   CK_OBJECT_HANDLE key)
-{
-    struct session *session;
-
-    TRY(session_enter(handle, &session));
-    return session_leave(session, operation_begin(session, kind, mechanism, key));
-}
-
 static CK_RV sign(struct operation *operation, const struct view *in, CK_BYTE_PTR out,
                   CK_ULONG_PTR out_len)
 {
@@ -79,7 +70,7 @@ static CK_RV verify_in(CK_SESSION_HANDLE handle, const struct view *in, struct v
 
 CK_RV C_SignInit(CK_SESSION_HANDLE hSession, CK_MECHANISM_PTR pMechanism, CK_OBJECT_HANDLE hKey)
 {
-    return begin(hSession, OPERATION_SIGN, pMechanism, hKey);
+    return operation_init(hSession, OPERATION_SIGN, pMechanism, hKey);
 }
 
 CK_RV C_Sign(CK_SESSION_HANDLE hSession, CK_BYTE_PTR pData, CK_ULONG ulDataLen,
@@ -102,7 +93,7 @@ CK_RV C_SignFinal(CK_SESSION_HANDLE hSession, CK_BYTE_PTR pSignature, CK_ULONG_P
 
 CK_RV C_VerifyInit(CK_SESSION_HANDLE hSession, CK_MECHANISM_PTR pMechanism, CK_OBJECT_HANDLE hKey)
 {
-    return begin(hSession, OPERATION_VERIFY, pMechanism, hKey);
+    return operation_init(hSession, OPERATION_VERIFY, pMechanism, hKey);
 }
 
 CK_RV C_Verify(CK_SESSION_HANDLE hSession, CK_BYTE_PTR pData, CK_ULONG ulDataLen,

@@ -114,15 +114,6 @@ static CK_RV finish(struct operation *operation, const struct message_call *call
     return CKR_OK;
 }
 
-static CK_RV init(CK_SESSION_HANDLE handle, enum operation_kind kind, CK_MECHANISM_PTR mechanism,
-                  CK_OBJECT_HANDLE key)
-{
-    struct session *session;
-
-    TRY(session_enter(handle, &session));
-    return session_leave(session, operation_begin(session, kind, mechanism, key));
-}
-
 static CK_RV run(CK_SESSION_HANDLE handle, enum operation_kind kind, message_step *step,
                  const struct message_call *call)
 {
@@ -149,7 +140,7 @@ static CK_RV run_next(CK_SESSION_HANDLE handle, enum operation_kind kind, struct
 CK_RV C_MessageEncryptInit(CK_SESSION_HANDLE hSession, CK_MECHANISM_PTR pMechanism,
                            CK_OBJECT_HANDLE hKey)
 {
-    return init(hSession, OPERATION_MESSAGE_ENCRYPT, pMechanism, hKey);
+    return operation_init(hSession, OPERATION_MESSAGE_ENCRYPT, pMechanism, hKey);
 }
 
 CK_RV C_EncryptMessage(CK_SESSION_HANDLE hSession, CK_VOID_PTR pParameter, CK_ULONG ulParameterLen,
@@ -202,7 +193,7 @@ CK_RV C_MessageEncryptFinal(CK_SESSION_HANDLE hSession)
 CK_RV C_MessageDecryptInit(CK_SESSION_HANDLE hSession, CK_MECHANISM_PTR pMechanism,
                            CK_OBJECT_HANDLE hKey)
 {
-    return init(hSession, OPERATION_MESSAGE_DECRYPT, pMechanism, hKey);
+    return operation_init(hSession, OPERATION_MESSAGE_DECRYPT, pMechanism, hKey);
 }
 
 CK_RV C_DecryptMessage(CK_SESSION_HANDLE hSession, CK_VOID_PTR pParameter, CK_ULONG ulParameterLen,

@@ -139,15 +139,6 @@ static CK_RV finish(struct operation *operation, const struct mac_call *call)
     return CKR_OK;
 }
 
-static CK_RV init(CK_SESSION_HANDLE handle, enum operation_kind kind, CK_MECHANISM_PTR mechanism,
-                  CK_OBJECT_HANDLE key)
-{
-    struct session *session;
-
-    TRY(session_enter(handle, &session));
-    return session_leave(session, operation_begin(session, kind, mechanism, key));
-}
-
 static CK_RV run(CK_SESSION_HANDLE handle, enum operation_kind kind, mac_step *step,
                  const struct mac_call *call)
 {
@@ -164,7 +155,7 @@ static CK_RV run(CK_SESSION_HANDLE handle, enum operation_kind kind, mac_step *s
 CK_RV C_MessageSignInit(CK_SESSION_HANDLE hSession, CK_MECHANISM_PTR pMechanism,
                         CK_OBJECT_HANDLE hKey)
 {
-    return init(hSession, OPERATION_MESSAGE_SIGN, pMechanism, hKey);
+    return operation_init(hSession, OPERATION_MESSAGE_SIGN, pMechanism, hKey);
 }
 
 CK_RV C_SignMessage(CK_SESSION_HANDLE hSession, CK_VOID_PTR pParameter, CK_ULONG ulParameterLen,
@@ -203,7 +194,7 @@ CK_RV C_MessageSignFinal(CK_SESSION_HANDLE hSession)
 CK_RV C_MessageVerifyInit(CK_SESSION_HANDLE hSession, CK_MECHANISM_PTR pMechanism,
                           CK_OBJECT_HANDLE hKey)
 {
-    return init(hSession, OPERATION_MESSAGE_VERIFY, pMechanism, hKey);
+    return operation_init(hSession, OPERATION_MESSAGE_VERIFY, pMechanism, hKey);
 }
 
 CK_RV C_VerifyMessage(CK_SESSION_HANDLE hSession, CK_VOID_PTR pParameter, CK_ULONG ulParameterLen,

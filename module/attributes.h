@@ -67,6 +67,13 @@ static inline bool attributes_has(const struct attributes *attributes, enum attr
     return (attributes->flags & FLAG_BIT(flag)) != 0;
 }
 
+/* Its value may not be had in the clear, or not be had at all. */
+static inline bool attributes_stay_inside(const struct attributes *attributes)
+{
+    return attributes_has(attributes, FLAG_SENSITIVE) ||
+           !attributes_has(attributes, FLAG_EXTRACTABLE);
+}
+
 void attributes_set_flag(struct attributes *attributes, enum attribute_flag flag, bool value);
 
 /* A variable-length attribute's bytes (CKA_LABEL, CKA_ID, CKA_ALLOWED_MECHANISMS as CK_ULONGs in

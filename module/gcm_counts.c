@@ -180,11 +180,6 @@ static CK_RV take_block(const struct slot *slot, const struct gcm_count *count, 
         wish.wanted = BLOCK_MAX;
     CK_RV rv = count->is_durable ? row_change(slot->custody, &count->id, take_from_row, &wish)
                                  : take_from_row(&wish, &in_memory);
-    if (rv == CKR_KEY_EXHAUSTED)
-        log_line(LOG_LEVEL_ERROR,
-                 "token %s: a key has made all the AES-GCM encryptions that are safe with random "
-                 "IVs (2^32, NIST SP 800-38D): it still decrypts; make a new key",
-                 slot->name);
     TRY(rv);
     *ret_granted = wish.granted;
     return CKR_OK;
@@ -203,6 +198,17 @@ static void wait_locked(struct gcm_count *count)
     (void) pthread_cond_timedwait(&count->refilled, &count->lock, &until);
 }
 
+/* Once: the application goes on asking. */
+static void say_exhausted_locked(const struct slot *slot, struct gcm_count *count)
+{
+    if (!count->was_said)
+        log_line(LOG_LEVEL_ERROR,
+                 "token %s: a key has made all the AES-GCM encryptions that are safe with random "
+                 "IVs (2^32, NIST SP 800-38D): it still decrypts; make a new key",
+                 slot->name);
+    count->was_said = true;
+}
+
 /* One thread asks the store, the others wait for what it brings. */
 static CK_RV refill_locked(const struct slot *slot, struct gcm_count *count)
 {
@@ -218,6 +224,8 @@ static CK_RV refill_locked(const struct slot *slot, struct gcm_count *count)
     CK_RV rv = take_block(slot, count, taken, &granted);
     pthread_mutex_lock(&count->lock);
     count->is_refilling = false;
+    if (rv == CKR_KEY_EXHAUSTED)
+        say_exhausted_locked(slot, count);
     count->left += granted;
     count->taken += granted;
     pthread_cond_broadcast(&count->refilled);
@@ -260,13 +268,11 @@ CK_RV gcm_counts_fill(const struct slot *slot, struct gcm_share *share)
     return rv;
 }
 
-CK_RV gcm_counts_take(struct object *key, struct gcm_share *share)
+CK_RV gcm_counts_await(struct object *key, struct gcm_share *share)
 {
-    while (share->left == 0) {
-        TRY(gcm_counts_bind(key, share));
+    TRY(gcm_counts_bind(key, share));
+    while (share->left == 0)
         TRY(gcm_counts_fill(key->slot, share));
-    }
-    share->left--;
     return CKR_OK;
 }
 

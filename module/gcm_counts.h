@@ -30,9 +30,19 @@ CK_RV gcm_counts_bind(struct object *key, struct gcm_share *share);
  * CKR_KEY_EXHAUSTED; CKR_DEVICE_ERROR when the store cannot take note. */
 CK_RV gcm_counts_fill(const struct slot *slot, struct gcm_share *share);
 
+/* The slow part of gcm_counts_take: waits until the share is filled. */
+CK_RV gcm_counts_await(struct object *key, struct gcm_share *share);
+
 /* One invocation of encryption under this key, before it happens. An empty share is filled on the
  * spot; who holds a session's lock has filled it before (operation_begin.c). */
-CK_RV gcm_counts_take(struct object *key, struct gcm_share *share);
+static inline CK_RV gcm_counts_take(struct object *key, struct gcm_share *share)
+{
+    CK_RV rv = share->left > 0 ? CKR_OK : gcm_counts_await(key, share);
+
+    if (rv == CKR_OK)
+        share->left--;
+    return rv;
+}
 
 /* What is left of it goes back to the process's block. */
 void gcm_counts_give_back(struct gcm_share *share);

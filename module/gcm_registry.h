@@ -15,9 +15,10 @@ struct gcm_count {
     struct object_id id; /* of its row, if durable; the key of the tree: first */
     bool is_durable;
     atomic_uint references;
-    pthread_mutex_t lock; /* over the next four; not held while the store is asked */
+    pthread_mutex_t lock; /* over the next five; not held while the store is asked */
     pthread_cond_t refilled;
     bool is_refilling;
+    bool was_said;  /* that it is exhausted */
     uint64_t left;  /* taken and not yet handed out to a session */
     uint64_t taken; /* by this process, in all */
 };

@@ -27,18 +27,13 @@ static CK_RV len_read(const struct derive_call *call, size_t whole_len, size_t *
     return CKR_OK;
 }
 
-static bool stays_inside(const struct object *key)
-{
-    return object_has(key, FLAG_SENSITIVE) || !object_has(key, FLAG_EXTRACTABLE);
-}
-
 /* Cut, data in front would leave one byte of such a key, then two. */
 static bool is_guarded(const struct derive_call *call)
 {
-    bool guarded = stays_inside(call->base);
+    bool guarded = attributes_stay_inside(&call->base->attributes);
 
     for (size_t i = 0; i < call->further->count; i++)
-        guarded |= stays_inside(call->further->keys[i]);
+        guarded |= attributes_stay_inside(&call->further->keys[i]->attributes);
     return guarded;
 }
 

@@ -151,6 +151,15 @@ CK_RV operation_begin(struct session *session, enum operation_kind kind,
     return CKR_OK;
 }
 
+CK_RV operation_init(CK_SESSION_HANDLE handle, enum operation_kind kind,
+                     const CK_MECHANISM *mechanism, CK_OBJECT_HANDLE key)
+{
+    struct session *session;
+
+    TRY(session_enter(handle, &session));
+    return session_leave(session, operation_begin(session, kind, mechanism, key));
+}
+
 CK_RV operation_active(struct session *session, enum operation_kind kind, bool single,
                        struct operation **ret_operation)
 {

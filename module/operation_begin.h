@@ -12,6 +12,10 @@
 CK_RV operation_begin(struct session *session, enum operation_kind kind,
                       const CK_MECHANISM *mechanism, CK_OBJECT_HANDLE key);
 
+/* The same from the outside: the whole of C_EncryptInit and its like. */
+CK_RV operation_init(CK_SESSION_HANDLE handle, enum operation_kind kind,
+                     const CK_MECHANISM *mechanism, CK_OBJECT_HANDLE key);
+
 /* The active operation of this kind: CKR_OPERATION_NOT_INITIALIZED when there is none, and when
  * `single` and parts have been given already (which ends it). */
 CK_RV operation_active(struct session *session, enum operation_kind kind, bool single,

@@ -155,19 +155,13 @@ static bool mixes_families(const struct proposal *proposal)
     return false;
 }
 
-static bool is_guarded(const struct attributes *attributes)
-{
-    return attributes_has(attributes, FLAG_SENSITIVE) ||
-           !attributes_has(attributes, FLAG_EXTRACTABLE);
-}
-
 /* A prefix of a few bytes is found by trying them all; a longer one then tells the next byte. */
 static bool is_short_piece(const struct proposal *proposal)
 {
     const struct attributes *base = proposal->base;
 
     return proposal->origin == ORIGIN_DERIVE && base != NULL && !proposal->is_change &&
-           is_guarded(base) && proposal->attributes->value_len < DERIVED_LEN_MIN;
+           attributes_stay_inside(base) && proposal->attributes->value_len < DERIVED_LEN_MIN;
 }
 
 static bool is_by(const struct proposal *proposal, enum derive_form form)
@@ -195,7 +189,8 @@ static bool derived_key_derives(const struct proposal *proposal)
 
     return (proposal->relaxed & RELAX_DERIVED_KEYS_DERIVE) == 0 && proposal->by != NULL &&
            !is_by(proposal, DERIVE_JOINS) && !is_by(proposal, DERIVE_SLICES) &&
-           is_guarded(proposal->base) && attributes_has(proposal->attributes, FLAG_DERIVE) &&
+           attributes_stay_inside(proposal->base) &&
+           attributes_has(proposal->attributes, FLAG_DERIVE) &&
            (proposal->is_further || !template_derives(proposal->base) ||
             attributes_bytes(proposal->attributes, CKA_DERIVE_TEMPLATE, &own));
 }
@@ -207,7 +202,7 @@ static bool is_short_slice(const struct proposal *proposal)
 
 static bool cuts_base(const struct proposal *proposal)
 {
-    return is_by(proposal, DERIVE_JOINS) && is_guarded(proposal->base) &&
+    return is_by(proposal, DERIVE_JOINS) && attributes_stay_inside(proposal->base) &&
            proposal->attributes->value_len < proposal->base->value_len;
 }
 
@@ -228,7 +223,7 @@ static bool copy_gains_role(const struct proposal *proposal)
     bool is_copy = is_by(proposal, DERIVE_JOINS) || is_by(proposal, DERIVE_SLICES) ||
                    (is_by(proposal, DERIVE_HASHES) && proposal->base->value_len > HMAC_BLOCK_MIN);
 
-    return is_copy && is_guarded(proposal->base) &&
+    return is_copy && attributes_stay_inside(proposal->base) &&
            ((proposal->attributes->flags & ~proposal->base->flags & USAGE_FLAGS) != 0 ||
             !derives_as_base(proposal));
 }
@@ -236,7 +231,8 @@ static bool copy_gains_role(const struct proposal *proposal)
 static bool xor_changes_type(const struct proposal *proposal)
 {
     return proposal->by != NULL && proposal->by->type == CKM_XOR_BASE_AND_DATA &&
-           is_guarded(proposal->base) && proposal->attributes->key_type != proposal->base->key_type;
+           attributes_stay_inside(proposal->base) &&
+           proposal->attributes->key_type != proposal->base->key_type;
 }
 
 static bool label_is_reserved(const struct proposal *proposal)
@@ -374,7 +370,7 @@ CK_RV policy_hkdf_info(const struct slot *slot, const struct mechanism *mechanis
 {
     bool is_listed = config_info_is_listed(slot->hkdf_data_info, info);
 
-    if (!is_guarded(&input->attributes) || is_listed == mechanism->derive->makes_data)
+    if (!attributes_stay_inside(&input->attributes) || is_listed == mechanism->derive->makes_data)
         return CKR_OK;
     if (policy_allows_breach(is_listed ? "hkdf-data-makes-no-keys" : "hkdf-data-is-listed"))
         return CKR_OK;

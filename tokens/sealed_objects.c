@@ -152,6 +152,16 @@ CK_RV sealed_objects_load(struct custody *custody, sealed_object_fn *each, void 
     return CKR_OK;
 }
 
+/* CKR_OBJECT_HANDLE_INVALID when there is no such row. */
+static CK_RV read_row(struct custody *custody, const struct object_id *id, store_row_fn *each,
+                      void *context)
+{
+    CK_RV rv = custody->store->ops->read_object(custody->store, id, each, context);
+    if (rv == STORE_ABSENT)
+        return CKR_OBJECT_HANDLE_INVALID;
+    return rv == CKR_ENCRYPTED_DATA_INVALID ? fail_row(custody, id) : rv;
+}
+
 struct value_request {
     struct custody *custody;
     uint64_t version;
@@ -174,12 +184,7 @@ CK_RV sealed_objects_value(struct custody *custody, const struct object_id *id, 
 {
     _cleanup_(secret_clear) struct secret value = {0};
     struct value_request request = {custody, version, &value};
-    CK_RV rv = custody->store->ops->read_object(custody->store, id, open_value, &request);
-    if (rv == STORE_ABSENT)
-        return CKR_OBJECT_HANDLE_INVALID;
-    if (rv == CKR_ENCRYPTED_DATA_INVALID)
-        return fail_row(custody, id);
-    TRY(rv);
+    TRY(read_row(custody, id, open_value, &request));
     *ret_value = secret_move(&value);
     return CKR_OK;
 }
@@ -203,12 +208,7 @@ CK_RV sealed_objects_attributes(struct custody *custody, const struct object_id 
                                 uint64_t *ret_version, struct blob *ret_attributes)
 {
     struct attributes_request request = {.custody = custody};
-    CK_RV rv = custody->store->ops->read_object(custody->store, id, open_attributes, &request);
-    if (rv == STORE_ABSENT)
-        return CKR_OBJECT_HANDLE_INVALID;
-    if (rv == CKR_ENCRYPTED_DATA_INVALID)
-        return fail_row(custody, id);
-    TRY(rv);
+    TRY(read_row(custody, id, open_attributes, &request));
     *ret_version = request.version;
     *ret_attributes = request.attributes;
     return CKR_OK;
@@ -261,16 +261,6 @@ static CK_RV read_former_row(void *context, const struct store_row *row)
     TRY(keyring_hold(&former->custody->keyring, &held));
     TRY(seal_set_mac(held, row, former->mac));
     return former->change->remove ? CKR_OK : seal_open_value(held, row, &former->value);
-}
-
-static CK_RV read_former(struct former_row *former)
-{
-    struct custody *custody = former->custody;
-    const struct object_id *id = former->change->id;
-    CK_RV rv = custody->store->ops->read_object(custody->store, id, read_former_row, former);
-    if (rv == STORE_ABSENT)
-        return CKR_OBJECT_HANDLE_INVALID;
-    return rv == CKR_ENCRYPTED_DATA_INVALID ? fail_row(custody, id) : rv;
 }
 
 /* The object's new row and the summary with it. */
@@ -345,7 +335,7 @@ static CK_RV apply_once(struct custody *custody, const struct change *change)
         return fail_summary(custody);
     TRY(rv);
     if (change->version > 0)
-        TRY(read_former(&former));
+        TRY(read_row(custody, change->id, read_former_row, &former));
     uint64_t known = stored.summary.generation;
     TRY(seal_change(&former, &stored.summary, &sealed));
     struct store_change changes[] = {
