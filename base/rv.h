@@ -12,12 +12,15 @@
 #define TRY(expr)                                                                                  \
     do {                                                                                           \
         CK_RV try_rv_ = (expr);                                                                    \
-        if (try_rv_ != CKR_OK)                                                                     \
+        if (__builtin_expect(try_rv_ != CKR_OK, 0))                                                \
             return try_rv_;                                                                        \
     } while (0)
 
 /* One line at level error, then the value itself, so that `return FAIL(rv, …)` reads as one act. */
 #define FAIL(rv, ...) (log_line(LOG_LEVEL_ERROR, __VA_ARGS__), (CK_RV) (rv))
+
+/* For the long way of a function whose short way is all that most calls take: kept out of it. */
+#define _long_way_ __attribute__((cold, noinline))
 
 #define _cleanup_(function) __attribute__((cleanup(function)))
 

@@ -12,8 +12,8 @@ struct crypt_call {
 
 enum crypt_step { STEP_ONCE, STEP_UPDATE, STEP_FINISH };
 
-static CK_RV transform(struct operation *operation, enum crypt_step step,
-                       const struct crypt_call *call, size_t *ret_len)
+static inline CK_RV transform(struct operation *operation, enum crypt_step step,
+                              const struct crypt_call *call, size_t *ret_len)
 {
     const struct cipher_ops *cipher = operation->mechanism->cipher;
 
@@ -27,7 +27,8 @@ static CK_RV transform(struct operation *operation, enum crypt_step step,
     }
 }
 
-static CK_RV run(struct operation *operation, enum crypt_step step, const struct crypt_call *call)
+static inline CK_RV run(struct operation *operation, enum crypt_step step,
+                        const struct crypt_call *call)
 {
     size_t len;
     CK_RV rv;
@@ -48,8 +49,8 @@ static CK_RV run(struct operation *operation, enum crypt_step step, const struct
     return operation_result(operation, rv, step != STEP_UPDATE && rv != CKR_BUFFER_TOO_SMALL);
 }
 
-static CK_RV crypt(CK_SESSION_HANDLE handle, enum operation_kind kind, enum crypt_step step,
-                   const struct crypt_call *call)
+static inline CK_RV crypt(CK_SESSION_HANDLE handle, enum operation_kind kind, enum crypt_step step,
+                          const struct crypt_call *call)
 {
     struct session *session;
     struct operation *operation;

@@ -53,13 +53,14 @@ static CK_RV result(struct operation *operation, const struct view *in, CK_BYTE_
                     CK_ULONG_PTR out_len)
 {
     const struct digest_ops *digest = operation->mechanism->digest;
+    size_t len = digest->result_len(operation);
     CK_RV rv;
 
     if (out_len == NULL || (in != NULL && api_bytes_are_bad(in->bytes, in->len)))
         return operation_result(operation, CKR_ARGUMENTS_BAD, true);
-    if (api_only_size(out, out_len, digest->result_len(operation), &rv))
+    if (api_only_size(out, out_len, len, &rv))
         return rv;
-    *out_len = digest->result_len(operation);
+    *out_len = len;
     rv = in != NULL ? once(operation, *in, out) : digest->finish(operation, out);
     return operation_result(operation, rv, true);
 }
@@ -71,7 +72,7 @@ CK_RV C_Digest(CK_SESSION_HANDLE hSession, CK_BYTE_PTR pData, CK_ULONG ulDataLen
     struct session *session;
     struct operation *operation;
 
-    TRY(session_enter(hSession, &session));
+    TRY(session_enter_keyless(hSession, &session));
     CK_RV rv = operation_active(session, OPERATION_DIGEST, true, &operation);
     if (rv == CKR_OK)
         rv = result(operation, &in, pDigest, pulDigestLen);

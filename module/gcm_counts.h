@@ -12,6 +12,7 @@
  */
 #pragma once
 
+#include "base/rv.h"
 #include "module/gcm_registry.h"
 #include "module/object.h"
 
@@ -31,7 +32,7 @@ CK_RV gcm_counts_bind(struct object *key, struct gcm_share *share);
 CK_RV gcm_counts_fill(const struct slot *slot, struct gcm_share *share);
 
 /* The slow part of gcm_counts_take: waits until the share is filled. */
-CK_RV gcm_counts_await(struct object *key, struct gcm_share *share);
+_long_way_ CK_RV gcm_counts_await(struct object *key, struct gcm_share *share);
 
 /* One invocation of encryption under this key, before it happens. An empty share is filled on the
  * spot; who holds a session's lock has filled it before (operation_begin.c). */

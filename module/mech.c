@@ -1,6 +1,5 @@
 #include "module/mech.h"
 
-#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -19,25 +18,17 @@ CK_RV mech_openssl_cause(const char *mechanism, const char *what)
     return rv;
 }
 
-CK_RV mech_no_parameter(const CK_MECHANISM *mechanism)
+CK_RV mech_parameter_refused(const CK_MECHANISM *mechanism)
 {
-    /* A pointer with length 0 is common among clients, and harmless. */
-    if (mechanism->ulParameterLen != 0) {
-        return REFUSE(CKR_MECHANISM_PARAM_INVALID, "mechanism 0x%lx takes no parameter",
-                      mechanism->mechanism);
-    }
-    return CKR_OK;
+    return REFUSE(CKR_MECHANISM_PARAM_INVALID, "mechanism 0x%lx takes no parameter",
+                  mechanism->mechanism);
 }
 
-CK_RV mech_parameter_bytes(const void *bytes, CK_ULONG len, size_t max_len, struct view *ret_bytes)
+CK_RV mech_bytes_refused(const void *bytes, CK_ULONG len, size_t max_len)
 {
-    if (len > max_len || (len > 0 && !bytes)) {
-        return REFUSE(CKR_MECHANISM_PARAM_INVALID,
-                      "a mechanism parameter holds %lu bytes at %s; the limit is %zu", len,
-                      bytes ? "an address" : "NULL", max_len);
-    }
-    *ret_bytes = (struct view){.bytes = bytes, .len = len};
-    return CKR_OK;
+    return REFUSE(CKR_MECHANISM_PARAM_INVALID,
+                  "a mechanism parameter holds %lu bytes at %s; the limit is %zu", len,
+                  bytes ? "an address" : "NULL", max_len);
 }
 
 CK_RV mech_string_data(const CK_MECHANISM *mechanism, struct view *ret_data)
@@ -116,12 +107,4 @@ CK_RV mech_aes_cipher(const char *mode, size_t key_len, const EVP_CIPHER **ret_c
         return mech_openssl_failed(name, "fetching the cipher");
     *ret_cipher = cipher;
     return CKR_OK;
-}
-
-bool mech_overlaps(struct view in, const unsigned char *out, size_t out_len)
-{
-    uintptr_t in_at = (uintptr_t) in.bytes;
-    uintptr_t out_at = (uintptr_t) out;
-
-    return in.len > 0 && out_len > 0 && in_at < out_at + out_len && out_at < in_at + in.len;
 }

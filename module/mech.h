@@ -9,6 +9,7 @@
 
 #include <limits.h>
 #include <openssl/evp.h>
+#include <stdint.h>
 
 #include "base/rv.h"
 #include "module/mechanism.h"
@@ -60,9 +61,9 @@ bool mech_any_accepts_key(const struct mechanism *mechanism, CK_KEY_TYPE key_typ
 #define REFUSE(rv, ...) (log_line(LOG_LEVEL_DEBUG, __VA_ARGS__), (CK_RV) (rv))
 
 /* The value of crypto_fail. The thread's OpenSSL errors are dropped, the host's too: a mark at
- * every call, for what does not happen, would cost more than it saves. Where failures are normal (a
- * wrong tag), CRYPTO_HIDE_ERRORS keeps the host's. */
-CK_RV mech_openssl_cause(const char *mechanism, const char *what);
+ * every call, for what does not happen, would cost more than it saves. Where failures that leave
+ * errors are normal, CRYPTO_HIDE_ERRORS keeps the host's. */
+_long_way_ CK_RV mech_openssl_cause(const char *mechanism, const char *what);
 /* Never CKR_OK, which static analysis sees from here. */
 static inline CK_RV mech_openssl_failed(const char *mechanism, const char *what)
 {
@@ -71,11 +72,27 @@ static inline CK_RV mech_openssl_failed(const char *mechanism, const char *what)
     return rv == CKR_OK ? CKR_FUNCTION_FAILED : rv;
 }
 
-/* CKR_MECHANISM_PARAM_INVALID unless the mechanism came without a parameter. */
-CK_RV mech_no_parameter(const CK_MECHANISM *mechanism);
+/* The long way of the next two. */
+_long_way_ CK_RV mech_parameter_refused(const CK_MECHANISM *mechanism);
+_long_way_ CK_RV mech_bytes_refused(const void *bytes, CK_ULONG len, size_t max_len);
+
+/* CKR_MECHANISM_PARAM_INVALID unless the mechanism came without a parameter. A pointer with length
+ * 0 is common among clients, and harmless. */
+static inline CK_RV mech_no_parameter(const CK_MECHANISM *mechanism)
+{
+    return mechanism->ulParameterLen == 0 ? CKR_OK : mech_parameter_refused(mechanism);
+}
+
 /* A pointer and a length of a parameter, as a view. CKR_MECHANISM_PARAM_INVALID for a NULL pointer
  * with a length, or a length over max_len. */
-CK_RV mech_parameter_bytes(const void *bytes, CK_ULONG len, size_t max_len, struct view *ret_bytes);
+static inline CK_RV mech_parameter_bytes(const void *bytes, CK_ULONG len, size_t max_len,
+                                         struct view *ret_bytes)
+{
+    if (len > max_len || (len > 0 && bytes == NULL))
+        return mech_bytes_refused(bytes, len, max_len);
+    *ret_bytes = (struct view){.bytes = (const unsigned char *) bytes, .len = len};
+    return CKR_OK;
+}
 /* The data of a CK_KEY_DERIVATION_STRING_DATA. CKR_MECHANISM_PARAM_INVALID. */
 CK_RV mech_string_data(const CK_MECHANISM *mechanism, struct view *ret_data);
 
@@ -102,7 +119,13 @@ static inline const char *mech_name(const struct operation *operation)
 }
 
 /* Cryptoki allows in == out, and says nothing of other overlaps, where OpenSSL would corrupt. */
-bool mech_overlaps(struct view in, const unsigned char *out, size_t out_len);
+static inline bool mech_overlaps(struct view in, const unsigned char *out, size_t out_len)
+{
+    uintptr_t in_at = (uintptr_t) in.bytes;
+    uintptr_t out_at = (uintptr_t) out;
+
+    return in.len > 0 && out_len > 0 && in_at < out_at + out_len && out_at < in_at + in.len;
+}
 
 /* A keyed MAC for the KDFs, of a mechanism whose operations are mech_mac. CKR_KEY_SIZE_RANGE when
  * the key does not fit. Restarted with EVP_MAC_init(context, NULL, 0, NULL); freed with

@@ -13,7 +13,9 @@
 #include <stdint.h>
 #include <string.h>
 
+#include <openssl/core_names.h>
 #include <openssl/crypto.h>
+#include <openssl/params.h>
 
 #include "base/alloc.h"
 #include "base/crypto.h"
@@ -100,7 +102,8 @@ void mech_aes_gcm_end(void *state)
 {
     struct gcm_state *gcm = state;
 
-    blob_clear(&gcm->collected);
+    if (gcm->collected.bytes)
+        blob_clear(&gcm->collected);
     gcm->collected_room = 0;
     gcm->text_len = 0;
 }
@@ -144,15 +147,14 @@ static CK_RV gcm_new(const struct operation *operation, struct gcm_state **ret_s
 static CK_RV gcm_feed(struct operation *operation, struct view in, unsigned char *out)
 {
     struct gcm_state *state = operation->state;
+    int written = 0;
 
-    for (size_t done = 0; done < in.len;) {
-        size_t part = in.len - done < EVP_CHUNK_LEN ? in.len - done : EVP_CHUNK_LEN;
-        int written = 0;
-        if (!EVP_CipherUpdate(state->context, out ? out + done : NULL, &written, in.bytes + done,
-                              (int) part)) {
+    while (in.len > 0) {
+        size_t part = in.len < EVP_CHUNK_LEN ? in.len : EVP_CHUNK_LEN;
+        if (!EVP_CipherUpdate(state->context, out, &written, in.bytes, (int) part))
             return mech_openssl_failed(mech_name(operation), "processing data");
-        }
-        done += part;
+        in = (struct view){.bytes = in.bytes + part, .len = in.len - part};
+        out = out ? out + part : NULL;
     }
     return CKR_OK;
 }
@@ -244,11 +246,16 @@ static struct view gcm_untangle(struct view in, unsigned char *out)
 CK_RV mech_aes_gcm_tag_write(struct operation *operation, unsigned char *tag)
 {
     struct gcm_state *state = operation->state;
+    /* EVP_CIPHER_CTX_ctrl would make the same of it, a tenth slower for 16 bytes. */
+    OSSL_PARAM params[] = {
+        OSSL_PARAM_octet_string(OSSL_CIPHER_PARAM_AEAD_TAG, tag, state->tag_len),
+        OSSL_PARAM_END,
+    };
     unsigned char none[AES_BLOCK_LEN];
     int none_len = 0;
 
     if (!EVP_EncryptFinal_ex(state->context, none, &none_len) ||
-        !EVP_CIPHER_CTX_ctrl(state->context, EVP_CTRL_AEAD_GET_TAG, (int) state->tag_len, tag)) {
+        !EVP_CIPHER_CTX_get_params(state->context, params)) {
         return mech_openssl_failed(mech_name(operation), "making the tag");
     }
     return CKR_OK;
@@ -275,14 +282,18 @@ CK_RV mech_aes_gcm_open(struct operation *operation, struct view text, unsigned 
                         unsigned char *out)
 {
     struct gcm_state *state = operation->state;
+    OSSL_PARAM params[] = {
+        OSSL_PARAM_octet_string(OSSL_CIPHER_PARAM_AEAD_TAG, tag, state->tag_len),
+        OSSL_PARAM_END,
+    };
     unsigned char none[AES_BLOCK_LEN];
     int none_len = 0;
-    CRYPTO_HIDE_ERRORS;
 
     TRY(gcm_count(operation, text.len));
-    if (!EVP_CIPHER_CTX_ctrl(state->context, EVP_CTRL_AEAD_SET_TAG, (int) state->tag_len, tag))
+    if (!EVP_CIPHER_CTX_set_params(state->context, params))
         return mech_openssl_failed(mech_name(operation), "setting the tag");
     CK_RV rv = gcm_feed(operation, gcm_untangle(text, out), out);
+    /* For a wrong tag OpenSSL leaves no error behind. */
     if (rv == CKR_OK && !EVP_DecryptFinal_ex(state->context, none, &none_len)) {
         rv = REFUSE(CKR_ENCRYPTED_DATA_INVALID, "%s: the tag is wrong", mech_name(operation));
     }

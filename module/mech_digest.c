@@ -7,6 +7,7 @@
 struct digest_state {
     EVP_MD_CTX *context;
     const EVP_MD *digest;
+    size_t len;
     bool unfinished;
 };
 
@@ -24,6 +25,7 @@ static CK_RV digest_state_new(const EVP_MD *digest, struct digest_state **ret_st
     if (!state)
         return CKR_HOST_MEMORY;
     state->digest = digest;
+    state->len = (size_t) EVP_MD_get_size(digest);
     state->context = EVP_MD_CTX_new();
     if (!state->context) {
         digest_free(state);
@@ -78,7 +80,7 @@ static size_t digest_len(const struct operation *operation)
 {
     const struct digest_state *state = operation->state;
 
-    return (size_t) EVP_MD_get_size(state->digest);
+    return state->len;
 }
 
 static CK_RV digest_copy(const void *state, void **ret_state)

@@ -197,7 +197,7 @@ static CK_RV gmac_input(const CK_MECHANISM *mechanism, struct view *ret_iv, size
 static CK_RV gmac_start(struct operation *operation, const CK_MECHANISM *mechanism)
 {
     struct mac_state *state = NULL;
-    struct view iv;
+    struct view iv = {0};
     size_t tag_len;
 
     TRY(gmac_input(mechanism, &iv, &tag_len));
@@ -224,7 +224,7 @@ static CK_RV mac_update(struct operation *operation, struct view in)
     return CKR_OK;
 }
 
-static CK_RV mac_finish(struct operation *operation, unsigned char *out)
+static CK_RV mac_finish_cut(struct operation *operation, unsigned char *out)
 {
     struct mac_state *state = operation->state;
     unsigned char full[EVP_MAX_MD_SIZE];
@@ -235,6 +235,19 @@ static CK_RV mac_finish(struct operation *operation, unsigned char *out)
     state->unfinished = false;
     memcpy(out, full, state->mac_len);
     OPENSSL_cleanse(full, full_len);
+    return CKR_OK;
+}
+
+static CK_RV mac_finish(struct operation *operation, unsigned char *out)
+{
+    struct mac_state *state = operation->state;
+    size_t len = 0;
+
+    if (state->mac_len != state->full_len)
+        return mac_finish_cut(operation, out);
+    if (!EVP_MAC_final(state->context, out, &len, state->full_len))
+        return mech_openssl_failed(mech_name(operation), "finishing a MAC");
+    state->unfinished = false;
     return CKR_OK;
 }
 

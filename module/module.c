@@ -13,10 +13,8 @@
 #include "module/session.h"
 #include "module/slot.h"
 
-/* What the word on the wipe-on-fork page says. In the child of a fork it is WORD_UNKNOWN again. */
-enum { WORD_UNKNOWN = 0, WORD_CLAIMING, WORD_DOWN, WORD_UP };
-
-static _Atomic unsigned int *_Atomic state_word;
+static _Atomic unsigned int unmapped = MODULE_DOWN;
+_Atomic unsigned int *_Atomic module_word = &unmapped;
 
 /* Serialises C_Initialize and C_Finalize. */
 static pthread_mutex_t lifecycle = PTHREAD_MUTEX_INITIALIZER;
@@ -66,35 +64,30 @@ static void abandon_parent(void)
     module.slot_count = 0;
 }
 
-/* The first call of a process finds WORD_UNKNOWN. It is a fork's child where somebody has claimed
+/* The first call of a process finds MODULE_UNKNOWN. It is a fork's child where somebody has claimed
  * the word before, in memory that the fork has copied. */
 static unsigned int claim(_Atomic unsigned int *word)
 {
     static bool was_claimed;
-    unsigned int seen = WORD_UNKNOWN;
+    unsigned int seen = MODULE_UNKNOWN;
 
-    if (atomic_compare_exchange_strong(word, &seen, WORD_CLAIMING)) {
+    if (atomic_compare_exchange_strong(word, &seen, MODULE_CLAIMING)) {
         if (was_claimed)
             abandon_parent();
         was_claimed = true;
-        atomic_store(word, WORD_DOWN);
-        return WORD_DOWN;
+        atomic_store(word, MODULE_DOWN);
+        return MODULE_DOWN;
     }
-    while ((seen = atomic_load(word)) == WORD_CLAIMING)
+    while ((seen = atomic_load(word)) == MODULE_CLAIMING)
         sched_yield();
     return seen;
 }
 
-CK_RV module_check(void)
+CK_RV module_check_down(void)
 {
-    _Atomic unsigned int *word = atomic_load_explicit(&state_word, memory_order_acquire);
+    _Atomic unsigned int *word = atomic_load_explicit(&module_word, memory_order_acquire);
 
-    if (word == NULL)
-        return CKR_CRYPTOKI_NOT_INITIALIZED;
-    unsigned int state = atomic_load_explicit(word, memory_order_acquire);
-    if (state == WORD_UP)
-        return CKR_OK;
-    if (state == WORD_UNKNOWN)
+    if (atomic_load_explicit(word, memory_order_acquire) == MODULE_UNKNOWN)
         claim(word);
     return CKR_CRYPTOKI_NOT_INITIALIZED;
 }
@@ -203,7 +196,7 @@ static CK_RV load(const char *reserved)
 
 static CK_RV initialize_locked(_Atomic unsigned int *word, const char *reserved, CK_FLAGS flags)
 {
-    if (atomic_load(word) == WORD_UP)
+    if (atomic_load(word) == MODULE_UP)
         return CKR_CRYPTOKI_ALREADY_INITIALIZED;
     module.may_create_threads = (flags & CKF_LIBRARY_CANT_CREATE_OS_THREADS) == 0;
     CK_RV rv = load(reserved);
@@ -214,7 +207,7 @@ static CK_RV initialize_locked(_Atomic unsigned int *word, const char *reserved,
         log_close();
         return rv;
     }
-    atomic_store(word, WORD_UP);
+    atomic_store(word, MODULE_UP);
     return CKR_OK;
 }
 
@@ -229,8 +222,8 @@ CK_RV module_initialize(const CK_C_INITIALIZE_ARGS *args)
     }
     TRY(refuse_reentry());
     TRY(fork_word(&word));
-    atomic_store_explicit(&state_word, word, memory_order_release);
-    if (atomic_load(word) <= WORD_CLAIMING)
+    atomic_store_explicit(&module_word, word, memory_order_release);
+    if (atomic_load(word) <= MODULE_CLAIMING)
         claim(word);
     pthread_mutex_lock(&lifecycle);
     CK_RV rv = initialize_locked(word, reserved, args == NULL ? 0 : args->flags);
@@ -242,7 +235,7 @@ CK_RV module_initialize(const CK_C_INITIALIZE_ARGS *args)
 static void shut_gate(_Atomic unsigned int *word)
 {
     pthread_mutex_lock(&gate);
-    atomic_store(word, WORD_DOWN);
+    atomic_store(word, MODULE_DOWN);
     shut_count++;
     for (size_t i = 0; i < module.slot_count; i++)
         if (module.slots[i].custody != NULL)
@@ -260,7 +253,7 @@ CK_RV module_finalize(void)
     pthread_mutex_lock(&lifecycle);
     CK_RV rv = module_check();
     if (rv == CKR_OK) {
-        shut_gate(state_word);
+        shut_gate(module_word);
         for (size_t i = 0; i < module.slot_count; i++)
             session_close_all(&module.slots[i]);
         close_slots();

@@ -14,6 +14,7 @@
  */
 #pragma once
 
+#include <stdatomic.h>
 #include <stdbool.h>
 
 #include "base/rv.h"
@@ -21,9 +22,25 @@
 
 struct slot;
 
+/* What the word on the wipe-on-fork page says. In the child of a fork it is MODULE_UNKNOWN again.
+ */
+enum { MODULE_UNKNOWN = 0, MODULE_CLAIMING, MODULE_DOWN, MODULE_UP };
+
+/* Where that word is; before the page is mapped, one that says MODULE_DOWN. */
+extern _Atomic unsigned int *_Atomic module_word;
+
+/* The long way of module_check, for a library that is not up. */
+_long_way_ CK_RV module_check_down(void);
+
 /* CKR_CRYPTOKI_NOT_INITIALIZED before C_Initialize, after C_Finalize, and in the child of a fork.
  */
-CK_RV module_check(void);
+static inline CK_RV module_check(void)
+{
+    _Atomic unsigned int *word = atomic_load_explicit(&module_word, memory_order_acquire);
+
+    return atomic_load_explicit(word, memory_order_acquire) == MODULE_UP ? CKR_OK
+                                                                         : module_check_down();
+}
 
 /* As module_check, and C_Finalize waits until module_leave. Not for the data path.
  * CKR_FUNCTION_FAILED, logged, from inside a source's library. */

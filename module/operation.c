@@ -4,57 +4,45 @@
 
 typedef void state_fn(void *state);
 
-static const struct digest_ops *digest_ops_of(const struct operation *operation)
-{
-    return operation->kind == OPERATION_DIGEST ? operation->mechanism->digest
-                                               : operation->mechanism->mac;
-}
-
 /* The two functions for the state of an operation's kind. */
-static void state_functions(const struct operation *operation, state_fn **ret_end,
-                            state_fn **ret_free)
+struct state_functions {
+    state_fn *end; /* NULL: nothing to do */
+    state_fn *free;
+};
+
+static struct state_functions functions_of(const struct operation *operation)
 {
     const struct mechanism *mechanism = operation->mechanism;
 
     switch (operation->kind) {
     case OPERATION_ENCRYPT:
     case OPERATION_DECRYPT:
-        *ret_end = mechanism->cipher->end;
-        *ret_free = mechanism->cipher->free_state;
-        return;
+        return (struct state_functions){mechanism->cipher->end, mechanism->cipher->free_state};
     case OPERATION_MESSAGE_ENCRYPT:
     case OPERATION_MESSAGE_DECRYPT:
-        *ret_end = mechanism->message->end;
-        *ret_free = mechanism->message->free_state;
-        return;
+        return (struct state_functions){mechanism->message->end, mechanism->message->free_state};
+    case OPERATION_DIGEST:
+        return (struct state_functions){mechanism->digest->end, mechanism->digest->free_state};
     default:
-        *ret_end = digest_ops_of(operation)->end;
-        *ret_free = digest_ops_of(operation)->free_state;
+        return (struct state_functions){mechanism->mac->end, mechanism->mac->free_state};
     }
 }
 
 void operation_end(struct operation *operation)
 {
-    state_fn *end = NULL;
-    state_fn *free_state = NULL;
-
     operation->phase = PHASE_IDLE;
     if (!operation->state)
         return;
-    state_functions(operation, &end, &free_state);
+    state_fn *end = functions_of(operation).end;
     if (end)
         end(operation->state);
 }
 
 void operation_forget(struct operation *operation)
 {
-    state_fn *end = NULL;
-    state_fn *free_state = NULL;
-
     operation->phase = PHASE_IDLE;
     if (operation->state) {
-        state_functions(operation, &end, &free_state);
-        free_state(operation->state);
+        functions_of(operation).free(operation->state);
         operation->state = NULL;
     }
     operation->mechanism = NULL;

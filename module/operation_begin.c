@@ -41,8 +41,8 @@ static bool serves(const struct mechanism *mechanism, enum operation_kind kind)
     }
 }
 
-static CK_RV take_key(struct session *session, struct operation *operation, CK_MECHANISM_TYPE type,
-                      CK_OBJECT_HANDLE handle)
+_long_way_ static CK_RV take_key(struct session *session, struct operation *operation,
+                                 CK_MECHANISM_TYPE type, CK_OBJECT_HANDLE handle)
 {
     const struct mechanism *mechanism = mechanism_find(type);
     struct object *key;
@@ -83,6 +83,11 @@ static bool is_counted(const struct operation *operation)
     }
 }
 
+static bool lacks_share(const struct operation *operation)
+{
+    return operation->share.left == 0 && is_counted(operation);
+}
+
 /* The key itself does not wait with it: its value has to go when a denial comes. */
 struct filling {
     const struct slot *slot;
@@ -104,10 +109,8 @@ static CK_RV fill(void *context)
 /* An empty share of the key's count is filled without the session's lock: the store may be busy,
  * and a denial must get at the session meanwhile. `lost` when the operation is another one then, or
  * its key is gone. */
-static CK_RV fill_share(struct session *session, struct operation *operation, CK_RV lost)
+_long_way_ static CK_RV fill_share(struct session *session, struct operation *operation, CK_RV lost)
 {
-    if (!is_counted(operation) || operation->share.left > 0)
-        return CKR_OK;
     _cleanup_(filling_clear) struct filling filling = {.slot = session->slot};
     const struct operation before = *operation;
     CK_OBJECT_HANDLE key = operation->key->handle;
@@ -139,7 +142,7 @@ CK_RV operation_begin(struct session *session, enum operation_kind kind,
         return CKR_OPERATION_ACTIVE;
     if (!is_kept(operation, mechanism->mechanism, key))
         TRY(take_key(session, operation, mechanism->mechanism, key));
-    if (kind != OPERATION_MESSAGE_ENCRYPT) /* which counts its messages */
+    if (kind != OPERATION_MESSAGE_ENCRYPT && lacks_share(operation)) /* which counts its messages */
         TRY(fill_share(session, operation, CKR_KEY_HANDLE_INVALID));
     CK_RV rv = start(operation, mechanism);
     if (rv != CKR_OK) {
@@ -158,21 +161,6 @@ CK_RV operation_init(CK_SESSION_HANDLE handle, enum operation_kind kind,
 
     TRY(session_enter(handle, &session));
     return session_leave(session, operation_begin(session, kind, mechanism, key));
-}
-
-CK_RV operation_active(struct session *session, enum operation_kind kind, bool single,
-                       struct operation **ret_operation)
-{
-    struct operation *operation = &session->operations[kind];
-
-    if (operation->phase == PHASE_IDLE)
-        return CKR_OPERATION_NOT_INITIALIZED;
-    if (single && operation->phase == PHASE_PARTS) {
-        operation_end(operation);
-        return CKR_OPERATION_NOT_INITIALIZED;
-    }
-    *ret_operation = operation;
-    return CKR_OK;
 }
 
 CK_RV operation_active_message(struct session *session, enum operation_kind kind,
@@ -194,7 +182,7 @@ CK_RV operation_active_message(struct session *session, enum operation_kind kind
         object_release(&operation->key);
         operation->key = key;
     }
-    if (operation->phase == PHASE_STARTED) {
+    if (operation->phase == PHASE_STARTED && lacks_share(operation)) {
         CK_RV rv = fill_share(session, operation, CKR_OPERATION_NOT_INITIALIZED);
         if (rv == CKR_USER_NOT_LOGGED_IN) {
             operation_forget(operation);
@@ -204,11 +192,4 @@ CK_RV operation_active_message(struct session *session, enum operation_kind kind
     }
     *ret_operation = operation;
     return CKR_OK;
-}
-
-CK_RV operation_result(struct operation *operation, CK_RV rv, bool finished)
-{
-    if (finished || (rv != CKR_OK && rv != CKR_BUFFER_TOO_SMALL))
-        operation_end(operation);
-    return rv;
 }

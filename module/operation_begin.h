@@ -18,8 +18,20 @@ CK_RV operation_init(CK_SESSION_HANDLE handle, enum operation_kind kind,
 
 /* The active operation of this kind: CKR_OPERATION_NOT_INITIALIZED when there is none, and when
  * `single` and parts have been given already (which ends it). */
-CK_RV operation_active(struct session *session, enum operation_kind kind, bool single,
-                       struct operation **ret_operation);
+static inline CK_RV operation_active(struct session *session, enum operation_kind kind, bool single,
+                                     struct operation **ret_operation)
+{
+    struct operation *operation = &session->operations[kind];
+
+    if (operation->phase == PHASE_IDLE)
+        return CKR_OPERATION_NOT_INITIALIZED;
+    if (single && operation->phase == PHASE_PARTS) {
+        operation_end(operation);
+        return CKR_OPERATION_NOT_INITIALIZED;
+    }
+    *ret_operation = operation;
+    return CKR_OK;
+}
 
 /* The active operation of a message kind. It may go on for long: between messages, a key that was
  * changed since is looked up and checked again; one that is gone, or may no longer be used so, ends
@@ -28,4 +40,9 @@ CK_RV operation_active_message(struct session *session, enum operation_kind kind
                                struct operation **ret_operation);
 
 /* Any result but success of a part, a size query or CKR_BUFFER_TOO_SMALL ends the operation. */
-CK_RV operation_result(struct operation *operation, CK_RV rv, bool finished);
+static inline CK_RV operation_result(struct operation *operation, CK_RV rv, bool finished)
+{
+    if (finished || (rv != CKR_OK && rv != CKR_BUFFER_TOO_SMALL))
+        operation_end(operation);
+    return rv;
+}

@@ -93,24 +93,57 @@ static CK_RV tick_unlocked(struct session *session)
     return module_check();
 }
 
-CK_RV session_enter(CK_SESSION_HANDLE handle, struct session **ret_session)
+/* The cell of the handle, locked; the handle may be another one by now. */
+static inline CK_RV lock_cell(CK_SESSION_HANDLE handle, struct session **ret_session)
 {
     TRY(module_check());
-    struct session *session = cell_of(handle);
+    struct session *session = cell_of(handle); /* NULL for handle 0 */
     if (session == NULL)
         return CKR_SESSION_HANDLE_INVALID;
     pthread_mutex_lock(&session->lock);
-    CK_RV rv = CKR_OK;
-    if (session->handle == handle && slot_is_due(session->slot))
-        rv = tick_unlocked(session);
-    if (rv == CKR_OK && (session->handle != handle || handle == 0))
-        rv = CKR_SESSION_HANDLE_INVALID;
-    if (rv != CKR_OK) {
-        pthread_mutex_unlock(&session->lock);
-        /* C_Finalize closes sessions after it has said that the library is gone. */
-        TRY(module_check());
-        return rv;
-    }
+    *ret_session = session;
+    return CKR_OK;
+}
+
+_long_way_ static CK_RV enter_gone(struct session *session)
+{
+    pthread_mutex_unlock(&session->lock);
+    /* C_Finalize closes sessions after it has said that the library is gone. */
+    TRY(module_check());
+    return CKR_SESSION_HANDLE_INVALID;
+}
+
+/* The rest of session_enter where something is due. */
+_long_way_ static CK_RV enter_due(struct session *session, CK_SESSION_HANDLE handle)
+{
+    CK_RV rv = tick_unlocked(session);
+
+    if (rv == CKR_OK && session->handle == handle)
+        return CKR_OK;
+    CK_RV gone = enter_gone(session);
+    return rv == CKR_OK ? gone : rv;
+}
+
+CK_RV session_enter(CK_SESSION_HANDLE handle, struct session **ret_session)
+{
+    struct session *session;
+
+    TRY(lock_cell(handle, &session));
+    if (session->handle != handle)
+        return enter_gone(session);
+    if (slot_is_due(session->slot))
+        TRY(enter_due(session, handle));
+    *ret_session = session;
+    return CKR_OK;
+}
+
+CK_RV session_enter_keyless(CK_SESSION_HANDLE handle, struct session **ret_session)
+{
+    struct session *session;
+
+    TRY(lock_cell(handle, &session));
+    if (session->handle != handle)
+        return enter_gone(session);
     *ret_session = session;
     return CKR_OK;
 }
@@ -130,14 +163,10 @@ CK_RV session_wait(struct session *session, CK_RV (*wait)(void *context), void *
     return session->handle == handle ? rv : CKR_SESSION_HANDLE_INVALID;
 }
 
-CK_RV session_leave(struct session *session, CK_RV rv)
+void session_note_cause_locked(struct session *session)
 {
-    if (rv != CKR_OK) {
-        session->device_error = cause_last();
-        cause_clear();
-    }
-    pthread_mutex_unlock(&session->lock);
-    return rv;
+    session->device_error = cause_last();
+    cause_clear();
 }
 
 CK_RV session_look(CK_SESSION_HANDLE handle, struct session_view *ret_view)

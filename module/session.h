@@ -40,11 +40,21 @@ struct session {
  * session's lock. CKR_CRYPTOKI_NOT_INITIALIZED, CKR_SESSION_HANDLE_INVALID; CKR_FUNCTION_FAILED
  * from inside a source's library while a lease is due (module.h). */
 CK_RV session_enter(CK_SESSION_HANDLE handle, struct session **ret_session);
+/* The same without lease and view, for what needs no key and follows a call that has looked. */
+CK_RV session_enter_keyless(CK_SESSION_HANDLE handle, struct session **ret_session);
 /* Lets the lock go while `wait` runs, which may take long; then lease and view fall due as on
  * entry. CKR_SESSION_HANDLE_INVALID when the session was closed meanwhile. */
 CK_RV session_wait(struct session *session, CK_RV (*wait)(void *context), void *context);
+/* A call has failed: its cause becomes the session's device_error. */
+_long_way_ void session_note_cause_locked(struct session *session);
 /* Releases it. A failure leaves its cause in the session's device_error. Returns `rv`. */
-CK_RV session_leave(struct session *session, CK_RV rv);
+static inline CK_RV session_leave(struct session *session, CK_RV rv)
+{
+    if (rv != CKR_OK)
+        session_note_cause_locked(session);
+    pthread_mutex_unlock(&session->lock);
+    return rv;
+}
 
 /* What a function needs to know of a session without holding its lock. C_Finalize waits for the
  * leave. */

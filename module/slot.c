@@ -72,12 +72,6 @@ void slot_end_admin(struct slot *slot)
     pthread_mutex_unlock(&slot->lock);
 }
 
-bool slot_is_due(const struct slot *slot)
-{
-    return slot->custody != NULL &&
-           clock_coarse_ms() >= atomic_load_explicit(slot->due, memory_order_relaxed);
-}
-
 typedef bool key_match_fn(const void *context, const struct object *key);
 
 static void forget_keys(struct slot *slot, key_match_fn *match, const void *context)

@@ -10,6 +10,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "base/clock.h"
 #include "conf/conf.h"
 #include "module/config.h"
 #include "module/gcm_registry.h"
@@ -83,7 +84,11 @@ CK_RV slot_init_pin(struct slot *slot, struct view pin);
 CK_RV slot_set_pin(struct slot *slot, struct view old_pin, struct view new_pin);
 
 /* True when the next call into the token has to run slot_tick first. */
-bool slot_is_due(const struct slot *slot);
+static inline bool slot_is_due(const struct slot *slot)
+{
+    return clock_coarse_ms() >= atomic_load_explicit(slot->due, memory_order_relaxed);
+}
+
 /* Lease and view: renews, reloads, or logs out. The caller is inside (module_enter) and holds no
  * lock. */
 void slot_tick(struct slot *slot);

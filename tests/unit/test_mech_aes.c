@@ -1,6 +1,7 @@
 /* AES-GCM and AES-CBC. */
 #include "tests/unit/test_mechanisms.h"
 
+#include <openssl/err.h>
 #include <string.h>
 
 #include "base/crypto.h"
@@ -157,6 +158,7 @@ START_TEST(gcm_gives_nothing_for_a_wrong_tag)
     size_t len = 0;
 
     ck_assert_uint_eq(sealed.len, sizeof(forged));
+    ERR_raise(ERR_LIB_USER, 42); /* the host's, in its thread's queue */
     for (size_t bit = 0; bit < 8 * sizeof(forged); bit++) {
         memcpy(forged, sealed.bytes, sizeof(forged));
         forged[bit / 8] ^= (unsigned char) (1 << bit % 8);
@@ -172,6 +174,8 @@ START_TEST(gcm_gives_nothing_for_a_wrong_tag)
             test_cipher(&operation, &mechanism, bytes_of(forged, sizeof(forged)), 13, &parts),
             CKR_ENCRYPTED_DATA_INVALID);
     }
+    ck_assert_int_eq(ERR_GET_REASON(ERR_get_error()), 42);
+    ck_assert_uint_eq(ERR_get_error(), 0);
     operation_forget(&operation);
     test_key_free(key);
 }
