@@ -1,6 +1,6 @@
 /*
- * Random bytes for applications (C_GenerateRandom), fetched ahead in blocks so that a short request
- * does not pay for a call of the DRBG.
+ * Random bytes for applications (C_GenerateRandom) and for the unique ids of session objects,
+ * fetched ahead in blocks so that a short request does not pay for a call of the DRBG.
  *
  * Never for keys, salts or IVs that the module makes itself: those come from crypto_random at the
  * moment they are needed. What waits here lies in secret memory, 4 KiB in all, and is erased as it

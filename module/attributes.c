@@ -40,6 +40,8 @@ static const struct attribute_row *find_other(CK_ATTRIBUTE_TYPE type)
 bool attributes_bytes(const struct attributes *attributes, CK_ATTRIBUTE_TYPE type,
                       struct view *ret_bytes)
 {
+    if (attributes->others.len == 0)
+        return false;
     const struct attribute_row *row = find_other(type);
     return row != NULL &&
            attributes_entries_find(blob_view(&attributes->others), row->tag, ret_bytes);

@@ -4,17 +4,14 @@
  * With a salt key, HMAC runs under that key: so it passes the same checks as a base key. The info
  * string is copied before the policy sees it, so that no other thread changes what was allowed.
  */
-#include "module/mech.h"
+#include "module/mech_prf.h"
 
+#include <openssl/crypto.h>
 #include <string.h>
-
-#include <openssl/core_names.h>
-#include <openssl/kdf.h>
-#include <openssl/params.h>
 
 #include "base/crypto.h"
 
-/* The most that OpenSSL's HKDF takes. */
+/* As OpenSSL's HKDF. */
 #define HKDF_INFO_LEN_MAX 1024
 /* RFC 5869, 2.3. */
 #define HKDF_BLOCKS_MAX 255
@@ -130,41 +127,50 @@ static CK_RV input_read(const struct derive_call *call, struct hkdf_input *input
     return call->allow_info(call->allow_context, input->info);
 }
 
-static int hkdf_mode(const CK_HKDF_PARAMS *params)
+/* RFC 5869, 2.2: without a salt, as many zeros as the hash is long, which are as good as none. */
+static CK_RV extract(const struct hkdf_input *input, struct view base, unsigned char *ret_prk)
 {
-    if (!params->bExpand)
-        return EVP_KDF_HKDF_MODE_EXTRACT_ONLY;
-    return params->bExtract ? EVP_KDF_HKDF_MODE_EXTRACT_AND_EXPAND : EVP_KDF_HKDF_MODE_EXPAND_ONLY;
+    _cleanup_(prf_clear) struct prf prf = {0};
+
+    TRY(prf_hmac(input->digest, input->salt, &prf));
+    return prf_run(&prf, &base, 1, ret_prk);
+}
+
+/* RFC 5869, 2.3. */
+static CK_RV expand(const struct hkdf_input *input, struct view prk, struct secret *key)
+{
+    _cleanup_(prf_clear) struct prf prf = {0};
+    unsigned char block[PRF_LEN_MAX];
+    unsigned char number = 0;
+    struct view parts[] = {{block, 0}, input->info, {&number, 1}};
+
+    CK_RV rv = prf_hmac(input->digest, prk, &prf);
+    for (size_t done = 0; rv == CKR_OK && done < key->len; done += prf.len) {
+        size_t wanted = key->len - done < prf.len ? key->len - done : prf.len;
+        number++;
+        rv = prf_run(&prf, parts, 3, block);
+        parts[0].len = prf.len;
+        if (rv == CKR_OK)
+            memcpy(key->bytes + done, block, wanted);
+    }
+    OPENSSL_cleanse(block, prf.len);
+    return rv;
 }
 
 static CK_RV hkdf_run(const struct hkdf_input *input, const struct secret *base, struct secret *key)
 {
-    EVP_KDF *kdf = crypto_kdf("HKDF");
-    if (!kdf)
-        return mech_openssl_failed("HKDF", "fetching HKDF");
-    EVP_KDF_CTX *context = EVP_KDF_CTX_new(kdf);
-    if (!context)
-        return CKR_HOST_MEMORY;
+    struct view prk = {base->bytes, base->len};
+    unsigned char extracted[PRF_LEN_MAX];
 
-    int mode = hkdf_mode(&input->params);
-    OSSL_PARAM params[6];
-    size_t count = 0;
-    params[count++] = OSSL_PARAM_construct_int(OSSL_KDF_PARAM_MODE, &mode);
-    params[count++] = OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST,
-                                                       (char *) EVP_MD_get0_name(input->digest), 0);
-    params[count++] = OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_KEY, base->bytes, base->len);
-    if (input->salt.len > 0) {
-        params[count++] = OSSL_PARAM_construct_octet_string(
-            OSSL_KDF_PARAM_SALT, (void *) input->salt.bytes, input->salt.len);
-    }
-    if (input->info.len > 0) {
-        params[count++] = OSSL_PARAM_construct_octet_string(
-            OSSL_KDF_PARAM_INFO, (void *) input->info.bytes, input->info.len);
-    }
-    params[count] = OSSL_PARAM_construct_end();
-    int ok = EVP_KDF_derive(context, key->bytes, key->len, params);
-    EVP_KDF_CTX_free(context);
-    return ok ? CKR_OK : mech_openssl_failed("HKDF", "deriving");
+    if (!input->params.bExpand)
+        return extract(input, prk, key->bytes);
+    if (!input->params.bExtract)
+        return expand(input, prk, key);
+    CK_RV rv = extract(input, prk, extracted);
+    if (rv == CKR_OK)
+        rv = expand(input, (struct view){extracted, input->digest_len}, key);
+    OPENSSL_cleanse(extracted, input->digest_len);
+    return rv;
 }
 
 static CK_RV hkdf_derive(const struct derive_call *call, struct secret *ret_value)

@@ -5,13 +5,15 @@
  * The three differ in what their iteration variable is: the counter, K(i-1), or A(i). A call may
  * make several keys; each begins with a PRF call of its own, so that no two share a block.
  *
- * The PRF's context is freed with the derivation and never kept: it is worth as much as the base
- * key.
+ * Nothing that was keyed outlives the derivation: it is worth as much as the base key.
  */
 #include "module/mech_sp800_108_input.h"
 
+#include <openssl/crypto.h>
 #include <stddef.h>
 #include <string.h>
+
+#include "module/mech_prf.h"
 
 enum mode { MODE_COUNTER, MODE_FEEDBACK, MODE_DOUBLE_PIPELINE };
 
@@ -26,11 +28,9 @@ struct kdf_run {
     const struct derive_call *call;
     enum mode mode;
     struct kdf_input input;
-    EVP_MAC_CTX *prf;
-    size_t prf_len;
-    struct secret work; /* block and chain */
-    unsigned char *block;
-    unsigned char *chain_bytes;
+    struct prf prf;
+    unsigned char block[PRF_LEN_MAX];
+    unsigned char chain_bytes[PRF_LEN_MAX];
     struct view chain; /* K(i-1) or A(i) */
     uint32_t counter;
 };
@@ -61,8 +61,9 @@ bool mech_sp800_108_accepts_key(const struct mechanism *mechanism, CK_KEY_TYPE k
 static void kdf_run_clear(struct kdf_run *run)
 {
     kdf_input_clear(&run->input);
-    mech_mac_context_free(&run->prf);
-    secret_clear(&run->work);
+    prf_clear(&run->prf);
+    OPENSSL_cleanse(run->block, run->prf.len);
+    OPENSSL_cleanse(run->chain_bytes, run->prf.len);
 }
 
 static CK_RV invalid(const char *what)
@@ -146,14 +147,9 @@ static CK_RV run_prf(struct kdf_run *run, size_t output, struct view input,
                      unsigned char *ret_block)
 {
     const struct derive_call *call = run->call;
-    size_t len = 0;
 
     TRY(call->allow(call->allow_context, output, input));
-    if (!EVP_MAC_init(run->prf, NULL, 0, NULL) ||
-        !EVP_MAC_update(run->prf, input.bytes, input.len) ||
-        !EVP_MAC_final(run->prf, ret_block, &len, EVP_MAX_MD_SIZE))
-        return mech_openssl_failed("SP 800-108", "computing the PRF");
-    return CKR_OK;
+    return prf_run(&run->prf, &input, 1, ret_block);
 }
 
 /* A(i) = PRF(A(i-1)), A(0) the fixed input (4.3). */
@@ -162,7 +158,7 @@ static CK_RV next_pipeline(struct kdf_run *run, size_t output)
     struct view input = run->counter == 1 ? kdf_input_fixed(&run->input) : run->chain;
 
     TRY(run_prf(run, output, input, run->chain_bytes));
-    run->chain = (struct view){.bytes = run->chain_bytes, .len = run->prf_len};
+    run->chain = (struct view){.bytes = run->chain_bytes, .len = run->prf.len};
     return CKR_OK;
 }
 
@@ -175,8 +171,8 @@ static CK_RV next_block(struct kdf_run *run, size_t output)
     struct view input = kdf_input_build(&run->input, run->chain, run->counter);
     TRY(run_prf(run, output, input, run->block));
     if (run->mode == MODE_FEEDBACK) {
-        memcpy(run->chain_bytes, run->block, run->prf_len);
-        run->chain = (struct view){.bytes = run->chain_bytes, .len = run->prf_len};
+        memcpy(run->chain_bytes, run->block, run->prf.len);
+        run->chain = (struct view){.bytes = run->chain_bytes, .len = run->prf.len};
     }
     return CKR_OK;
 }
@@ -186,8 +182,8 @@ static CK_RV expand_key(struct kdf_run *run, size_t output, struct secret *ret_k
     _cleanup_(secret_clear) struct secret key = {0};
 
     TRY(secret_new(run->call->outputs[output].len, &key));
-    for (size_t done = 0; done < key.len; done += run->prf_len) {
-        size_t wanted = key.len - done < run->prf_len ? key.len - done : run->prf_len;
+    for (size_t done = 0; done < key.len; done += run->prf.len) {
+        size_t wanted = key.len - done < run->prf.len ? key.len - done : run->prf.len;
         TRY(next_block(run, output));
         memcpy(key.bytes + done, run->block, wanted);
     }
@@ -214,17 +210,13 @@ static CK_RV run_begin(struct kdf_run *run)
     TRY(params_read(run->call->mechanism, &params));
     TRY(check_outputs(run->call));
     TRY(prf_check(run->call, params.common.prfType, &prf));
-    TRY(mech_mac_context(prf, run->call->base_value, &run->prf));
-    run->prf_len = EVP_MAC_CTX_get_mac_size(run->prf);
+    TRY(prf_of(prf, run->call->base_value, &run->prf));
     const struct kdf_mode mode = {
         .counts = run->mode == MODE_COUNTER,
-        .prf_len = run->prf_len,
-        .chain_len_max = params.iv.len > run->prf_len ? params.iv.len : run->prf_len,
+        .prf_len = run->prf.len,
+        .chain_len_max = params.iv.len > run->prf.len ? params.iv.len : run->prf.len,
     };
     TRY(kdf_input_read(run->call, &params.common, &mode, &run->input));
-    TRY(secret_new(2UL * EVP_MAX_MD_SIZE, &run->work));
-    run->block = run->work.bytes;
-    run->chain_bytes = run->work.bytes + EVP_MAX_MD_SIZE;
     run->chain = params.iv;
     return CKR_OK;
 }

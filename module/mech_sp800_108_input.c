@@ -165,10 +165,9 @@ static size_t input_len_max(const struct kdf_input *input, const struct kdf_mode
 }
 
 CK_RV kdf_input_read(const struct derive_call *call, const CK_SP800_108_KDF_PARAMS *params,
-                     const struct kdf_mode *mode, struct kdf_input *ret_input)
+                     const struct kdf_mode *mode, struct kdf_input *input)
 {
-    struct kdf_input input = {.count = 0};
-
+    input->count = 0;
     if (!params->pDataParams || params->ulNumberOfDataParams == 0 ||
         params->ulNumberOfDataParams > KDF_PARTS_MAX)
         return invalid("no data parameters, or too many");
@@ -177,18 +176,16 @@ CK_RV kdf_input_read(const struct derive_call *call, const CK_SP800_108_KDF_PARA
         CK_PRF_DATA_PARAM param = params->pDataParams[i];
         struct kdf_part part;
         TRY(part_read(call, mode, &param, &part));
-        TRY(add_part(&input, &part));
+        TRY(add_part(input, &part));
     }
-    if (!has_kind(&input, mode->counts ? KDF_COUNTER : KDF_CHAIN))
+    if (!has_kind(input, mode->counts ? KDF_COUNTER : KDF_CHAIN))
         return invalid("no iteration variable");
-    TRY(check_counter(&input, kdf_blocks(call, mode->prf_len)));
-    size_t len = input_len_max(&input, mode);
+    TRY(check_counter(input, kdf_blocks(call, mode->prf_len)));
+    size_t len = input_len_max(input, mode);
     if (len > PARAMETER_BYTES_MAX)
         return invalid("too much input");
     /* One byte more: a first input of nothing is no failure. */
-    TRY(secret_new(len + 1, &input.room));
-    *ret_input = input;
-    return CKR_OK;
+    return secret_new(len + 1, &input->room);
 }
 
 /* Writes the low `len` bytes of a number. */

@@ -37,9 +37,10 @@ struct kdf_mode {
 };
 
 /* CKR_MECHANISM_PARAM_INVALID, CKR_KEY_SIZE_RANGE when the counter is too narrow for the outputs,
- * and what mech_further_key says. Freed with kdf_input_clear. */
+ * and what mech_further_key says. `input` begins as zeros and ends, whatever the result, with
+ * kdf_input_clear. */
 CK_RV kdf_input_read(const struct derive_call *call, const CK_SP800_108_KDF_PARAMS *params,
-                     const struct kdf_mode *mode, struct kdf_input *ret_input);
+                     const struct kdf_mode *mode, struct kdf_input *input);
 void kdf_input_clear(struct kdf_input *input);
 
 /* The input of a call: iteration variable and counter in their places. Valid until the next one. */

@@ -445,6 +445,9 @@ CK_RV policy_derivation(struct view prf_input, struct template_result *result)
 {
     static const char mark[] = "indexkey/";
 
+    /* No purpose's input is without it. */
+    if (memmem(prf_input.bytes, prf_input.len, mark, sizeof(mark) - 1) == NULL)
+        return CKR_OK;
     for (unsigned char purpose = 1; purpose <= INDEXKEY_PURPOSE_COUNT; purpose++) {
         _cleanup_(writer_clear) struct writer input = {0};
         subkeys_prf_input(purpose, &input);
@@ -454,8 +457,7 @@ CK_RV policy_derivation(struct view prf_input, struct template_result *result)
             !policy_allows_breach("purposes-are-exact"))
             return bind_to_purpose(purpose, result);
     }
-    if (policy_allows_breach("purposes-are-exact") ||
-        memmem(prf_input.bytes, prf_input.len, mark, sizeof(mark) - 1) == NULL)
+    if (policy_allows_breach("purposes-are-exact"))
         return CKR_OK;
     log_line(
         LOG_LEVEL_WARNING,

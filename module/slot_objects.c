@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/random_buffer.h"
 #include "base/rv.h"
 #include "module/gcm_counts.h"
 #include "module/lineage.h"
@@ -219,6 +220,14 @@ struct draft {
     struct object *source; /* the copy's; else NULL */
 };
 
+/* No secret: a session object's may come from the buffer. */
+static CK_RV new_id(struct object *object)
+{
+    return object->owner == 0 ? sealed_objects_new_id(&object->id)
+                              : random_buffer_read((uint32_t) object->owner, object->id.bytes,
+                                                   sizeof(object->id.bytes));
+}
+
 static CK_RV draft_object(struct slot *slot, const struct draft *draft, struct object **ret_object)
 {
     _cleanup_(object_release) struct object *object = NULL;
@@ -226,7 +235,7 @@ static CK_RV draft_object(struct slot *slot, const struct draft *draft, struct o
 
     TRY(object_new(slot, draft->attributes, draft->value, &object));
     object->owner = is_token ? 0 : draft->owner;
-    TRY(sealed_objects_new_id(&object->id));
+    TRY(new_id(object));
     if (draft->source != NULL)
         TRY(lineage_share(draft->source, object));
     if (draft->source != NULL && is_token)
