@@ -21,6 +21,8 @@
 
 /* For the long way of a function whose short way is all that most calls take: kept out of it. */
 #define _long_way_ __attribute__((cold, noinline))
+/* For the short way itself: what it calls in its file becomes part of it. */
+#define _short_way_ __attribute__((flatten))
 
 #define _cleanup_(function) __attribute__((cleanup(function)))
 

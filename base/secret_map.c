@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -13,8 +14,6 @@
 #endif
 
 #ifdef INDEXKEY_TEST_HOOKS
-#include <stdatomic.h>
-
 static atomic_bool memfd_absent;
 
 void secret_map_test_no_memfd(bool absent)
@@ -35,7 +34,14 @@ static bool has_memfd(void)
 
 size_t secret_map_page(void)
 {
-    return (size_t) sysconf(_SC_PAGESIZE);
+    static _Atomic size_t page;
+    size_t len = atomic_load_explicit(&page, memory_order_relaxed);
+
+    if (len == 0) {
+        len = (size_t) sysconf(_SC_PAGESIZE);
+        atomic_store_explicit(&page, len, memory_order_relaxed);
+    }
+    return len;
 }
 
 /* Reserves guard, `len` bytes and guard, none of it accessible, and answers the middle. */

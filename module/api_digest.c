@@ -38,16 +38,6 @@ CK_RV C_DigestInit(CK_SESSION_HANDLE hSession, CK_MECHANISM_PTR pMechanism)
     return session_leave(session, begin(session, pMechanism));
 }
 
-static CK_RV once(struct operation *operation, struct view in, unsigned char *out)
-{
-    const struct digest_ops *digest = operation->mechanism->digest;
-
-    if (digest->one_shot != NULL)
-        return digest->one_shot(operation, in, out);
-    TRY(digest->update(operation, in));
-    return digest->finish(operation, out);
-}
-
 /* C_Digest and, without input, C_DigestFinal. */
 static CK_RV result(struct operation *operation, const struct view *in, CK_BYTE_PTR out,
                     CK_ULONG_PTR out_len)
@@ -61,7 +51,7 @@ static CK_RV result(struct operation *operation, const struct view *in, CK_BYTE_
     if (api_only_size(out, out_len, len, &rv))
         return rv;
     *out_len = len;
-    rv = in != NULL ? once(operation, *in, out) : digest->finish(operation, out);
+    rv = in != NULL ? digest->one_shot(operation, *in, out) : digest->finish(operation, out);
     return operation_result(operation, rv, true);
 }
 

@@ -4,18 +4,6 @@
 
 #define MAC_LEN_MAX 64
 
-CK_RV mac_compute(struct operation *operation, const struct view *in, unsigned char *out)
-{
-    const struct digest_ops *mac = operation->mechanism->mac;
-
-    if (in == NULL)
-        return mac->finish(operation, out);
-    if (mac->one_shot != NULL)
-        return mac->one_shot(operation, *in, out);
-    TRY(mac->update(operation, *in));
-    return mac->finish(operation, out);
-}
-
 CK_RV mac_check(struct operation *operation, const struct view *in, struct view signature)
 {
     size_t len = operation->mechanism->mac->result_len(operation);

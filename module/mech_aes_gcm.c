@@ -171,7 +171,7 @@ CK_RV mech_aes_gcm_state(struct operation *operation, struct gcm_state **ret_sta
     return CKR_OK;
 }
 
-CK_RV mech_aes_gcm_begin(struct operation *operation, const struct gcm_input *input)
+_short_way_ CK_RV mech_aes_gcm_begin(struct operation *operation, const struct gcm_input *input)
 {
     struct gcm_state *state = operation->state;
 
@@ -188,7 +188,7 @@ CK_RV mech_aes_gcm_begin(struct operation *operation, const struct gcm_input *in
     return gcm_feed(operation, input->aad, NULL);
 }
 
-static CK_RV gcm_start(struct operation *operation, const CK_MECHANISM *mechanism)
+_short_way_ static CK_RV gcm_start(struct operation *operation, const CK_MECHANISM *mechanism)
 {
     struct gcm_state *state = NULL;
     struct gcm_input input;
@@ -261,7 +261,8 @@ CK_RV mech_aes_gcm_tag_write(struct operation *operation, unsigned char *tag)
     return CKR_OK;
 }
 
-CK_RV mech_aes_gcm_encrypt(struct operation *operation, struct view in, unsigned char *out)
+_short_way_ CK_RV mech_aes_gcm_encrypt(struct operation *operation, struct view in,
+                                       unsigned char *out)
 {
     TRY(gcm_count(operation, in.len));
     return gcm_feed(operation, gcm_untangle(in, out), out);
@@ -345,8 +346,8 @@ CK_RV mech_aes_gcm_collect(struct operation *operation, struct view in)
     return CKR_OK;
 }
 
-static CK_RV gcm_one_shot(struct operation *operation, struct view in, unsigned char *out,
-                          size_t *ret_len)
+_short_way_ static CK_RV gcm_one_shot(struct operation *operation, struct view in,
+                                      unsigned char *out, size_t *ret_len)
 {
     return encrypts(operation) ? gcm_encrypt(operation, in, out, ret_len)
                                : gcm_decrypt(operation, in, out, ret_len);

@@ -137,7 +137,8 @@ static CK_RV iv_make(struct operation *operation, const CK_GCM_MESSAGE_PARAMS *p
     }
 }
 
-static CK_RV message_begin(struct operation *operation, struct view parameter, struct view aad)
+_short_way_ static CK_RV message_begin(struct operation *operation, struct view parameter,
+                                       struct view aad)
 {
     unsigned char iv[GCM_IV_LEN_MAX];
     struct gcm_input input = {.aad = aad};
@@ -220,8 +221,8 @@ static CK_RV decrypt_last(struct operation *operation, const struct message_part
     return rv == CKR_ENCRYPTED_DATA_INVALID ? CKR_AEAD_DECRYPT_FAILED : rv;
 }
 
-static CK_RV message_next(struct operation *operation, const struct message_part *part,
-                          unsigned char *out, size_t *ret_len)
+_short_way_ static CK_RV message_next(struct operation *operation, const struct message_part *part,
+                                      unsigned char *out, size_t *ret_len)
 {
     size_t len = 0;
 

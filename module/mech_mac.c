@@ -251,6 +251,13 @@ static CK_RV mac_finish(struct operation *operation, unsigned char *out)
     return CKR_OK;
 }
 
+_short_way_ static CK_RV mac_one_shot(struct operation *operation, struct view in,
+                                      unsigned char *out)
+{
+    TRY(mac_update(operation, in));
+    return mac_finish(operation, out);
+}
+
 static size_t mac_len(const struct operation *operation)
 {
     const struct mac_state *state = operation->state;
@@ -273,6 +280,7 @@ const struct digest_ops mech_mac = {
     .start = mac_start,
     .update = mac_update,
     .finish = mac_finish,
+    .one_shot = mac_one_shot,
     .result_len = mac_len,
     .restart = mac_again,
     .end = mac_end,
@@ -283,6 +291,7 @@ const struct digest_ops mech_mac_general = {
     .start = mac_general_start,
     .update = mac_update,
     .finish = mac_finish,
+    .one_shot = mac_one_shot,
     .result_len = mac_len,
     .restart = mac_again,
     .end = mac_end,
@@ -293,6 +302,7 @@ const struct digest_ops mech_gmac = {
     .start = gmac_start,
     .update = mac_update,
     .finish = mac_finish,
+    .one_shot = mac_one_shot,
     .result_len = mac_len,
     .end = mac_end,
     .free_state = mac_free,

@@ -76,7 +76,7 @@ struct digest_ops {
     CK_RV (*update)(struct operation *operation, struct view in);
     /* `out` has room for result_len bytes. */
     CK_RV (*finish)(struct operation *operation, unsigned char *out);
-    /* update and finish in one; NULL: the generic layer calls the two. */
+    /* The whole message: update and finish in one. */
     CK_RV (*one_shot)(struct operation *operation, struct view in, unsigned char *out);
     size_t (*result_len)(const struct operation *operation);
     /* Begins a further message with what start was given; NULL: no message functions. */

@@ -19,10 +19,12 @@ _Atomic unsigned int *_Atomic module_word = &unmapped;
 /* Serialises C_Initialize and C_Finalize. */
 static pthread_mutex_t lifecycle = PTHREAD_MUTEX_INITIALIZER;
 
-/* Guards `inside`: calls that C_Finalize has to wait for. */
+/* Calls that C_Finalize has to wait for. Count and word are sequentially consistent: a call that
+ * enters sees the word down, or C_Finalize sees the call. */
+static atomic_ulong inside;
+/* For those who wait, for the count or for C_Finalize. */
 static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t gate_changed = PTHREAD_COND_INITIALIZER;
-static unsigned long inside;
 /* How often the gate was shut: a C_Initialize that follows at once must not hide a C_Finalize from
  * those who wait for one. */
 static unsigned long shut_count;
@@ -47,7 +49,7 @@ static void abandon_parent(void)
         pthread_mutex_init(&lifecycle, NULL);
     pthread_mutex_init(&gate, NULL);
     pthread_cond_init(&gate_changed, NULL);
-    inside = 0;
+    atomic_store(&inside, 0);
     key_ledgers_abandon();
     secrets_abandon();
     sessions_abandon();
@@ -103,22 +105,27 @@ static CK_RV refuse_reentry(void)
                 "that libcurl uses");
 }
 
+static bool is_up(void)
+{
+    return atomic_load(atomic_load(&module_word)) == MODULE_UP;
+}
+
 CK_RV module_enter(void)
 {
     TRY(module_check());
     TRY(refuse_reentry());
-    pthread_mutex_lock(&gate);
-    CK_RV rv = module_check(); /* C_Finalize closes the gate under this lock */
-    if (rv == CKR_OK)
-        inside++;
-    pthread_mutex_unlock(&gate);
-    return rv;
+    atomic_fetch_add(&inside, 1);
+    if (is_up())
+        return CKR_OK;
+    module_leave();
+    return CKR_CRYPTOKI_NOT_INITIALIZED;
 }
 
 void module_leave(void)
 {
+    if (atomic_fetch_sub(&inside, 1) > 1 || is_up())
+        return;
     pthread_mutex_lock(&gate);
-    inside--;
     pthread_cond_broadcast(&gate_changed);
     pthread_mutex_unlock(&gate);
 }
@@ -241,7 +248,7 @@ static void shut_gate(_Atomic unsigned int *word)
         if (module.slots[i].custody != NULL)
             custody_cancel(module.slots[i].custody);
     pthread_cond_broadcast(&gate_changed);
-    while (inside > 0)
+    while (atomic_load(&inside) > 0)
         pthread_cond_wait(&gate_changed, &gate);
     pthread_mutex_unlock(&gate);
 }
