@@ -5,7 +5,8 @@
  *
  * Works of one thread are timed by that thread's own CPU time (CLOCK_THREAD_CPUTIME_ID), which does
  * not count what other programs take; those of two threads by the wall clock, because waiting for
- * each other is what they are about. No thread is pinned and no priority is raised.
+ * each other is what they are about, and only where no other program took a processor from them.
+ * No thread is pinned and no priority is raised.
  */
 #pragma once
 
@@ -27,7 +28,8 @@ struct spread {
 struct measured {
     const struct work *work;
     CK_RV rv[SIDES];             /* not CKR_OK: the side does not do this work */
-    struct spread ratios[SIDES]; /* side : EVP, of speeds or of scalings */
+    int rounds[SIDES];           /* that counted; 0: there is no ratio */
+    struct spread ratios[SIDES]; /* side : EVP, of speeds or of scalings; EVP's own as it is */
     double evp; /* OpenSSL's own median: ns an operation; for two threads their speed over that of
                    one */
 };

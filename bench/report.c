@@ -4,9 +4,12 @@
 #include <string.h>
 #include <unistd.h>
 
-static bool reached(const struct measured *row)
+/* Of a ratio as it is printed. */
+static const char *verdict(const struct measured *row)
 {
-    return row->ratios[SIDE_MODULE].median >= row->work->goal;
+    if (row->rounds[SIDE_MODULE] == 0)
+        return "not measured";
+    return row->ratios[SIDE_MODULE].median + 0.005 >= row->work->goal ? "reached" : "not reached";
 }
 
 /* ---- the table ---- */
@@ -27,12 +30,13 @@ void report_head(const struct report *report)
     print_peer(report->tokens[SIDE_NSS]);
     printf("Ratios to EVP: medians of %d rounds, the module's with its quartiles.\n\n",
            report->rounds);
-    printf("%-48s %6s  %-14s %8s %6s %6s\n", "work", "module", "", "SoftHSM", "NSS", "reach");
+    printf("%-48s %10s %6s  %-14s %8s %6s %6s\n", "work", "EVP", "module", "", "SoftHSM", "NSS",
+           "reach");
 }
 
 static void print_cell(const struct measured *row, enum side side, int width)
 {
-    if (row->rv[side] == CKR_OK)
+    if (row->rounds[side] > 0)
         printf(" %*.2f", width, row->ratios[side].median);
     else
         printf(" %*s", width, "-");
@@ -42,14 +46,16 @@ void report_row(const struct measured *row)
 {
     const struct spread *module = &row->ratios[SIDE_MODULE];
     char quartiles[32];
+    char evp[32];
 
     snprintf(quartiles, sizeof(quartiles), "(%.2f to %.2f)", module->low, module->high);
-    printf("%-48s", row->work->name);
+    snprintf(evp, sizeof(evp), row->work->two_threads ? "%.2f times" : "%.0f ns", row->evp);
+    printf("%-48s %10s", row->work->name, evp);
     print_cell(row, SIDE_MODULE, 6);
     printf("  %-14s", quartiles);
     print_cell(row, SIDE_SOFTHSM, 8);
     print_cell(row, SIDE_NSS, 6);
-    printf(" %6.2f %s\n", row->work->goal, reached(row) ? "reached" : "not reached");
+    printf(" %6.2f %s\n", row->work->goal, verdict(row));
     fflush(stdout);
 }
 
@@ -84,7 +90,7 @@ static void write_spread(FILE *file, const struct measured *row, const char *nam
 {
     const struct spread *spread = &row->ratios[side];
 
-    if (row->rv[side] == CKR_OK)
+    if (row->rounds[side] > 0)
         fprintf(file, ", \"%s\": [%.3f, %.3f, %.3f]", name, spread->low, spread->median,
                 spread->high);
     else
@@ -93,9 +99,8 @@ static void write_spread(FILE *file, const struct measured *row, const char *nam
 
 static void write_row(FILE *file, const struct measured *row)
 {
-    fprintf(file, "    {\"work\": \"%s\", \"reach\": %.2f, \"reached\": %s, \"%s\": %.2f",
-            row->work->name, row->work->goal, reached(row) ? "true" : "false",
-            row->work->two_threads ? "evp_scaling" : "evp_ns", row->evp);
+    fprintf(file, "    {\"work\": \"%s\", \"reach\": %.2f, \"verdict\": \"%s\", \"%s\": %.2f",
+            row->work->name, row->work->goal, verdict(row), row->work->two_threads ? "evp_scaling" : "evp_ns", row->evp);
     write_spread(file, row, "module", SIDE_MODULE);
     write_spread(file, row, "softhsm", SIDE_SOFTHSM);
     write_spread(file, row, "nss", SIDE_NSS);

@@ -64,8 +64,6 @@ void lane_open(struct lane *lane, const struct token *token)
     lane->sealed = calloc(1, WORK_TEXT_MAX + WORK_TAG_LEN);
     lane->out = calloc(1, WORK_TEXT_MAX + WORK_TAG_LEN);
     MUST(lane->text && lane->sealed && lane->out);
-    if (token && token->p11)
-        lane->session = token_session(token);
 }
 
 CK_RV lane_prepare(struct lane *lane, const struct work *work, int index)
@@ -76,9 +74,10 @@ CK_RV lane_prepare(struct lane *lane, const struct work *work, int index)
     memset(lane->key_bytes, which + 1, sizeof(lane->key_bytes));
     /* Each lane counts from a number of its own: threads with one key share no IV. */
     lane->iv[WORK_IV_LEN - 1] = (unsigned char) (index + 1);
-    if (lane->token && work->key != KEY_NONE) {
+    if (lane->token) {
+        lane->session = token_session(lane->token);
         lane->key = lane->token->keys[work->key][which];
-        if (lane->key == 0)
+        if (work->key != KEY_NONE && lane->key == 0)
             return CKR_MECHANISM_INVALID;
     }
     CK_RV rv = operation->prepare ? operation->prepare(lane, work) : CKR_OK;
@@ -91,4 +90,6 @@ void lane_end(struct lane *lane, const struct work *work)
 
     if (operation->end)
         operation->end(lane);
+    if (lane->token)
+        MUST(lane->token->p11->C_CloseSession(lane->session) == CKR_OK);
 }

@@ -17,9 +17,10 @@
 #define WORK_IV_LEN 12
 #define WORK_INFO_LEN 32
 
-/* One thread's side of a work: a session of a token, or contexts of OpenSSL. */
+/* One thread's side of a work: a session of a token, or contexts of OpenSSL. Threads share no cache
+ * line of it. */
 struct lane {
-    const struct token *token; /* NULL: raw OpenSSL */
+    _Alignas(128) const struct token *token; /* NULL: raw OpenSSL */
     CK_SESSION_HANDLE session;
     CK_OBJECT_HANDLE key;
     unsigned char key_bytes[32]; /* OpenSSL's */
@@ -68,8 +69,9 @@ extern const struct operation evp_encrypt, evp_decrypt, evp_sign, evp_digest, ev
 
 /* `token` NULL: a lane of raw OpenSSL. Lives until the program ends. */
 void lane_open(struct lane *lane, const struct token *token);
-/* The lane's key, and what the operation prepares; `index` is the thread's. After each run of a
- * work, and after a failure here, lane_end. */
+/* Session, key, what the operation prepares, and a first run; `index` is the thread's, and it is the
+ * thread that should call this: contexts then come from its own part of the heap. lane_end
+ * afterwards, after a failure too. */
 CK_RV lane_prepare(struct lane *lane, const struct work *work, int index);
 void lane_end(struct lane *lane, const struct work *work);
 

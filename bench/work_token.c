@@ -77,12 +77,6 @@ static CK_RV message_run(struct lane *lane, const struct work *work)
                                               lane->text, work->len, lane->out, &out_len);
 }
 
-static void message_end(struct lane *lane)
-{
-    if (lane->token->p30)
-        lane->token->p30->C_MessageEncryptFinal(lane->session);
-}
-
 /* ---- MAC, digest, random ---- */
 
 static CK_RV sign_run(struct lane *lane, const struct work *work)
@@ -165,8 +159,7 @@ static CK_RV counter_kdf_run(struct lane *lane, const struct work *work)
 
 const struct operation token_encrypt = {.run = encrypt_run};
 const struct operation token_decrypt = {.prepare = decrypt_prepare, .run = decrypt_run};
-const struct operation token_message = {
-    .prepare = message_prepare, .run = message_run, .end = message_end};
+const struct operation token_message = {.prepare = message_prepare, .run = message_run};
 const struct operation token_sign = {.run = sign_run};
 const struct operation token_digest = {.run = digest_run};
 const struct operation token_random = {.run = random_run};
