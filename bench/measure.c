@@ -9,10 +9,12 @@
 
 /* One side's time in one round. */
 #define SLICE_NS 2e6
+/* Shorter for two threads: they need two processors to themselves for as long. */
+#define SLICE_OF_TWO_NS 1e6
 /* How often a disturbed slice of two threads is done again. */
 #define TRIES 20
 /* How often in a slice a thread that works for a given time looks at the clock. */
-#define CHUNKS 50
+#define CHUNKS 100
 
 static double now_ns(clockid_t clock)
 {
@@ -85,7 +87,7 @@ static void *work_for_slice(void *argument)
         run_many(thread->lane, thread->work, thread->chunk);
         thread->done += thread->chunk;
         thread->ended = now_ns(CLOCK_MONOTONIC);
-    } while (thread->ended - thread->began < SLICE_NS);
+    } while (thread->ended - thread->began < SLICE_OF_TWO_NS);
     thread->was_preempted = preemptions() != before;
     return NULL;
 }
@@ -111,7 +113,7 @@ static double try_threads(struct lane lanes[2], const struct work *work, size_t 
     }
     struct thread *first = &threads[0];
     struct thread *last = &threads[count - 1];
-    bool began_together = fabs(first->began - last->began) < SLICE_NS / 20;
+    bool began_together = fabs(first->began - last->began) < SLICE_OF_TWO_NS / 20;
     if (!began_together || first->was_preempted || last->was_preempted)
         return 0;
     return done / (fmax(first->ended, last->ended) - fmin(first->began, last->began));

@@ -99,8 +99,11 @@ static void write_spread(FILE *file, const struct measured *row, const char *nam
 
 static void write_row(FILE *file, const struct measured *row)
 {
+    const struct work *work = row->work;
+
     fprintf(file, "    {\"work\": \"%s\", \"reach\": %.2f, \"verdict\": \"%s\", \"%s\": %.2f",
-            row->work->name, row->work->goal, verdict(row), row->work->two_threads ? "evp_scaling" : "evp_ns", row->evp);
+            work->name, work->goal, verdict(row), work->two_threads ? "evp_scaling" : "evp_ns",
+            row->evp);
     write_spread(file, row, "module", SIDE_MODULE);
     write_spread(file, row, "softhsm", SIDE_SOFTHSM);
     write_spread(file, row, "nss", SIDE_NSS);

@@ -23,7 +23,7 @@ struct token {
     CK_FUNCTION_LIST *p11;     /* NULL: the library is not on this machine */
     CK_FUNCTION_LIST_3_0 *p30; /* NULL: it has none */
     CK_SLOT_ID slot;
-    CK_SESSION_HANDLE session; /* stays open: the session keys live in it */
+    CK_SESSION_HANDLE session;           /* stays open: the session keys live in it */
     CK_OBJECT_HANDLE keys[KEY_KINDS][2]; /* 0: the token makes none of that kind */
 };
 

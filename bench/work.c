@@ -4,16 +4,24 @@
 #include <string.h>
 
 #define GCM(title, size, figure, how)                                                              \
-    {.name = "AES-256-GCM " title, .len = (size), .goal = (figure), .token = &token_##how,         \
-     .evp = &evp_##how, .mechanism = CKM_AES_GCM, .algorithm = "AES-256-GCM", .key = KEY_CIPHER}
+    {                                                                                              \
+        .name = "AES-256-GCM " title, .len = (size), .goal = (figure), .token = &token_##how,      \
+        .evp = &evp_##how, .mechanism = CKM_AES_GCM, .algorithm = "AES-256-GCM", .key = KEY_CIPHER \
+    }
 #define MAC(title, size, figure, type, parameter, kind)                                            \
-    {.name = title, .len = (size), .goal = (figure), .token = &token_sign, .evp = &evp_sign,       \
-     .mechanism = (type), .algorithm = (parameter), .key = (kind)}
+    {                                                                                              \
+        .name = title, .len = (size), .goal = (figure), .token = &token_sign, .evp = &evp_sign,    \
+        .mechanism = (type), .algorithm = (parameter), .key = (kind)                               \
+    }
 #define DERIVE(title, figure, type, how)                                                           \
-    {.name = title, .len = 32, .goal = (figure), .token = &token_##how, .evp = &evp_##how,         \
-     .mechanism = (type), .key = KEY_BASE}
+    {                                                                                              \
+        .name = title, .len = 32, .goal = (figure), .token = &token_##how, .evp = &evp_##how,      \
+        .mechanism = (type), .key = KEY_BASE                                                       \
+    }
 #define TWO_THREADS(title, keys_differ, row)                                                       \
-    {.name = title, .goal = 0.97, .two_threads = true, .distinct_keys = (keys_differ), row}
+    {                                                                                              \
+        .name = title, .goal = 0.97, .two_threads = true, .distinct_keys = (keys_differ), row      \
+    }
 /* What a row for two threads takes over from that for one. */
 #define GCM_256                                                                                    \
     .len = 256, .token = &token_encrypt, .evp = &evp_encrypt, .mechanism = CKM_AES_GCM,            \
@@ -34,22 +42,41 @@ const struct work works[] = {
     GCM("decrypt, 3,072 B", 3072, 0.97, decrypt),
     GCM("decrypt, 16 KiB", 16384, 0.99, decrypt),
     GCM("decrypt, 1 MiB", WORK_TEXT_MAX, 0.99, decrypt),
-    {.name = "C_EncryptMessage, 16 B", .len = 16, .goal = 0.90, .token = &token_message,
-     .evp = &evp_encrypt, .mechanism = CKM_AES_GCM, .algorithm = "AES-256-GCM", .key = KEY_CIPHER},
-    {.name = "C_EncryptMessage, 3,072 B", .len = 3072, .goal = 0.98, .token = &token_message,
-     .evp = &evp_encrypt, .mechanism = CKM_AES_GCM, .algorithm = "AES-256-GCM", .key = KEY_CIPHER},
+    {.name = "C_EncryptMessage, 16 B",
+     .len = 16,
+     .goal = 0.90,
+     .token = &token_message,
+     .evp = &evp_encrypt,
+     .mechanism = CKM_AES_GCM,
+     .algorithm = "AES-256-GCM",
+     .key = KEY_CIPHER},
+    {.name = "C_EncryptMessage, 3,072 B",
+     .len = 3072,
+     .goal = 0.98,
+     .token = &token_message,
+     .evp = &evp_encrypt,
+     .mechanism = CKM_AES_GCM,
+     .algorithm = "AES-256-GCM",
+     .key = KEY_CIPHER},
     MAC("HMAC-SHA-256, 32 B", 32, 0.85, CKM_SHA256_HMAC, "SHA2-256", KEY_HMAC),
     MAC("HMAC-SHA-256, 3,072 B", 3072, 0.98, CKM_SHA256_HMAC, "SHA2-256", KEY_HMAC),
     MAC("HMAC-SHA3-256, 32 B", 32, 0.85, CKM_SHA3_256_HMAC, "SHA3-256", KEY_HMAC),
     MAC("HMAC-SHA-512, 32 B", 32, 0.85, CKM_SHA512_HMAC, "SHA2-512", KEY_HMAC),
     MAC("AES-CMAC, 32 B", 32, 0.80, CKM_AES_CMAC, "AES-256-CBC", KEY_CMAC),
-    {.name = "SHA-256, 32 B", .len = 32, .goal = 0.80, .token = &token_digest, .evp = &evp_digest,
-     .mechanism = CKM_SHA256, .algorithm = "SHA2-256"},
-    {.name = "C_GenerateRandom, 32 B", .len = 32, .goal = 2.5, .token = &token_random,
+    {.name = "SHA-256, 32 B",
+     .len = 32,
+     .goal = 0.80,
+     .token = &token_digest,
+     .evp = &evp_digest,
+     .mechanism = CKM_SHA256,
+     .algorithm = "SHA2-256"},
+    {.name = "C_GenerateRandom, 32 B",
+     .len = 32,
+     .goal = 2.5,
+     .token = &token_random,
      .evp = &evp_random},
     DERIVE("C_DeriveKey + C_DestroyObject, HKDF", 1.0, CKM_HKDF_DERIVE, hkdf),
-    DERIVE("C_DeriveKey + C_DestroyObject, SP800-108", 1.0, CKM_SP800_108_COUNTER_KDF,
-           counter_kdf),
+    DERIVE("C_DeriveKey + C_DestroyObject, SP800-108", 1.0, CKM_SP800_108_COUNTER_KDF, counter_kdf),
     TWO_THREADS("two threads, same key: AES-256-GCM, 256 B", false, GCM_256),
     TWO_THREADS("two threads, distinct keys: AES-256-GCM, 256 B", true, GCM_256),
     TWO_THREADS("two threads, same key: HMAC-SHA-256, 32 B", false, HMAC_32),

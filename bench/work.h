@@ -69,9 +69,9 @@ extern const struct operation evp_encrypt, evp_decrypt, evp_sign, evp_digest, ev
 
 /* `token` NULL: a lane of raw OpenSSL. Lives until the program ends. */
 void lane_open(struct lane *lane, const struct token *token);
-/* Session, key, what the operation prepares, and a first run; `index` is the thread's, and it is the
- * thread that should call this: contexts then come from its own part of the heap. lane_end
- * afterwards, after a failure too. */
+/* Session, key, what the operation prepares, and a first run. `index` is the thread's, which calls
+ * this by itself, so that contexts come from its own part of the heap. lane_end afterwards, after a
+ * failure too. */
 CK_RV lane_prepare(struct lane *lane, const struct work *work, int index);
 void lane_end(struct lane *lane, const struct work *work);
 

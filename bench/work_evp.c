@@ -38,12 +38,12 @@ static CK_RV encrypt_to(struct lane *lane, const struct work *work, unsigned cha
 {
     int written;
 
-    return result(EVP_EncryptInit_ex2(lane->cipher, NULL, NULL, lane->iv, NULL) == 1 &&
-                  EVP_EncryptUpdate(lane->cipher, out, &written, lane->text, (int) work->len) ==
-                      1 &&
-                  EVP_EncryptFinal_ex(lane->cipher, out + work->len, &written) == 1 &&
-                  EVP_CIPHER_CTX_ctrl(lane->cipher, EVP_CTRL_AEAD_GET_TAG, WORK_TAG_LEN,
-                                      out + work->len) == 1);
+    return result(
+        EVP_EncryptInit_ex2(lane->cipher, NULL, NULL, lane->iv, NULL) == 1 &&
+        EVP_EncryptUpdate(lane->cipher, out, &written, lane->text, (int) work->len) == 1 &&
+        EVP_EncryptFinal_ex(lane->cipher, out + work->len, &written) == 1 &&
+        EVP_CIPHER_CTX_ctrl(lane->cipher, EVP_CTRL_AEAD_GET_TAG, WORK_TAG_LEN, out + work->len) ==
+            1);
 }
 
 static CK_RV encrypt_run(struct lane *lane, const struct work *work)
@@ -66,12 +66,12 @@ static CK_RV decrypt_run(struct lane *lane, const struct work *work)
 {
     int written;
 
-    return result(EVP_DecryptInit_ex2(lane->cipher, NULL, NULL, lane->iv, NULL) == 1 &&
-                  EVP_CIPHER_CTX_ctrl(lane->cipher, EVP_CTRL_AEAD_SET_TAG, WORK_TAG_LEN,
-                                      lane->sealed + work->len) == 1 &&
-                  EVP_DecryptUpdate(lane->cipher, lane->out, &written, lane->sealed,
-                                    (int) work->len) == 1 &&
-                  EVP_DecryptFinal_ex(lane->cipher, lane->out + work->len, &written) == 1);
+    return result(
+        EVP_DecryptInit_ex2(lane->cipher, NULL, NULL, lane->iv, NULL) == 1 &&
+        EVP_CIPHER_CTX_ctrl(lane->cipher, EVP_CTRL_AEAD_SET_TAG, WORK_TAG_LEN,
+                            lane->sealed + work->len) == 1 &&
+        EVP_DecryptUpdate(lane->cipher, lane->out, &written, lane->sealed, (int) work->len) == 1 &&
+        EVP_DecryptFinal_ex(lane->cipher, lane->out + work->len, &written) == 1);
 }
 
 /* ---- MAC, digest, random ---- */

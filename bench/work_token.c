@@ -141,8 +141,8 @@ static CK_RV hkdf_run(struct lane *lane, const struct work *work)
 static CK_RV counter_kdf_run(struct lane *lane, const struct work *work)
 {
     CK_SP800_108_COUNTER_FORMAT counter = {.ulWidthInBits = 32};
-    CK_SP800_108_DKM_LENGTH_FORMAT length = {
-        .dkmLengthMethod = CK_SP800_108_DKM_LENGTH_SUM_OF_KEYS, .ulWidthInBits = 32};
+    CK_SP800_108_DKM_LENGTH_FORMAT length = {.dkmLengthMethod = CK_SP800_108_DKM_LENGTH_SUM_OF_KEYS,
+                                             .ulWidthInBits = 32};
     CK_PRF_DATA_PARAM data[] = {
         {CK_SP800_108_ITERATION_VARIABLE, &counter, sizeof(counter)},
         {CK_SP800_108_BYTE_ARRAY, lane->info, WORK_INFO_LEN},
