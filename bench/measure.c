@@ -98,7 +98,7 @@ static void *work_for_slice(void *argument)
 static double try_threads(struct lane lanes[2], const struct work *work, size_t chunk,
                           unsigned count)
 {
-    struct thread threads[2];
+    struct thread threads[2] = {0};
     atomic_uint awaited = count;
     double done = 0;
 
@@ -151,8 +151,8 @@ static void one_round(struct sides *sides, const struct measured *measured, int 
         struct lane *lanes = sides->lanes[side];
         if (measured->rv[side] != CKR_OK)
             continue;
-        ret_figures[side] = work->two_threads ? scaling(lanes, work, counts[side])
-                                              : speed_of_count(lanes, work, counts[side]);
+        ret_figures[side] = work->threads == ONE_THREAD ? speed_of_count(lanes, work, counts[side])
+                                                        : scaling(lanes, work, counts[side]);
     }
 }
 
@@ -192,7 +192,7 @@ static void run_rounds(struct sides *sides, const size_t counts[SIDES], int roun
             measured->ratios[side] = spread_of(values + side * rounds, known[side]);
     }
     double evp = measured->ratios[SIDE_EVP].median;
-    measured->evp = measured->work->two_threads ? evp : 1 / evp;
+    measured->evp = measured->work->threads == ONE_THREAD ? 1 / evp : evp;
     free(values);
 }
 
@@ -217,7 +217,7 @@ static int lanes_of(const struct lane lanes[2], const struct work *work)
 {
     bool is_absent = lanes[0].token && !lanes[0].token->p11;
 
-    return is_absent ? 0 : work->two_threads ? 2 : 1;
+    return is_absent ? 0 : work->threads == ONE_THREAD ? 1 : 2;
 }
 
 static CK_RV prepare(struct lane lanes[2], const struct work *work)

@@ -49,7 +49,8 @@ void report_row(const struct measured *row)
     char evp[32];
 
     snprintf(quartiles, sizeof(quartiles), "(%.2f to %.2f)", module->low, module->high);
-    snprintf(evp, sizeof(evp), row->work->two_threads ? "%.2f times" : "%.0f ns", row->evp);
+    snprintf(evp, sizeof(evp), row->work->threads == ONE_THREAD ? "%.0f ns" : "%.2f times",
+             row->evp);
     printf("%-48s %10s", row->work->name, evp);
     print_cell(row, SIDE_MODULE, 6);
     printf("  %-14s", quartiles);
@@ -102,8 +103,8 @@ static void write_row(FILE *file, const struct measured *row)
     const struct work *work = row->work;
 
     fprintf(file, "    {\"work\": \"%s\", \"reach\": %.2f, \"verdict\": \"%s\", \"%s\": %.2f",
-            work->name, work->goal, verdict(row), work->two_threads ? "evp_scaling" : "evp_ns",
-            row->evp);
+            work->name, work->goal, verdict(row),
+            work->threads == ONE_THREAD ? "evp_ns" : "evp_scaling", row->evp);
     write_spread(file, row, "module", SIDE_MODULE);
     write_spread(file, row, "softhsm", SIDE_SOFTHSM);
     write_spread(file, row, "nss", SIDE_NSS);

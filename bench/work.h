@@ -46,17 +46,24 @@ struct operation {
     void (*end)(struct lane *lane);
 };
 
-struct work {
-    const char *name;
-    size_t len;
-    double goal; /* of module : EVP; 0: none */
+/* The same on both sides. */
+struct kind {
     const struct operation *token;
     const struct operation *evp;
     CK_MECHANISM_TYPE mechanism;
-    const char *algorithm; /* OpenSSL's name for the mechanism's parameter, where it has one */
+    const char *algorithm; /* cipher or digest, by OpenSSL's name */
     enum key_kind key;
-    bool two_threads;   /* measured is the scaling from one thread to two */
-    bool distinct_keys; /* of the threads */
+};
+
+/* For two threads, measured is the scaling from one to two. */
+enum threads { ONE_THREAD, TWO_SAME_KEY, TWO_DISTINCT_KEYS };
+
+struct work {
+    const char *name;
+    size_t len;
+    double goal; /* of module : EVP */
+    const struct kind *kind;
+    enum threads threads;
 };
 
 extern const struct work works[];
@@ -78,7 +85,7 @@ void lane_end(struct lane *lane, const struct work *work);
 static inline const struct operation *lane_operation(const struct lane *lane,
                                                      const struct work *work)
 {
-    return lane->token ? work->token : work->evp;
+    return lane->token ? work->kind->token : work->kind->evp;
 }
 
 /* A number of bytes counted up: no two IVs of a key, no two infos, are the same. */

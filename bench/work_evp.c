@@ -15,7 +15,7 @@ static CK_RV result(int good)
 
 static CK_RV cipher_prepare(struct lane *lane, const struct work *work, int encrypts)
 {
-    EVP_CIPHER *cipher = EVP_CIPHER_fetch(NULL, work->algorithm, NULL);
+    EVP_CIPHER *cipher = EVP_CIPHER_fetch(NULL, work->kind->algorithm, NULL);
 
     lane->cipher = EVP_CIPHER_CTX_new();
     int good = EVP_CipherInit_ex2(lane->cipher, cipher, lane->key_bytes, NULL, encrypts, NULL);
@@ -78,11 +78,11 @@ static CK_RV decrypt_run(struct lane *lane, const struct work *work)
 
 static CK_RV sign_prepare(struct lane *lane, const struct work *work)
 {
-    bool is_cmac = work->key == KEY_CMAC;
+    bool is_cmac = work->kind->key == KEY_CMAC;
     EVP_MAC *mac = EVP_MAC_fetch(NULL, is_cmac ? "CMAC" : "HMAC", NULL);
     OSSL_PARAM params[] = {
         OSSL_PARAM_construct_utf8_string(is_cmac ? OSSL_MAC_PARAM_CIPHER : OSSL_MAC_PARAM_DIGEST,
-                                         (char *) work->algorithm, 0),
+                                         (char *) work->kind->algorithm, 0),
         OSSL_PARAM_construct_end(),
     };
 
@@ -108,7 +108,7 @@ static void sign_end(struct lane *lane)
 
 static CK_RV digest_prepare(struct lane *lane, const struct work *work)
 {
-    lane->digest = EVP_MD_fetch(NULL, work->algorithm, NULL);
+    lane->digest = EVP_MD_fetch(NULL, work->kind->algorithm, NULL);
     lane->digest_context = EVP_MD_CTX_new();
     return result(lane->digest && lane->digest_context);
 }

@@ -56,7 +56,7 @@ static CK_RV decrypt_run(struct lane *lane, const struct work *work)
 
 static CK_RV message_prepare(struct lane *lane, const struct work *work)
 {
-    CK_MECHANISM mechanism = {work->mechanism, NULL, 0};
+    CK_MECHANISM mechanism = {work->kind->mechanism, NULL, 0};
 
     if (!lane->token->p30)
         return CKR_FUNCTION_NOT_SUPPORTED;
@@ -81,7 +81,7 @@ static CK_RV message_run(struct lane *lane, const struct work *work)
 
 static CK_RV sign_run(struct lane *lane, const struct work *work)
 {
-    CK_MECHANISM mechanism = {work->mechanism, NULL, 0};
+    CK_MECHANISM mechanism = {work->kind->mechanism, NULL, 0};
     CK_ULONG out_len = EVP_MAX_MD_SIZE;
 
     TRY(CALL(lane, C_SignInit, &mechanism, lane->key));
@@ -90,7 +90,7 @@ static CK_RV sign_run(struct lane *lane, const struct work *work)
 
 static CK_RV digest_run(struct lane *lane, const struct work *work)
 {
-    CK_MECHANISM mechanism = {work->mechanism, NULL, 0};
+    CK_MECHANISM mechanism = {work->kind->mechanism, NULL, 0};
     CK_ULONG out_len = EVP_MAX_MD_SIZE;
 
     TRY(CALL(lane, C_DigestInit, &mechanism));
@@ -131,7 +131,7 @@ static CK_RV hkdf_run(struct lane *lane, const struct work *work)
                              .ulSaltType = CKF_HKDF_SALT_NULL,
                              .pInfo = lane->info,
                              .ulInfoLen = WORK_INFO_LEN};
-    CK_MECHANISM mechanism = {work->mechanism, &params, sizeof(params)};
+    CK_MECHANISM mechanism = {work->kind->mechanism, &params, sizeof(params)};
 
     count_up(lane->info, WORK_INFO_LEN);
     return derive(lane, work, mechanism);
@@ -151,7 +151,7 @@ static CK_RV counter_kdf_run(struct lane *lane, const struct work *work)
     CK_SP800_108_KDF_PARAMS params = {.prfType = CKM_SHA256_HMAC,
                                       .ulNumberOfDataParams = sizeof(data) / sizeof(data[0]),
                                       .pDataParams = data};
-    CK_MECHANISM mechanism = {work->mechanism, &params, sizeof(params)};
+    CK_MECHANISM mechanism = {work->kind->mechanism, &params, sizeof(params)};
 
     count_up(lane->info, WORK_INFO_LEN);
     return derive(lane, work, mechanism);
