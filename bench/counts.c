@@ -3,20 +3,27 @@
  *
  *   valgrind --tool=callgrind --instr-atstart=no counts MODULE
  *
- * Each operation is run FEW times and MANY times, and callgrind writes what it counted after each,
- * marked "FEW operation" and "MANY operation": their difference is what the operation itself costs.
+ * Each operation is run FEW times, then MANY times, again and again, and callgrind writes what it
+ * counted after each, marked "FEW operation" or "MANY operation": the difference of the least
+ * counts is what the operation itself costs. Prints what the counts depend on: compiler, OpenSSL,
+ * processor family.
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include <openssl/opensslv.h>
+#include <sys/utsname.h>
 #include <valgrind/callgrind.h>
 
 #include "bench/work.h"
 
 /* Differ by a multiple of 128: C_GenerateRandom's buffer lasts for so many calls. */
 #define FEW 128
-#define MANY 384
+#define MANY 1152
+/* The least of so many runs counts: what is due by the clock (leases, changes in the store) comes
+ * on top of some. */
+#define REPEATS 9
 /* Longer texts are OpenSSL's work. */
 #define TEXT_LEN_MAX 256
 
@@ -67,9 +74,24 @@ static void count_run(struct lane *lane, const struct work *work, int count)
 static void count_work(struct lane *lane, const struct work *work)
 {
     MUST(lane_prepare(lane, work, 0) == CKR_OK);
-    count_run(lane, work, FEW);
-    count_run(lane, work, MANY);
+    for (int i = 0; i < REPEATS; i++) {
+        count_run(lane, work, FEW);
+        count_run(lane, work, MANY);
+    }
     lane_end(lane, work);
+}
+
+static void print_combination(void)
+{
+    struct utsname system;
+
+    MUST(uname(&system) == 0);
+#ifdef __clang__
+    printf("clang-%d", __clang_major__);
+#else
+    printf("gcc-%d", __GNUC__);
+#endif
+    printf(" openssl-%d.%d %s\n", OPENSSL_VERSION_MAJOR, OPENSSL_VERSION_MINOR, system.machine);
 }
 
 int main(int argc, char **argv)
@@ -79,6 +101,7 @@ int main(int argc, char **argv)
     struct token token;
 
     must(argc == 2, "usage: counts MODULE");
+    print_combination();
     token_make_folder(folder);
     token_open_module(&token, argv[1], folder);
     lane_open(&lane, &token);

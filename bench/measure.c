@@ -77,6 +77,8 @@ static void *work_for_slice(void *argument)
 {
     struct thread *thread = argument;
 
+    /* What a thread does at its first call only is not for each slice to pay. */
+    run_many(thread->lane, thread->work, 1);
     /* Not a barrier that sleeps: the threads start together only if each has its processor. */
     atomic_fetch_sub(thread->awaited, 1);
     while (atomic_load(thread->awaited) > 0)
