@@ -4,12 +4,11 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Of a ratio as it is printed. */
 static const char *verdict(const struct measured *row)
 {
     if (row->rounds[SIDE_MODULE] == 0)
         return "not measured";
-    return row->ratios[SIDE_MODULE].median + 0.005 >= row->work->goal ? "reached" : "not reached";
+    return row->ratios[SIDE_MODULE].median >= row->work->goal ? "reached" : "not reached";
 }
 
 /* ---- the table ---- */
@@ -52,8 +51,7 @@ void report_row(const struct measured *row)
     snprintf(evp, sizeof(evp), row->work->threads == ONE_THREAD ? "%.0f ns" : "%.2f times",
              row->evp);
     printf("%-48s %10s", row->work->name, evp);
-    print_cell(row, SIDE_MODULE, 6);
-    printf("  %-14s", quartiles);
+    printf(" %6.3f  %-14s", module->median, quartiles);
     print_cell(row, SIDE_SOFTHSM, 8);
     print_cell(row, SIDE_NSS, 6);
     printf(" %6.2f %s\n", row->work->goal, verdict(row));

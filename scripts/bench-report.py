@@ -109,7 +109,7 @@ def module_cells(row):
     if row["module"] is None:
         return ["–", ""]
     low, median, high = row["module"]
-    return [f"**{median:.2f}**", f"{low:.2f} to {high:.2f}"]
+    return [f"**{median:.3f}**", f"{low:.2f} to {high:.2f}"]
 
 
 def table(report):
