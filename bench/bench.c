@@ -91,9 +91,8 @@ int main(int argc, char **argv)
     struct options options = read_options(argc, argv);
     struct token module, softhsm, nss;
     struct report report = {.tokens = {&module, NULL, &softhsm, &nss}, .rounds = options.rounds};
-    char folder[] = "/tmp/indexkey-bench-XXXXXX";
 
-    token_make_folder(folder);
+    const char *folder = token_make_folder();
     token_open_module(&module, options.library, folder);
     token_open_softhsm(&softhsm, folder);
     token_open_nss(&nss);
@@ -105,6 +104,5 @@ int main(int argc, char **argv)
     measure_all(&sides, &options, &report);
     if (options.json)
         report_json(&report, options.json);
-    token_remove_folder(folder);
     return EXIT_SUCCESS;
 }

@@ -96,13 +96,12 @@ static void print_combination(void)
 
 int main(int argc, char **argv)
 {
-    char folder[] = "/tmp/indexkey-counts-XXXXXX";
     static struct lane lane;
     struct token token;
 
     must(argc == 2, "usage: counts MODULE");
     print_combination();
-    token_make_folder(folder);
+    const char *folder = token_make_folder();
     token_open_module(&token, argv[1], folder);
     lane_open(&lane, &token);
     CALLGRIND_START_INSTRUMENTATION;
@@ -113,6 +112,5 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < sizeof(more_works) / sizeof(more_works[0]); i++)
         count_work(&lane, &more_works[i]);
     CALLGRIND_STOP_INSTRUMENTATION;
-    token_remove_folder(folder);
     return EXIT_SUCCESS;
 }

@@ -44,10 +44,7 @@ void must(bool ok, const char *what)
 
 /* ---- folders and files ---- */
 
-void token_make_folder(char *folder)
-{
-    MUST(mkdtemp(folder) != NULL);
-}
+static char folder_name[] = "/tmp/indexkey-bench-XXXXXX";
 
 static int remove_entry(const char *path, const struct stat *status, int type, struct FTW *place)
 {
@@ -57,9 +54,16 @@ static int remove_entry(const char *path, const struct stat *status, int type, s
     return remove(path);
 }
 
-void token_remove_folder(const char *folder)
+static void remove_folder(void)
 {
-    MUST(nftw(folder, remove_entry, 16, FTW_DEPTH | FTW_PHYS) == 0);
+    (void) nftw(folder_name, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+const char *token_make_folder(void)
+{
+    MUST(mkdtemp(folder_name) != NULL);
+    MUST(atexit(remove_folder) == 0);
+    return folder_name;
 }
 
 static void write_file(const char *path, const char *text)

@@ -27,14 +27,12 @@ struct token {
     CK_OBJECT_HANDLE keys[KEY_KINDS][2]; /* 0: the token makes none of that kind */
 };
 
-/* `folder` takes configuration and store, and is removed with token_remove_folder. */
+/* A folder for configurations and stores, to be made once; it goes when the program ends. */
+const char *token_make_folder(void);
+
 void token_open_module(struct token *token, const char *library, const char *folder);
 void token_open_softhsm(struct token *token, const char *folder);
 void token_open_nss(struct token *token);
-
-/* Makes a folder by the template, as mkdtemp does. */
-void token_make_folder(char *folder);
-void token_remove_folder(const char *folder);
 
 /* A read/write session of the token, which is logged in already. */
 CK_SESSION_HANDLE token_session(const struct token *token);
