@@ -248,7 +248,7 @@ static void end(struct lane lanes[2], const struct work *work)
 void measure(struct sides *sides, const struct work *work, int rounds,
              struct measured *ret_measured)
 {
-    struct measured measured = {.work = work};
+    struct measured measured = {.work = work, .all_rounds = rounds};
     size_t counts[SIDES] = {0};
 
     for (int side = 0; side < SIDES; side++) {

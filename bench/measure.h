@@ -27,8 +27,9 @@ struct spread {
 
 struct measured {
     const struct work *work;
-    CK_RV rv[SIDES];             /* not CKR_OK: the side does not do this work */
-    int rounds[SIDES];           /* that counted; 0: there is no ratio */
+    CK_RV rv[SIDES]; /* not CKR_OK: the side does not do this work */
+    int all_rounds;
+    int rounds[SIDES];           /* those that counted; 0: there is no ratio */
     struct spread ratios[SIDES]; /* side : EVP, of speeds or of scalings; EVP's own as it is */
     double evp; /* OpenSSL's own median: ns an operation; for two threads their speed over that of
                    one */
