@@ -19,7 +19,7 @@ check() {
 }
 
 # include/ is laid out by hand, in the standard's columns.
-sources=(base conf tokens module examples tests)
+sources=(base conf tokens module examples tests bench)
 
 # Not a failure yet: the code is not all in the format of .clang-format.
 notice_format() {

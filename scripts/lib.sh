@@ -17,7 +17,8 @@ packages_build=(gcc libc6-dev meson ninja-build pkgconf libssl-dev libsqlite3-de
 packages_demo=("${packages_build[@]}" opensc openssl python3)
 packages_servers=(ca-certificates curl openssl python3 python3-venv util-linux)
 packages_test=("${packages_demo[@]}" "${packages_servers[@]}" binutils check gdb gnutls-bin
-    libnss3-dev libp11-kit-dev p11-kit softhsm2 sqlite3)
+    libnss3-dev libp11-kit-dev p11-kit softhsm2 sqlite3 valgrind)
+packages_bench=("${packages_build[@]}" libnss3 python3 softhsm2)
 packages_check=("${packages_build[@]}" binutils clang-format cppcheck python3)
 
 packages_missing() {
@@ -81,6 +82,14 @@ build_setup() {
 
 build_compile() {
     ninja -C "$1"
+}
+
+# FOLDER TARGET...: the module as a user would have it, optimised, and these targets, in silence.
+build_release() {
+    local folder=$1
+    shift
+    build_setup "$folder" -Dtests=false -Dbuildtype=release >/dev/null
+    ninja -C "$folder" module/indexkey-pkcs11.so "$@" >/dev/null
 }
 
 # FOLDER: builds what a user gets, in silence unless it fails. A new folder is one without tests,
