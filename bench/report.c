@@ -6,6 +6,8 @@
 
 static const char *verdict(const struct measured *row)
 {
+    if (row->work->goal == NO_GOAL)
+        return "";
     if (row->rounds[SIDE_MODULE] < row->all_rounds / 2 + 1)
         return "too few rounds undisturbed";
     return row->ratios[SIDE_MODULE].median >= row->work->goal ? "reached" : "not reached";
@@ -29,8 +31,7 @@ void report_head(const struct report *report)
     print_peer(report->tokens[SIDE_NSS]);
     printf("Ratios to EVP: medians of %d rounds, the module's with its quartiles.\n\n",
            report->rounds);
-    printf("%-48s %10s %6s  %-14s %8s %6s %6s\n", "work", "EVP", "module", "", "SoftHSM", "NSS",
-           "reach");
+    printf("%-50s %6s  %-14s %8s %6s %6s\n", "work", "module", "", "SoftHSM", "NSS", "reach");
 }
 
 static void print_cell(const struct measured *row, enum side side, int width)
@@ -45,16 +46,16 @@ void report_row(const struct measured *row)
 {
     const struct spread *module = &row->ratios[SIDE_MODULE];
     char quartiles[32];
-    char evp[32];
 
     snprintf(quartiles, sizeof(quartiles), "(%.2f to %.2f)", module->low, module->high);
-    snprintf(evp, sizeof(evp), row->work->threads == ONE_THREAD ? "%.0f ns" : "%.2f times",
-             row->evp);
-    printf("%-48s %10s", row->work->name, evp);
+    printf("%-50s", row->work->name);
     printf(" %6.3f  %-14s", module->median, quartiles);
     print_cell(row, SIDE_SOFTHSM, 8);
     print_cell(row, SIDE_NSS, 6);
-    printf(" %6.2f %s\n", row->work->goal, verdict(row));
+    if (row->work->goal == NO_GOAL)
+        printf("\n");
+    else
+        printf(" %6.2f %s\n", row->work->goal, verdict(row));
     fflush(stdout);
 }
 
@@ -100,9 +101,10 @@ static void write_row(FILE *file, const struct measured *row)
 {
     const struct work *work = row->work;
 
-    fprintf(file, "    {\"work\": \"%s\", \"reach\": %.2f, \"verdict\": \"%s\", \"%s\": %.2f",
-            work->name, work->goal, verdict(row),
-            work->threads == ONE_THREAD ? "evp_ns" : "evp_scaling", row->evp);
+    fprintf(file, "    {\"work\": \"%s\", \"reach\": %.2f, \"verdict\": \"%s\"", work->name,
+            work->goal, verdict(row));
+    if (work->threads != ONE_THREAD)
+        fprintf(file, ", \"evp_scaling\": %.2f", row->evp);
     write_spread(file, row, "module", SIDE_MODULE);
     write_spread(file, row, "softhsm", SIDE_SOFTHSM);
     write_spread(file, row, "nss", SIDE_NSS);

@@ -17,6 +17,12 @@ static const struct kind hmac_sha3 = {&token_sign, &evp_sign, CKM_SHA3_256_HMAC,
                                       KEY_HMAC};
 static const struct kind cmac = {&token_sign, &evp_sign, CKM_AES_CMAC, "AES-256-CBC", KEY_CMAC};
 static const struct kind sha256 = {&token_digest, &evp_digest, CKM_SHA256, "SHA2-256", KEY_NONE};
+static const struct kind gcm_encrypt_fastest = {&token_encrypt, &evp_encrypt_fastest, CKM_AES_GCM,
+                                                "AES-256-GCM", KEY_CIPHER};
+static const struct kind sha256_fastest = {&token_digest, &evp_digest_fastest, CKM_SHA256,
+                                           "SHA2-256", KEY_NONE};
+static const struct kind counter_kdf_keyed = {&token_counter_kdf, &evp_counter_kdf_keyed,
+                                              CKM_SP800_108_COUNTER_KDF, "SHA2-256", KEY_BASE};
 static const struct kind generate_random = {.token = &token_random, .evp = &evp_random};
 static const struct kind hkdf = {&token_hkdf, &evp_hkdf, CKM_HKDF_DERIVE, "SHA2-256", KEY_BASE};
 static const struct kind counter_kdf = {&token_counter_kdf, &evp_counter_kdf,
@@ -45,6 +51,11 @@ const struct work works[] = {
     {"C_GenerateRandom, 32 B", 32, 2.5, &generate_random, ONE_THREAD},
     {"C_DeriveKey + C_DestroyObject, HKDF", 32, 1.0, &hkdf, ONE_THREAD},
     {"C_DeriveKey + C_DestroyObject, SP800-108", 32, 1.0, &counter_kdf, ONE_THREAD},
+    /* Beside what a caller can do who knows OpenSSL 3.0's costs. */
+    {"AES-256-GCM encrypt, 16 B: EVP's tag by get_params", 16, NO_GOAL, &gcm_encrypt_fastest,
+     ONE_THREAD},
+    {"SHA-256, 32 B: EVP by copies of a begun context", 32, NO_GOAL, &sha256_fastest, ONE_THREAD},
+    {"SP800-108: EVP with one base key for good", 32, NO_GOAL, &counter_kdf_keyed, ONE_THREAD},
     {"two threads, same key: AES-256-GCM, 256 B", 256, 0.97, &gcm_encrypt, TWO_SAME_KEY},
     {"two threads, distinct keys: AES-256-GCM, 256 B", 256, 0.97, &gcm_encrypt, TWO_DISTINCT_KEYS},
     {"two threads, same key: HMAC-SHA-256, 32 B", 32, 0.97, &hmac_sha256, TWO_SAME_KEY},

@@ -2,7 +2,7 @@
  * The works: what one operation does on a token, and the same on raw OpenSSL.
  *
  * OpenSSL's side is the best that a careful caller would write: algorithms fetched once, the keyed
- * context kept, only what changes from call to call set again (IV, message, info).
+ * context kept, only what changes from call to call set again (IV, message; base key and info).
  */
 #pragma once
 
@@ -16,6 +16,7 @@
 #define WORK_TAG_LEN 16
 #define WORK_IV_LEN 12
 #define WORK_INFO_LEN 32
+#define NO_GOAL 0
 
 /* One thread's side of a work: a session of a token, or contexts of OpenSSL. Threads share no cache
  * line of it. */
@@ -28,6 +29,7 @@ struct lane {
     EVP_MAC_CTX *mac;
     EVP_MD *digest;
     EVP_MD_CTX *digest_context;
+    EVP_MD_CTX *digest_blank;
     EVP_KDF_CTX *kdf;
     unsigned char iv[WORK_IV_LEN];     /* another for each message encrypted */
     unsigned char info[WORK_INFO_LEN]; /* another for each key derived */
@@ -61,7 +63,7 @@ enum threads { ONE_THREAD, TWO_SAME_KEY, TWO_DISTINCT_KEYS };
 struct work {
     const char *name;
     size_t len;
-    double goal; /* of module : EVP */
+    double goal; /* of module : EVP; NO_GOAL */
     const struct kind *kind;
     enum threads threads;
 };
@@ -72,7 +74,7 @@ extern const size_t works_count;
 extern const struct operation token_encrypt, token_decrypt, token_message, token_sign, token_digest,
     token_random, token_hkdf, token_counter_kdf;
 extern const struct operation evp_encrypt, evp_decrypt, evp_sign, evp_digest, evp_random, evp_hkdf,
-    evp_counter_kdf;
+    evp_counter_kdf, evp_encrypt_fastest, evp_digest_fastest, evp_counter_kdf_keyed;
 
 /* `token` NULL: a lane of raw OpenSSL. Lives until the program ends. */
 void lane_open(struct lane *lane, const struct token *token);

@@ -62,7 +62,7 @@ def draw_row(row, top):
             parts.append(text(across(LONGEST) + 8, top + 15, f"{median:.2f}"))
         elif median > LONGEST:
             parts.append(text(across(LONGEST) + 8, top + offset + 7, f"{median:.2f}", kind="small"))
-    if row["reach"] <= LONGEST:
+    if 0 < row["reach"] <= LONGEST:
         parts.append(line("goal", across(row["reach"]), top, across(row["reach"]), top + 12))
     return parts
 
@@ -95,12 +95,6 @@ def draw(report):
         f"<style>{STYLE}\n</style>", *parts, "</svg>", ""])
 
 
-def evp_cell(row):
-    if "evp_scaling" in row:
-        return f"{row['evp_scaling']:.2f} times"
-    return f"{row['evp_ns']:,.0f} ns"
-
-
 def ratio_cell(spread):
     return "–" if spread is None else f"{spread[1]:.2f}"
 
@@ -117,11 +111,12 @@ def table(report):
            f"compiler {report['compiler']}; {report['rounds']} rounds. SoftHSM: "
            f"{report['softhsm'] or 'absent'}; NSS: {report['nss'] or 'absent'}.")
     yield ""
-    yield "| work | EVP | module | quartiles | SoftHSM | NSS | to reach | |"
-    yield "|---|---:|---:|---|---:|---:|---:|---|"
+    yield "| work | module | quartiles | SoftHSM | NSS | to reach | |"
+    yield "|---|---:|---|---:|---:|---:|---|"
     for row in report["rows"]:
-        cells = [row["work"], evp_cell(row), *module_cells(row), ratio_cell(row["softhsm"]),
-                 ratio_cell(row["nss"]), f"{row['reach']:.2f}", row["verdict"]]
+        cells = [row["work"], *module_cells(row), ratio_cell(row["softhsm"]),
+                 ratio_cell(row["nss"]), f"{row['reach']:.2f}" if row["reach"] else "",
+                 row["verdict"]]
         yield "| " + " | ".join(cells) + " |"
 
 
