@@ -119,7 +119,10 @@ suite_run() {
 
 # ---- servers for demo and tests ----
 
-# vault|aws: builds or installs it, once, into the cache outside the tree, telling how far it is.
+# Those of the tests.
+servers=(vault aws)
+
+# One of them: builds or installs it, once, into the cache outside the tree, telling how far it is.
 server_prepare() {
     case $1 in
     vault) tests/servers/vault.sh build >/dev/null ;;
