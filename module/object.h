@@ -41,7 +41,7 @@ struct object {
     _Atomic(struct lineage *) lineage;   /* referenced; NULL until it is needed (lineage.h) */
     _Atomic(struct key_ledger *) ledger; /* referenced; NULL until it is needed (key_ledger.h) */
     struct secret value;
-    pthread_mutex_t lock;         /* guards value, value_is_open and subkeys */
+    pthread_mutex_t lock; /* guards value, value_is_open and subkeys */
     CK_OBJECT_HANDLE handle;
     struct object_id id;          /* the source of CKA_UNIQUE_ID */
     struct attributes attributes; /* their bytes are `others` */

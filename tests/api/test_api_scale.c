@@ -23,12 +23,17 @@
 #define SEARCH_ROUNDS 15
 #define SEARCH_COUNT 20000
 #define SEARCHES_A_SECOND_MIN 500000
+/* 0.90 is the aim; a noisy machine takes the rest. */
+#define SAME_RATE_MIN 0.85
 
 #define SESSION_ROUNDS 9
 #define SESSION_COUNT 10000
+#define SESSION_US_MAX 20
 
 #define STARTUP_ROUNDS 9
 #define STARTUP_MS_MAX 5
+
+static char startup_command[512];
 
 /* Under a sanitizer or valgrind times and sizes say nothing. */
 static bool figures_count(void)
@@ -183,6 +188,7 @@ static CK_ULONG prepare_one(CK_FUNCTION_LIST *p11, CK_SESSION_HANDLE session, en
     return unique_id.ulValueLen;
 }
 
+/* For the first `key_count` keys of the token, which its rows do not come in the order of. */
 static struct questions *prepare(CK_FUNCTION_LIST *p11, CK_SESSION_HANDLE session,
                                  enum search_by by, unsigned int key_count)
 {
@@ -191,7 +197,7 @@ static struct questions *prepare(CK_FUNCTION_LIST *p11, CK_SESSION_HANDLE sessio
 
     REQUIRE(questions != NULL);
     for (size_t i = 0; i < SEARCH_COUNT; i++) {
-        state = state * UINT64_C(6364136223846793005) + 1442695040888963407U;
+        state = state * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
         unsigned int number = (unsigned int) (state >> 33) % key_count;
         questions->lens[i] = prepare_one(p11, session, by, number, questions->values[i]);
     }
@@ -211,57 +217,197 @@ static double search_all(CK_FUNCTION_LIST *p11, CK_SESSION_HANDLE session,
     return SEARCH_COUNT / ms * 1e3;
 }
 
-static void search_by(CK_FUNCTION_LIST *p11, const CK_SESSION_HANDLE *sessions, enum search_by by)
+struct searches {
+    CK_FUNCTION_LIST *p11;
+    CK_SESSION_HANDLE sessions[SCALE_COUNT];
+    enum search_by by;
+    unsigned int few; /* so many keys of each token are asked for; 0: all */
+};
+
+/* Median rates by size. */
+static void measure_searches(const struct searches *searches, double rates[SCALE_COUNT])
 {
-    static double rates[SCALE_COUNT][SEARCH_ROUNDS];
+    static double rounds[SCALE_COUNT][SEARCH_ROUNDS];
     struct questions *questions[SCALE_COUNT];
-    double least = 0;
-    double most = 0;
 
     for (int size = SCALE_FEW; size < SCALE_COUNT; size++)
-        questions[size] = prepare(p11, sessions[size], by, scale_sizes[size]);
+        questions[size] = prepare(searches->p11, searches->sessions[size], searches->by,
+                                  searches->few > 0 ? searches->few : scale_sizes[size]);
     for (size_t round = 0; round < SEARCH_ROUNDS; round++)
         for (int size = SCALE_FEW; size < SCALE_COUNT; size++)
-            rates[size][round] =
-                search_all(p11, sessions[size], questions[size], searched_types[by]);
-    printf("searches a second by %s:", searched_names[by]);
+            rounds[size][round] = search_all(searches->p11, searches->sessions[size],
+                                             questions[size], searched_types[searches->by]);
+    printf("searches a second by %s, %s:", searched_names[searches->by],
+           searches->few > 0 ? "always the same hundred" : "any key");
     for (int size = SCALE_FEW; size < SCALE_COUNT; size++) {
-        double rate = median(rates[size], SEARCH_ROUNDS);
-        printf(" %.0f of %u", rate, scale_sizes[size]);
-        least = size == SCALE_FEW || rate < least ? rate : least;
-        most = rate > most ? rate : most;
+        rates[size] = median(rounds[size], SEARCH_ROUNDS);
+        printf(" %.0f of %u", rates[size], scale_sizes[size]);
         free(questions[size]);
     }
-    printf(" (least : most %.2f)\n", least / most);
+    printf("\n");
 }
 
-START_TEST(a_search_costs_the_same_at_each_size)
+static void begin_searches(struct searches *searches)
 {
-    CK_SESSION_HANDLE sessions[SCALE_COUNT] = {0};
+    searches->p11 = scale_load();
+    OK(searches->p11->C_Initialize(NULL));
+    for (CK_SLOT_ID slot = SCALE_FEW; slot < SCALE_COUNT; slot++) {
+        searches->sessions[slot] = scale_session(searches->p11, slot);
+        scale_login(searches->p11, searches->sessions[slot]);
+    }
+}
+
+/* What the module does: the processor's caches hold a hundred keys, whatever the token holds. */
+START_TEST(a_search_does_the_same_work_at_each_size)
+{
+    struct searches searches = {.by = (enum search_by) _i, .few = scale_sizes[SCALE_FEW]};
+    double rates[SCALE_COUNT];
+
+    begin_searches(&searches);
+    measure_searches(&searches, rates);
+    OK(searches.p11->C_Finalize(NULL));
+    for (int size = SCALE_SOME; size < SCALE_COUNT; size++)
+        ASSERT_FIGURE(rates[size] > rates[SCALE_FEW] * SAME_RATE_MIN &&
+                          rates[SCALE_FEW] > rates[size] * SAME_RATE_MIN,
+                      "%.0f a second among %u, %.0f among %u", rates[size], scale_sizes[size],
+                      rates[SCALE_FEW], scale_sizes[SCALE_FEW]);
+}
+END_TEST
+
+/* What the memory adds: of 100,000 keys asked for at random, hardly one is in the caches. */
+START_TEST(any_key_of_many_is_found_at_once)
+{
+    struct searches searches = {.by = (enum search_by) _i};
+    double rates[SCALE_COUNT];
+
+    begin_searches(&searches);
+    measure_searches(&searches, rates);
+    OK(searches.p11->C_Finalize(NULL));
+    for (int size = SCALE_FEW; size < SCALE_COUNT; size++)
+        ASSERT_FIGURE(rates[size] >= SEARCHES_A_SECOND_MIN, "%.0f a second among %u", rates[size],
+                      scale_sizes[size]);
+}
+END_TEST
+
+struct session_cost {
+    double open_us[SESSION_ROUNDS];      /* of one session, over all */
+    double last_open_us[SESSION_ROUNDS]; /* over the last thousand */
+    double close_us[SESSION_ROUNDS];
+    double close_all_us[SESSION_ROUNDS];
+};
+
+static CK_SESSION_HANDLE sessions[SESSION_COUNT];
+
+static double open_sessions(CK_FUNCTION_LIST *p11, size_t from, size_t to)
+{
+    double ms = -now_ms(CLOCK_THREAD_CPUTIME_ID);
+
+    for (size_t i = from; i < to; i++)
+        sessions[i] = scale_session(p11, SCALE_NONE);
+    return ms + now_ms(CLOCK_THREAD_CPUTIME_ID);
+}
+
+static double close_sessions(CK_FUNCTION_LIST *p11)
+{
+    double ms = -now_ms(CLOCK_THREAD_CPUTIME_ID);
+
+    for (size_t i = 0; i < SESSION_COUNT; i++)
+        OK(p11->C_CloseSession(sessions[i]));
+    return ms + now_ms(CLOCK_THREAD_CPUTIME_ID);
+}
+
+static double close_all_sessions(CK_FUNCTION_LIST *p11)
+{
+    double ms = -now_ms(CLOCK_THREAD_CPUTIME_ID);
+
+    OK(p11->C_CloseAllSessions(SCALE_NONE));
+    return ms + now_ms(CLOCK_THREAD_CPUTIME_ID);
+}
+
+START_TEST(ten_thousand_sessions_open_and_close)
+{
     CK_FUNCTION_LIST *p11 = scale_load();
+    struct session_cost cost;
+    const size_t most = SESSION_COUNT / 10 * 9;
 
     OK(p11->C_Initialize(NULL));
-    for (CK_SLOT_ID slot = SCALE_FEW; slot < SCALE_COUNT; slot++) {
-        sessions[slot] = scale_session(p11, slot);
-        scale_login(p11, sessions[slot]);
+    for (size_t i = 0; i < SESSION_ROUNDS; i++) {
+        double ms = open_sessions(p11, 0, most);
+        double last_ms = open_sessions(p11, most, SESSION_COUNT);
+        cost.open_us[i] = ms / (double) most * 1e3;
+        cost.last_open_us[i] = last_ms / (double) (SESSION_COUNT - most) * 1e3;
+        cost.close_us[i] = close_sessions(p11) / SESSION_COUNT * 1e3;
+        (void) open_sessions(p11, 0, SESSION_COUNT);
+        cost.close_all_us[i] = close_all_sessions(p11) / SESSION_COUNT * 1e3;
     }
-    for (int by = 0; by < SEARCH_KINDS; by++)
-        search_by(p11, sessions, (enum search_by) by);
+    printf("%d sessions: %.2f us each to open first, then", SESSION_COUNT, cost.open_us[0]);
+    double open_us = median(cost.open_us, SESSION_ROUNDS);
+    double last_us = median(cost.last_open_us, SESSION_ROUNDS);
+    double close_us = median(cost.close_us, SESSION_ROUNDS);
+    double all_us = median(cost.close_all_us, SESSION_ROUNDS);
+    printf(" %.2f, the last thousand %.2f; %.2f to close, %.2f by C_CloseAllSessions\n", open_us,
+           last_us, close_us, all_us);
+    ASSERT_FIGURE(open_us <= SESSION_US_MAX && close_us <= SESSION_US_MAX &&
+                      all_us <= SESSION_US_MAX,
+                  "a session costs too much");
+    ASSERT_FIGURE(last_us <= 2 * open_us, "the last sessions cost more than the first");
     OK(p11->C_Finalize(NULL));
+}
+END_TEST
+
+/* In a process that was started for it. */
+static int print_startup(void)
+{
+    CK_FUNCTION_LIST *p11 = scale_load();
+    CK_SLOT_ID slots[SCALE_COUNT];
+    CK_ULONG count = 0;
+
+    double ms = -now_ms(CLOCK_MONOTONIC);
+    OK(p11->C_Initialize(NULL));
+    OK(p11->C_GetSlotList(CK_FALSE, NULL, &count));
+    REQUIRE(count == SCALE_COUNT);
+    OK(p11->C_GetSlotList(CK_TRUE, slots, &count));
+    ms += now_ms(CLOCK_MONOTONIC);
+    REQUIRE(count == SCALE_COUNT);
+    printf("%f\n", ms);
+    return 0;
+}
+
+START_TEST(the_list_of_slots_does_not_wait_for_the_kms)
+{
+    double ms[STARTUP_ROUNDS];
+
+    scale_lose_kms();
+    for (size_t i = 0; i < STARTUP_ROUNDS; i++) {
+        char line[64] = "";
+        FILE *output = popen(startup_command, "r");
+        REQUIRE(output != NULL);
+        REQUIRE(fgets(line, sizeof(line), output) != NULL);
+        REQUIRE(pclose(output) == 0);
+        ms[i] = strtod(line, NULL);
+    }
+    double least = median(ms, STARTUP_ROUNDS);
+    printf("C_Initialize and C_GetSlotList with the KMS down: %.2f ms\n", least);
+    ASSERT_FIGURE(least <= STARTUP_MS_MAX, "%.2f ms", least);
 }
 END_TEST
 
 int main(int argc, char **argv)
 {
-    (void) argc; (void) argv; (void) compare;
+    if (argc == 2 && strcmp(argv[1], "startup") == 0)
+        return print_startup();
+    (void) snprintf(startup_command, sizeof(startup_command), "'%s' startup", argv[0]);
     setvbuf(stdout, NULL, _IOLBF, 0);
     TCase *cases = tcase_create("scale");
     Suite *suite = suite_create("what must not grow with the number of objects");
 
-    tcase_set_timeout(cases, 300);
+    tcase_set_timeout(cases, 120);
     tcase_add_unchecked_fixture(cases, scale_setup, scale_teardown);
     tcase_add_test(cases, a_login_is_one_kms_call_and_little_work);
-    tcase_add_test(cases, a_search_costs_the_same_at_each_size);
+    tcase_add_loop_test(cases, a_search_does_the_same_work_at_each_size, 0, SEARCH_KINDS);
+    tcase_add_loop_test(cases, any_key_of_many_is_found_at_once, 0, SEARCH_KINDS);
+    tcase_add_test(cases, ten_thousand_sessions_open_and_close);
+    tcase_add_test(cases, the_list_of_slots_does_not_wait_for_the_kms);
     suite_add_tcase(suite, cases);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);
