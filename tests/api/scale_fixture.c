@@ -13,10 +13,22 @@
 #define SO_PIN "so-pin-12345678"
 #define USER_PIN "user-pin-1234"
 
-const unsigned int scale_sizes[SCALE_COUNT] = {0, 100, 10000, 100000};
+#define FEWER 20
+
+unsigned int scale_sizes[SCALE_COUNT] = {0, 100, 10000, 100000};
 
 static char folder[64];
 static struct fake_service kms;
+
+bool scale_figures_count(void)
+{
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    return false;
+#else
+    const char *preloaded = getenv("LD_PRELOAD");
+    return preloaded == NULL || strstr(preloaded, "vgpreload") == NULL;
+#endif
+}
 
 size_t scale_label(unsigned int number, char label[SCALE_LABEL_MAX])
 {
@@ -159,6 +171,8 @@ void scale_setup(void)
     struct fake_service_options options = {.handler = "fake_vault:FakeVault"};
     bool is_filled = false;
 
+    for (int size = SCALE_SOME; size < SCALE_COUNT && !scale_figures_count(); size++)
+        scale_sizes[size] /= FEWER;
     snprintf(folder, sizeof(folder), "/dev/shm/indexkey-scale-XXXXXX");
     if (mkdtemp(folder) == NULL) {
         snprintf(folder, sizeof(folder), "/tmp/indexkey-scale-XXXXXX");

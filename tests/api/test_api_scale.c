@@ -37,20 +37,9 @@
 
 static char startup_command[512];
 
-/* Under a sanitizer or valgrind times and sizes say nothing. */
-static bool figures_count(void)
-{
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-    return false;
-#else
-    const char *preloaded = getenv("LD_PRELOAD");
-    return preloaded == NULL || strstr(preloaded, "vgpreload") == NULL;
-#endif
-}
-
 #define ASSERT_FIGURE(condition, ...)                                                              \
     do {                                                                                           \
-        if (figures_count())                                                                       \
+        if (scale_figures_count())                                                                 \
             ck_assert_msg((condition), __VA_ARGS__);                                               \
     } while (0)
 
@@ -235,18 +224,19 @@ static void measure_searches(const struct searches *searches, double rates[SCALE
 {
     static double rounds[SCALE_COUNT][SEARCH_ROUNDS];
     struct questions *questions[SCALE_COUNT];
+    size_t round_count = scale_figures_count() ? SEARCH_ROUNDS : 1;
 
     for (int size = SCALE_FEW; size < SCALE_COUNT; size++)
         questions[size] = prepare(searches->p11, searches->sessions[size], searches->by,
                                   searches->few > 0 ? searches->few : scale_sizes[size]);
-    for (size_t round = 0; round < SEARCH_ROUNDS; round++)
+    for (size_t round = 0; round < round_count; round++)
         for (int size = SCALE_FEW; size < SCALE_COUNT; size++)
             rounds[size][round] = search_all(searches->p11, searches->sessions[size],
                                              questions[size], searched_types[searches->by]);
     printf("searches a second by %s, %s:", searched_names[searches->by],
            searches->few > 0 ? "always the same hundred" : "any key");
     for (int size = SCALE_FEW; size < SCALE_COUNT; size++) {
-        rates[size] = median(rounds[size], SEARCH_ROUNDS);
+        rates[size] = median(rounds[size], round_count);
         printf(" %.0f of %u", rates[size], scale_sizes[size]);
         free(questions[size]);
     }
