@@ -87,6 +87,14 @@ CK_RV crypto_hkdf(const struct secret *ikm, struct view salt, struct view info, 
                   struct secret *ret_key);
 CK_RV crypto_hmac_sha256(const struct secret *key, struct view message,
                          unsigned char ret_mac[SHA256_LEN]);
+
+/* HMAC-SHA-256 under one key, whose blocks are hashed once, for work over many rows. Not
+ * thread-safe: one owner at a time. Freed with hmac_free, which wipes it and sets NULL. */
+struct hmac;
+CK_RV hmac_new(const struct secret *key, struct hmac **ret_hmac);
+void hmac_free(struct hmac **hmac);
+CK_RV hmac_sha256(struct hmac *hmac, struct view message, unsigned char ret_mac[SHA256_LEN]);
+
 CK_RV crypto_sha256(struct view message, unsigned char ret_digest[SHA256_LEN]);
 /* scrypt's parameters (RFC 7914, 2); n is a power of two. */
 struct scrypt_cost {

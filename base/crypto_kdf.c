@@ -18,11 +18,6 @@ static void kdf_context_clear(EVP_KDF_CTX **context)
     EVP_KDF_CTX_free(*context);
 }
 
-static void mac_context_clear(EVP_MAC_CTX **context)
-{
-    EVP_MAC_CTX_free(*context);
-}
-
 static char digest_name[] = "SHA256";
 
 static char empty_octets[1];
@@ -69,25 +64,6 @@ CK_RV crypto_hkdf(const struct secret *ikm, struct view salt, struct view info, 
         OSSL_PARAM_construct_end(),
     };
     return derive("HKDF", params, len, ret_key);
-}
-
-CK_RV crypto_hmac_sha256(const struct secret *key, struct view message,
-                         unsigned char ret_mac[SHA256_LEN])
-{
-    CRYPTO_HIDE_ERRORS;
-    EVP_MAC *mac = crypto_mac("HMAC");
-    _cleanup_(mac_context_clear) EVP_MAC_CTX *context = mac == NULL ? NULL : EVP_MAC_CTX_new(mac);
-    const OSSL_PARAM params[] = {sha256(OSSL_MAC_PARAM_DIGEST), OSSL_PARAM_construct_end()};
-    unsigned char result[SHA256_LEN];
-    size_t result_len;
-    if (context == NULL || EVP_MAC_init(context, key->bytes, key->len, params) != 1 ||
-        (message.len > 0 && EVP_MAC_update(context, message.bytes, message.len) != 1) ||
-        EVP_MAC_final(context, result, &result_len, sizeof result) != 1)
-        return crypto_fail("HMAC-SHA-256");
-    memcpy(ret_mac, result, sizeof result);
-    /* A MAC may be a key to its caller. */
-    OPENSSL_cleanse(result, sizeof result);
-    return CKR_OK;
 }
 
 CK_RV crypto_sha256(struct view message, unsigned char ret_digest[SHA256_LEN])

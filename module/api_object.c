@@ -250,7 +250,7 @@ CK_RV C_FindObjectsFinal(CK_SESSION_HANDLE hSession)
     TRY(session_enter(hSession, &session));
     if (!session->searching)
         return session_leave(session, CKR_OPERATION_NOT_INITIALIZED);
-    search_clear(&session->search);
+    search_end(&session->search);
     session->searching = false;
     return session_leave(session, CKR_OK);
 }

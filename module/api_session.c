@@ -127,7 +127,7 @@ CK_RV C_SessionCancel(CK_SESSION_HANDLE hSession, CK_FLAGS flags)
         if ((flags & kinds[kind]) != 0)
             operation_end(&session->operations[kind]);
     if ((flags & CKF_FIND_OBJECTS) != 0) {
-        search_clear(&session->search);
+        search_end(&session->search);
         session->searching = false;
     }
     return session_leave(session, CKR_OK);

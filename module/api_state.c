@@ -87,7 +87,7 @@ static void install(struct session *session, const struct operation *digest)
 {
     for (int kind = 0; kind < OPERATION_KINDS; kind++)
         operation_end(&session->operations[kind]);
-    search_clear(&session->search);
+    search_end(&session->search);
     session->searching = false;
     operation_forget(&session->operations[OPERATION_DIGEST]);
     session->operations[OPERATION_DIGEST] = *digest;

@@ -1,5 +1,7 @@
 #include "module/object.h"
 
+#include <string.h>
+
 #include "base/alloc.h"
 #include "base/rv.h"
 #include "module/key_ledger.h"
@@ -10,7 +12,8 @@
 CK_RV object_new(struct slot *slot, struct attributes *attributes, struct secret *value,
                  struct object **ret_object)
 {
-    struct object *object = mem_calloc(1, sizeof(*object));
+    struct view others = blob_view(&attributes->others);
+    struct object *object = mem_calloc(1, sizeof(*object) + others.len);
 
     if (object == NULL)
         return CKR_HOST_MEMORY;
@@ -19,7 +22,10 @@ CK_RV object_new(struct slot *slot, struct attributes *attributes, struct secret
     pthread_mutex_init(&object->lock, NULL);
     object->slot = slot;
     object->attributes = *attributes;
-    *attributes = (struct attributes){.others = {NULL, 0}};
+    object->attributes.others.bytes = object->others;
+    if (others.len > 0)
+        memcpy(object->others, others.bytes, others.len);
+    attributes_clear(attributes);
     if (value != NULL) {
         object->value = secret_move(value);
         object->value_is_open = true;
@@ -42,7 +48,6 @@ void object_release(struct object **object)
     if (last == NULL || atomic_fetch_sub_explicit(&last->references, 1, memory_order_acq_rel) != 1)
         return;
     secret_clear(&last->value);
-    attributes_clear(&last->attributes);
     key_ledger_release(atomic_load(&last->ledger));
     object_release(&last->parent);
     lineage_release(atomic_load(&last->lineage));

@@ -23,28 +23,29 @@ struct slot;
 /* A subkey's purpose byte, 1 to 5 (indexkey.h); 0 for an object that is no subkey. */
 #define PURPOSE_NONE 0
 
-/* The indexes of a slot's table (module/object_table.h) that an object is linked into. */
+/* The indexes of a slot's table (module/object_table.h) that an object is found by. */
 enum object_index { INDEX_LABEL, INDEX_ID, INDEX_UNIQUE_ID, INDEX_COUNT };
 
+/* What a search reads stands together at the end: of 100,000 objects few are in the caches. */
 struct object {
     atomic_uint references;
     atomic_bool retired;
-    CK_OBJECT_HANDLE handle;
+    unsigned char purpose;
+    bool has_predecessor; /* made by C_SetAttributeValue: a session may hold what was before */
+    bool value_is_open;
     struct slot *slot;
-    struct attributes attributes;
     CK_SESSION_HANDLE owner; /* a session object's session; 0 for token objects */
-    struct object_id id;     /* the source of CKA_UNIQUE_ID */
     uint64_t version;        /* of the sealed row; 0 for session objects */
     struct object *parent;   /* a subkey object's index key (referenced), else NULL */
     struct object **subkeys; /* an index key's, made at first use (module/subkeys.h), else NULL */
-    unsigned char purpose;
-    bool has_predecessor; /* made by C_SetAttributeValue: a session may hold what was before */
-    struct object *next[INDEX_COUNT]; /* the table's chains; guarded by its lock */
-    pthread_mutex_t lock;             /* guards value, value_is_open and subkeys */
-    bool value_is_open;
-    struct secret value;
     _Atomic(struct lineage *) lineage;   /* referenced; NULL until it is needed (lineage.h) */
     _Atomic(struct key_ledger *) ledger; /* referenced; NULL until it is needed (key_ledger.h) */
+    struct secret value;
+    pthread_mutex_t lock; /* guards value, value_is_open and subkeys */
+    CK_OBJECT_HANDLE handle;
+    struct object_id id;          /* the source of CKA_UNIQUE_ID */
+    struct attributes attributes; /* their bytes are `others` */
+    unsigned char others[];
 };
 
 /* One reference, owned by the caller. Takes over attributes and value (both left empty). */

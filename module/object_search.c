@@ -9,6 +9,9 @@
 #include "module/slot.h"
 #include "module/subkeys.h"
 
+/* What a session keeps from one search to the next. */
+#define HANDLES_KEPT 16
+
 struct visitor {
     const CK_ATTRIBUTE *template;
     CK_ULONG count;
@@ -25,12 +28,20 @@ void search_clear(struct search *search)
     *search = (struct search){NULL, 0, 0, 0};
 }
 
+void search_end(struct search *search)
+{
+    if (search->capacity > HANDLES_KEPT)
+        search_clear(search);
+    search->count = 0;
+    search->next = 0;
+}
+
 static bool add_handle(struct visitor *visitor, CK_OBJECT_HANDLE handle)
 {
     struct search *found = visitor->found;
 
     if (found->count == found->capacity) {
-        size_t capacity = found->capacity == 0 ? 4 : found->capacity * 2;
+        size_t capacity = found->capacity == 0 ? HANDLES_KEPT / 4 : found->capacity * 2;
         CK_OBJECT_HANDLE *handles = mem_resize(found->handles, capacity, sizeof(*handles));
         if (handles == NULL) {
             visitor->rv = CKR_HOST_MEMORY;
@@ -164,8 +175,11 @@ static void search_label(struct object_table *table, struct view label, struct v
 
 static void search_id(struct object_table *table, struct view id, struct visitor *visitor)
 {
+    unsigned char last = id.bytes[id.len - 1];
+
     look_up(table, INDEX_ID, id, PURPOSE_NONE, visitor);
-    look_up(table, INDEX_ID, (struct view){id.bytes, id.len - 1}, id.bytes[id.len - 1], visitor);
+    if (last >= 1 && last <= INDEXKEY_PURPOSE_COUNT)
+        look_up(table, INDEX_ID, (struct view){id.bytes, id.len - 1}, last, visitor);
 }
 
 static bool still_matches(struct object_table *table, const struct visitor *visitor,
@@ -197,10 +211,9 @@ static bool asks_for_value(const CK_ATTRIBUTE *template, CK_ULONG count)
 }
 
 CK_RV object_search(struct slot *slot, const CK_ATTRIBUTE *template, CK_ULONG count,
-                    bool with_private, struct search *ret_search)
+                    bool with_private, struct search *search)
 {
-    struct search found = {NULL, 0, 0, 0};
-    struct visitor visitor = {template, count, with_private, PURPOSE_NONE, &found, CKR_OK};
+    struct visitor visitor = {template, count, with_private, PURPOSE_NONE, search, CKR_OK};
     const CK_ATTRIBUTE *attribute;
 
     TRY(object_search_template(template, count));
@@ -212,12 +225,9 @@ CK_RV object_search(struct slot *slot, const CK_ATTRIBUTE *template, CK_ULONG co
         search_id(slot->objects, attribute_view(attribute), &visitor);
     else
         object_table_each(slot->objects, visit_with_subkeys, &visitor);
-    if (visitor.rv != CKR_OK) {
-        search_clear(&found);
-        return visitor.rv;
-    }
-    if (asks_for_value(template, count))
+    if (visitor.rv != CKR_OK)
+        search_end(search);
+    else if (asks_for_value(template, count))
         keep_by_value(slot->objects, &visitor);
-    *ret_search = found;
-    return CKR_OK;
+    return visitor.rv;
 }

@@ -15,7 +15,10 @@ struct search {
     size_t next;
 };
 
-/* `with_private`: the user is logged in. The result is freed with search_clear. */
+/* `with_private`: the user is logged in. `search` is empty and gets the handles. */
 CK_RV object_search(struct slot *slot, const CK_ATTRIBUTE *template, CK_ULONG count,
-                    bool with_private, struct search *ret_search);
+                    bool with_private, struct search *search);
+/* Empty again; room for a few handles stays, so that the next small search allocates nothing. */
+void search_end(struct search *search);
+/* At a session's end: frees it. */
 void search_clear(struct search *search);

@@ -4,25 +4,14 @@
 
 #include "base/alloc.h"
 #include "base/rv.h"
+#include "module/place_index.h"
 #include "module/subkeys.h"
 
 #define PURPOSE_BITS 3
 #define PLACE_BITS 29
 #define PLACES_MAX ((size_t) 1 << (PLACE_BITS - 1))
+#define PLACES_MIN 64
 #define SERIAL_MAX ((uint32_t) 0x7fffffff)
-#define NO_PLACE UINT32_MAX
-#define BUCKETS_MIN 64
-
-struct place {
-    struct object *object; /* NULL: free */
-    uint32_t serial;
-    uint32_t next_free;
-};
-
-struct index {
-    struct object **buckets;
-    size_t bucket_count; /* a power of two */
-};
 
 struct object_table {
     pthread_rwlock_t lock;
@@ -32,7 +21,7 @@ struct object_table {
     uint32_t first_free;
     size_t object_count;
     size_t owned_count; /* of them, session objects */
-    struct index indexes[INDEX_COUNT];
+    struct place_index indexes[INDEX_COUNT];
 };
 
 static CK_OBJECT_HANDLE handle_of(size_t place, uint32_t serial)
@@ -54,18 +43,7 @@ static bool find_place(const struct object_table *table, CK_OBJECT_HANDLE handle
     return true;
 }
 
-/* FNV-1a: labels and ids come from the token's own users, who gain nothing from collisions. */
-static size_t hash_bytes(struct view key)
-{
-    uint64_t hash = 0xcbf29ce484222325U;
-
-    for (size_t i = 0; i < key.len; i++)
-        hash = (hash ^ key.bytes[i]) * 0x100000001b3U;
-    return (size_t) (hash ^ (hash >> 32));
-}
-
-/* An object without a label or id is not chained by it, so that many such do not make one long
- * chain; except an index key, whose subkeys are found through it. */
+/* An object without a label or id is not found by it; except an index key, whose subkeys are. */
 static bool index_key(const struct object *object, enum object_index index, struct view *ret_key)
 {
     if (index == INDEX_UNIQUE_ID) {
@@ -77,43 +55,24 @@ static bool index_key(const struct object *object, enum object_index index, stru
     return ret_key->len > 0 || attributes_are_index_key(&object->attributes);
 }
 
-static void index_link(struct index *index, enum object_index which, struct object *object)
+static void index_all(struct object_table *table, size_t place)
 {
-    struct view key;
-
-    if (!index_key(object, which, &key))
-        return;
-    size_t bucket = hash_bytes(key) & (index->bucket_count - 1);
-    object->next[which] = index->buckets[bucket];
-    index->buckets[bucket] = object;
+    for (int which = 0; which < INDEX_COUNT; which++) {
+        struct view key;
+        if (index_key(table->places[place].object, (enum object_index) which, &key))
+            place_index_add(&table->indexes[which], table->places, (uint32_t) place,
+                            place_index_hash(key));
+    }
 }
 
-static void index_unlink(struct index *index, enum object_index which, struct object *object)
+static void unindex_all(struct object_table *table, size_t place)
 {
-    struct view key;
-
-    if (!index_key(object, which, &key))
-        return;
-    struct object **link = &index->buckets[hash_bytes(key) & (index->bucket_count - 1)];
-    while (*link != NULL && *link != object)
-        link = &(*link)->next[which];
-    if (*link == object)
-        *link = object->next[which];
-    object->next[which] = NULL;
-}
-
-static CK_RV index_grow(struct object_table *table, enum object_index which, size_t bucket_count)
-{
-    struct object **buckets = mem_calloc(bucket_count, sizeof(*buckets));
-
-    if (buckets == NULL)
-        return CKR_HOST_MEMORY;
-    mem_free(table->indexes[which].buckets);
-    table->indexes[which] = (struct index){buckets, bucket_count};
-    for (size_t i = 0; i < table->place_count; i++)
-        if (table->places[i].object != NULL)
-            index_link(&table->indexes[which], which, table->places[i].object);
-    return CKR_OK;
+    for (int which = 0; which < INDEX_COUNT; which++) {
+        struct view key;
+        if (index_key(table->places[place].object, (enum object_index) which, &key))
+            place_index_remove(&table->indexes[which], table->places, (uint32_t) place,
+                               place_index_hash(key));
+    }
 }
 
 CK_RV object_table_new(struct object_table **ret_table)
@@ -125,7 +84,7 @@ CK_RV object_table_new(struct object_table **ret_table)
     pthread_rwlock_init(&table->lock, NULL);
     table->first_free = NO_PLACE;
     for (int which = 0; which < INDEX_COUNT; which++) {
-        if (index_grow(table, (enum object_index) which, BUCKETS_MIN) != CKR_OK) {
+        if (place_index_init(&table->indexes[which], (enum object_index) which) != CKR_OK) {
             object_table_free(&table);
             return CKR_HOST_MEMORY;
         }
@@ -152,7 +111,7 @@ void object_table_free(struct object_table **table)
         object_release(&object);
     }
     for (int which = 0; which < INDEX_COUNT; which++)
-        mem_free((*table)->indexes[which].buckets);
+        place_index_clear(&(*table)->indexes[which]);
     mem_free((*table)->places);
     pthread_rwlock_destroy(&(*table)->lock);
     mem_free(*table);
@@ -169,7 +128,7 @@ static CK_RV take_place_locked(struct object_table *table, size_t *ret_place)
     if (table->place_count == PLACES_MAX)
         return FAIL(CKR_DEVICE_MEMORY, "a token holds at most %zu objects", PLACES_MAX);
     if (table->place_count == table->place_capacity) {
-        size_t capacity = table->place_capacity == 0 ? BUCKETS_MIN : table->place_capacity * 2;
+        size_t capacity = table->place_capacity == 0 ? PLACES_MIN : table->place_capacity * 2;
         struct place *places = mem_resize(table->places, capacity, sizeof(*places));
         if (places == NULL)
             return CKR_HOST_MEMORY;
@@ -177,17 +136,14 @@ static CK_RV take_place_locked(struct object_table *table, size_t *ret_place)
         table->place_capacity = capacity;
     }
     *ret_place = table->place_count;
-    table->places[table->place_count++] = (struct place){NULL, 1, NO_PLACE};
+    table->places[table->place_count++] = (struct place){.serial = 1};
     return CKR_OK;
 }
 
-static CK_RV grow_indexes_locked(struct object_table *table)
+static CK_RV reserve_locked(struct object_table *table)
 {
-    for (int which = 0; which < INDEX_COUNT; which++) {
-        size_t buckets = table->indexes[which].bucket_count;
-        if (table->object_count >= buckets)
-            TRY(index_grow(table, (enum object_index) which, buckets * 2));
-    }
+    for (int which = 0; which < INDEX_COUNT; which++)
+        TRY(place_index_reserve(&table->indexes[which], table->object_count + 1));
     return CKR_OK;
 }
 
@@ -196,8 +152,7 @@ static void put_locked(struct object_table *table, size_t place, struct object *
     table->places[place].object = object;
     table->owned_count += object->owner != 0;
     object->handle = handle_of(place, table->places[place].serial);
-    for (int which = 0; which < INDEX_COUNT; which++)
-        index_link(&table->indexes[which], (enum object_index) which, object);
+    index_all(table, place);
 }
 
 CK_RV object_table_add(struct object_table *table, struct object *object)
@@ -205,7 +160,7 @@ CK_RV object_table_add(struct object_table *table, struct object *object)
     size_t place;
 
     pthread_rwlock_wrlock(&table->lock);
-    CK_RV rv = grow_indexes_locked(table);
+    CK_RV rv = reserve_locked(table);
     if (rv == CKR_OK)
         rv = take_place_locked(table, &place);
     if (rv == CKR_OK) {
@@ -220,8 +175,7 @@ static struct object *take_out_locked(struct object_table *table, size_t place)
 {
     struct object *object = table->places[place].object;
 
-    for (int which = 0; which < INDEX_COUNT; which++)
-        index_unlink(&table->indexes[which], (enum object_index) which, object);
+    unindex_all(table, place);
     table->places[place].object = NULL;
     table->owned_count -= object->owner != 0;
     retire(object);
@@ -318,9 +272,9 @@ void object_table_lookup(struct object_table *table, enum object_index index, st
                          object_visit_fn *visit, void *context)
 {
     pthread_rwlock_rdlock(&table->lock);
-    const struct index *chains = &table->indexes[index];
-    struct object *object = chains->buckets[hash_bytes(key) & (chains->bucket_count - 1)];
-    for (; object != NULL; object = object->next[index]) {
+    uint32_t place = place_index_first(&table->indexes[index], place_index_hash(key));
+    for (; place != NO_PLACE; place = table->places[place].links[index].next) {
+        struct object *object = table->places[place].object;
         struct view candidate;
         if (index_key(object, index, &candidate) && view_equal(candidate, key) &&
             !visit(context, object))

@@ -185,8 +185,8 @@ CK_RV seal_open_value(struct keyring *held, const struct store_row *row, struct 
     return open_under(&inner, sealed, ret_value);
 }
 
-CK_RV seal_set_mac(struct keyring *held, const struct store_row *row,
-                   unsigned char ret_mac[SHA256_LEN])
+CK_RV seal_set_mac_of(struct hmac *set_key, const struct store_row *row,
+                      unsigned char ret_mac[SHA256_LEN])
 {
     if (row->attributes.len < AEAD_TAG_LEN)
         return CKR_ENCRYPTED_DATA_INVALID;
@@ -196,5 +196,13 @@ CK_RV seal_set_mac(struct keyring *held, const struct store_row *row,
         message[OBJECT_ID_LEN + i] = (unsigned char) (row->version >> 8 * (7 - i));
     memcpy(message + OBJECT_ID_LEN + 8, row->attributes.bytes + row->attributes.len - AEAD_TAG_LEN,
            AEAD_TAG_LEN);
-    return crypto_hmac_sha256(&held->set_key, (struct view){message, sizeof(message)}, ret_mac);
+    return hmac_sha256(set_key, (struct view){message, sizeof(message)}, ret_mac);
+}
+
+CK_RV seal_set_mac(struct keyring *held, const struct store_row *row,
+                   unsigned char ret_mac[SHA256_LEN])
+{
+    _cleanup_(hmac_free) struct hmac *set_key = NULL;
+    TRY(hmac_new(&held->set_key, &set_key));
+    return seal_set_mac_of(set_key, row, ret_mac);
 }

@@ -49,3 +49,6 @@ CK_RV seal_open_value(struct keyring *held, const struct store_row *row, struct 
  * attribute seal. CKR_ENCRYPTED_DATA_INVALID when `attributes` is too short to have one. */
 CK_RV seal_set_mac(struct keyring *held, const struct store_row *row,
                    unsigned char ret_mac[SHA256_LEN]);
+/* The same under the set key that `set_key` holds, for many rows. */
+CK_RV seal_set_mac_of(struct hmac *set_key, const struct store_row *row,
+                      unsigned char ret_mac[SHA256_LEN]);

@@ -72,8 +72,21 @@ struct load {
     struct custody *custody;
     sealed_object_fn *each;
     void *context;
+    struct hmac *set_key; /* keyed once for all rows; of this load alone */
     struct summary found;
 };
+
+static CK_RV load_begin(struct load *load)
+{
+    _cleanup_(keyring_release) struct keyring *held = NULL;
+    TRY(keyring_hold(&load->custody->keyring, &held));
+    return hmac_new(&held->set_key, &load->set_key);
+}
+
+static void load_end(struct load *load)
+{
+    hmac_free(&load->set_key);
+}
 
 static void discard_attributes(struct blob *attributes)
 {
@@ -89,7 +102,7 @@ static CK_RV open_row(struct load *load, const struct store_row *row, struct blo
     _cleanup_(keyring_release) struct keyring *held = NULL;
     TRY(keyring_hold(&load->custody->keyring, &held));
     unsigned char mac[SHA256_LEN];
-    TRY(seal_set_mac(held, row, mac));
+    TRY(seal_set_mac_of(load->set_key, row, mac));
     summary_add(&load->found, mac);
     return seal_open_attributes(held, row, ret_attributes);
 }
@@ -136,7 +149,8 @@ CK_RV sealed_objects_load(struct custody *custody, sealed_object_fn *each, void 
     bool verifiable = rv == CKR_OK;
     if (rv != CKR_OK && rv != CKR_ENCRYPTED_DATA_INVALID)
         return rv;
-    struct load load = {.custody = custody, .each = each, .context = context};
+    _cleanup_(load_end) struct load load = {.custody = custody, .each = each, .context = context};
+    TRY(load_begin(&load));
     TRY(custody->store->ops->read_objects(custody->store, load_row, &load));
     if (!verifiable) {
         (void) fail_summary(custody);

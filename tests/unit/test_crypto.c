@@ -324,6 +324,26 @@ START_TEST(hmac_and_sha256_give_the_standards_bytes)
 }
 END_TEST
 
+START_TEST(an_hmac_context_serves_many_messages)
+{
+    _cleanup_(secret_clear) struct secret key = {NULL, 0};
+    _cleanup_(hmac_free) struct hmac *hmac = NULL;
+    unsigned char result[SHA256_LEN];
+    unsigned char expected[SHA256_LEN];
+    unsigned char message[200] = {0};
+    ck_assert_uint_eq(secret_from("Jefe", 4, &key), CKR_OK);
+    ck_assert_uint_eq(hmac_new(&key, &hmac), CKR_OK);
+    for (size_t len = 0; len <= sizeof message; len++) {
+        struct view text = {message, len};
+        ck_assert_uint_eq(hmac_sha256(hmac, text, result), CKR_OK);
+        ck_assert_uint_eq(crypto_hmac_sha256(&key, text, expected), CKR_OK);
+        ck_assert_mem_eq(result, expected, SHA256_LEN);
+    }
+    hmac_free(&hmac);
+    ck_assert_ptr_null(hmac);
+}
+END_TEST
+
 /* RFC 7914, section 12; the key is the first half of the vector. */
 START_TEST(scrypt_gives_the_rfcs_bytes)
 {
@@ -554,6 +574,7 @@ int main(void)
     tcase_add_test(cases, hkdf_gives_the_rfcs_bytes);
     tcase_add_test(cases, hkdf_has_its_limits);
     tcase_add_test(cases, hmac_and_sha256_give_the_standards_bytes);
+    tcase_add_test(cases, an_hmac_context_serves_many_messages);
     tcase_add_test(cases, scrypt_gives_the_rfcs_bytes);
     tcase_add_loop_test(cases, scrypt_is_bounded, 0, COUNT_OF(bad_scrypts));
     tcase_add_test(cases, scrypt_takes_more_than_openssls_default);
