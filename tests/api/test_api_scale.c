@@ -346,7 +346,8 @@ START_TEST(ten_thousand_sessions_open_and_close)
     ASSERT_FIGURE(open_us <= SESSION_US_MAX && close_us <= SESSION_US_MAX &&
                       all_us <= SESSION_US_MAX,
                   "a session costs too much");
-    ASSERT_FIGURE(last_us <= 2 * open_us, "the last sessions cost more than the first");
+    /* A walk over nine thousand open sessions would take a hundred times as long. */
+    ASSERT_FIGURE(last_us <= 10 * open_us, "the last sessions cost more than the first");
     OK(p11->C_Finalize(NULL));
 }
 END_TEST
