@@ -89,8 +89,8 @@ struct store_ops {
      const struct store_change *changes, size_t change_count);
 
     /* A number that differs from an earlier one when somebody else (another process, another
-     * store_open) has committed in between; own commits may move it too. Cheap: asked up to 20 times
-     * a second. */
+     * store_open) has committed in between; own commits may move it too. Cheap: asked up to 20
+     * times a second. */
     CK_RV (*change_count)(struct store *store, uint64_t *ret_count);
 };
 

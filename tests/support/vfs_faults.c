@@ -2,7 +2,9 @@
 
 #include <errno.h>
 #include <sqlite3.h>
+#include <stdatomic.h>
 #include <stddef.h>
+#include <time.h>
 
 struct faulty_file {
     sqlite3_file base;
@@ -15,8 +17,9 @@ static unsigned long fault_at;
 static enum vfs_fault fault_kind;
 static bool fault_stays;
 static bool fault_struck;
-static unsigned long step_count;
-static unsigned long sync_count;
+static atomic_ulong step_count;
+static atomic_ulong sync_count;
+static atomic_long sync_delay_ms;
 
 void vfs_faults_at(unsigned long nth, enum vfs_fault fault, bool forever)
 {
@@ -38,11 +41,15 @@ unsigned long vfs_faults_sync_count(void)
     return sync_count;
 }
 
+void vfs_faults_delay_syncs(long ms)
+{
+    sync_delay_ms = ms;
+}
+
 static bool step_fails(void)
 {
-    step_count++;
-    bool fails =
-        fault_at != 0 && (step_count == fault_at || (step_count > fault_at && fault_stays));
+    unsigned long step = ++step_count;
+    bool fails = fault_at != 0 && (step == fault_at || (step > fault_at && fault_stays));
     if (fails) {
         fault_struck = true;
         errno = fault_kind == VFS_FAULT_FULL ? ENOSPC : EIO;
@@ -88,6 +95,9 @@ static int faulty_sync(sqlite3_file *file, int flags)
     if (step_fails())
         return SQLITE_IOERR_FSYNC;
     sync_count++;
+    struct timespec delay = {.tv_nsec = sync_delay_ms * 1000000L};
+    if (delay.tv_nsec > 0)
+        (void) nanosleep(&delay, NULL);
     return real_of(file)->pMethods->xSync(real_of(file), flags);
 }
 

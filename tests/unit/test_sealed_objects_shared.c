@@ -1,15 +1,20 @@
 /* Objects of a token with many writers: threads, other custodies, other processes; and many rows.
  * */
 #include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "tests/support/object_fixture.h"
+#include "tests/support/vfs_faults.h"
 #include "tokens/seal.h"
 
 #define WRITER_COUNT 4
@@ -100,6 +105,132 @@ START_TEST(processes_write_side_by_side)
     fixture_login_user(custody);
     assert_all_there(custody);
     custody_close(&custody);
+}
+END_TEST
+
+#define RIVALS 4
+#define RIVAL_ROUNDS 20
+
+/* Threads that want to change one and the same version, beside others whose changes meet no one. */
+struct rivalry {
+    struct custody *custody;
+    struct object_id id;
+    uint64_t version;
+    atomic_int won;
+    atomic_int lost;
+    pthread_barrier_t begin;
+};
+
+static void *change_as_rival(void *context)
+{
+    struct rivalry *rivalry = context;
+    uint64_t version = 0;
+    (void) pthread_barrier_wait(&rivalry->begin);
+    cause_clear();
+    CK_RV rv = sealed_objects_update(rivalry->custody, &rivalry->id, rivalry->version,
+                                     view_text("changed"), &version);
+    ck_assert(rv == CKR_OK || rv == CKR_OBJECT_HANDLE_INVALID);
+    ck_assert_int_eq(cause_last(), INDEXKEY_CAUSE_NONE);
+    ck_assert(rv != CKR_OK || version == rivalry->version + 1);
+    atomic_fetch_add(rv == CKR_OK ? &rivalry->won : &rivalry->lost, 1);
+    return NULL;
+}
+
+static void *create_as_bystander(void *context)
+{
+    struct rivalry *rivalry = context;
+    (void) pthread_barrier_wait(&rivalry->begin);
+    (void) objects_create(rivalry->custody, "bystander", "value");
+    return NULL;
+}
+
+/* One of a commit's changes that meets another version fails alone. */
+START_TEST(a_change_that_loses_fails_alone)
+{
+    pthread_t threads[2 * RIVALS];
+    struct rivalry rivalry = {.version = 1};
+    vfs_faults_install();
+    rivalry.custody = objects_token(fixture_store(_i));
+    rivalry.id = objects_create(rivalry.custody, "wanted", "value");
+    (void) pthread_barrier_init(&rivalry.begin, NULL, 2 * RIVALS);
+    vfs_faults_delay_syncs(5);
+    for (; rivalry.version <= RIVAL_ROUNDS; rivalry.version++) {
+        for (size_t i = 0; i < 2 * RIVALS; i++)
+            ck_assert_int_eq(pthread_create(&threads[i], NULL,
+                                            i % 2 == 0 ? change_as_rival : create_as_bystander,
+                                            &rivalry),
+                             0);
+        for (size_t i = 0; i < 2 * RIVALS; i++)
+            ck_assert_int_eq(pthread_join(threads[i], NULL), 0);
+    }
+    vfs_faults_delay_syncs(0);
+    ck_assert_int_eq(atomic_load(&rivalry.won), RIVAL_ROUNDS);
+    ck_assert_int_eq(atomic_load(&rivalry.lost), RIVAL_ROUNDS * (RIVALS - 1));
+    objects_assert_value(rivalry.custody, &rivalry.id, RIVAL_ROUNDS + 1, "value");
+    fixture_forget_log();
+    ck_assert_uint_eq(objects_load(rivalry.custody), 1 + RIVALS * RIVAL_ROUNDS);
+    ck_assert_msg(fixture_log_count() == 0, "%s", fixture_log());
+    (void) pthread_barrier_destroy(&rivalry.begin);
+    custody_close(&rivalry.custody);
+}
+END_TEST
+
+#define BUSY_PROCESSES 2
+#define TURNS 20
+/* A turn comes within milliseconds; the rest is for slow disks and busy machines. */
+#define TURN_MS 2000
+
+static pid_t create_without_pause(atomic_ulong *created_count)
+{
+    pid_t child = fork();
+    ck_assert_int_ge(child, 0);
+    if (child > 0)
+        return child;
+    (void) prctl(PR_SET_PDEATHSIG, SIGKILL);
+    secrets_abandon();
+    struct custody *custody = fixture_open(fixture_store(1), "");
+    fixture_login_user(custody);
+    for (;;) {
+        (void) objects_create(custody, "many", "value");
+        atomic_fetch_add(created_count, 1);
+    }
+}
+
+/* Two processes that create without a pause keep no third one out, nor each other. */
+START_TEST(every_process_gets_its_turn)
+{
+    pid_t children[BUSY_PROCESSES];
+    int64_t longest = 0;
+    atomic_ulong *counts = mmap(NULL, BUSY_PROCESSES * sizeof(*counts), PROT_READ | PROT_WRITE,
+                                MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    ck_assert_ptr_ne(counts, MAP_FAILED);
+    struct custody *custody = fixture_token(fixture_store(1), "");
+    custody_close(&custody);
+    for (size_t i = 0; i < BUSY_PROCESSES; i++)
+        children[i] = create_without_pause(&counts[i]);
+    custody = fixture_open(fixture_store(1), "");
+    fixture_login_user(custody);
+    while (atomic_load(&counts[0]) == 0 || atomic_load(&counts[1]) == 0)
+        (void) usleep(1000);
+    unsigned long before = atomic_load(&counts[0]) + atomic_load(&counts[1]);
+    for (int i = 0; i < TURNS; i++) {
+        int64_t begin = clock_boot_ms();
+        (void) objects_create(custody, "one", "value");
+        int64_t took = clock_boot_ms() - begin;
+        longest = took > longest ? took : longest;
+    }
+    unsigned long others = atomic_load(&counts[0]) + atomic_load(&counts[1]) - before;
+    for (size_t i = 0; i < BUSY_PROCESSES; i++) {
+        ck_assert_int_eq(kill(children[i], SIGKILL), 0);
+        ck_assert_int_eq(waitpid(children[i], NULL, 0), children[i]);
+    }
+    if (getenv("INDEXKEY_TEST_TIMES") != NULL)
+        (void) printf("%d creations beside %lu of two other processes: the longest took %lld ms\n",
+                      TURNS, others, (long long) longest);
+    ck_assert_uint_gt(others, 0);
+    ck_assert_msg(longest < TURN_MS, "%lld ms", (long long) longest);
+    custody_close(&custody);
+    (void) munmap(counts, BUSY_PROCESSES * sizeof(*counts));
 }
 END_TEST
 
@@ -207,6 +338,8 @@ int main(void)
     tcase_add_loop_test(cases, threads_write_side_by_side, 0, FIXTURE_STORE_COUNT);
     tcase_add_test(cases, custodies_write_side_by_side);
     tcase_add_test(cases, processes_write_side_by_side);
+    tcase_add_loop_test(cases, a_change_that_loses_fails_alone, 0, FIXTURE_STORE_COUNT);
+    tcase_add_test(cases, every_process_gets_its_turn);
     tcase_add_test(cases, a_change_by_another_is_seen_at_the_next_tick_and_an_own_one_is_not);
     tcase_add_test(cases, a_token_initialised_elsewhere_logs_out);
     tcase_add_test(cases, a_hundred_thousand_rows_load_at_once);
