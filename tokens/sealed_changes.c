@@ -28,6 +28,7 @@ struct batch {
     struct group_member *const *members;
     size_t member_count;
     struct change *failed; /* what ended the plan, if it was one of the changes */
+    bool is_told;          /* to custody_tick, that its generation is an own one */
     struct stored_summary stored;
     struct change *changes[GROUP_MAX]; /* those that go into it, with their rows */
     struct sealed_row rows[GROUP_MAX];
@@ -191,6 +192,7 @@ static CK_RV plan(void *context, const struct store_change **ret_changes, size_t
      * Said before the commit: custody_tick cannot read in between, and would take it for news. */
     (void) atomic_compare_exchange_strong(&custody->objects_generation, &known,
                                           batch->stored.summary.generation);
+    batch->is_told = true;
     *ret_changes = batch->steps;
     *ret_change_count = batch->count + 1;
     return CKR_OK;
@@ -203,11 +205,13 @@ static void settle(struct change *change, CK_RV rv)
     change->member.is_settled = true;
 }
 
-/* All fail alike. What was said of the generation is not so: the next tick looks at all objects. */
+/* All fail alike. What was told of the generation is not so: the next tick looks at all objects. */
 static void settle_failed(struct batch *batch, CK_RV rv)
 {
-    atomic_store(&batch->custody->objects_generation, UINT64_MAX);
-    atomic_store(&batch->custody->store_changes, UINT64_MAX);
+    if (batch->is_told) {
+        atomic_store(&batch->custody->objects_generation, UINT64_MAX);
+        atomic_store(&batch->custody->store_changes, UINT64_MAX);
+    }
     for (size_t i = 0; i < batch->member_count; i++) {
         if (!batch->members[i]->is_settled)
             settle((struct change *) batch->members[i], rv);
@@ -224,6 +228,8 @@ static bool commit_once(struct custody *custody, struct group_member *const *mem
     };
     cause_clear();
     CK_RV rv = custody->store->ops->update(custody->store, plan, &batch);
+    if (rv == STORE_ABSENT)
+        rv = sealed_objects_fail_summary(custody);
     if (batch.failed != NULL) {
         settle(batch.failed, rv);
         return true;

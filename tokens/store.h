@@ -79,8 +79,9 @@ struct store_ops {
     CK_RV (*commit)(struct store *store, const struct store_change *changes, size_t change_count);
     /* A commit whose changes `plan` finds when its turn has come: from then on nobody else commits,
      * so what it reads from this store is what its changes meet, and they lose no race. Anything
-     * but CKR_OK from it ends the update, and nothing has changed. It must not commit, and waits
-     * for nothing: reads by other threads may wait for the whole update. */
+     * but CKR_OK from it ends the update, and nothing has changed. STORE_ABSENT without a look at
+     * the plan where nothing is that could be read: it is a commit that makes a store. It must not
+     * commit, and waits for nothing: reads by other threads may wait for the whole update. */
     CK_RV (*update)(struct store *store, store_plan_fn *plan, void *context);
     /* Removes every row and record of a former token and applies `changes` in the same transaction
      * (C_InitToken), if the record `guard` still has version `guard_version`. */

@@ -313,7 +313,7 @@ static CK_RV memory_update(struct store *base, store_plan_fn *plan, void *contex
     size_t change_count;
     _cleanup_(leave) struct store_memory *store = enter(base);
     TRY(plan(context, &changes, &change_count));
-    return memory_commit(base, changes, change_count);
+    return memory_commit(&store->base, changes, change_count);
 }
 
 static CK_RV memory_reset(struct store *base, const char *guard, uint64_t guard_version,

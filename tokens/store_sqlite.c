@@ -447,7 +447,8 @@ static int begin_locked(struct store_sqlite *store)
 static CK_RV try_transact(struct store *base, const struct transaction *transaction, int64_t end_ms)
 {
     _cleanup_(leave) struct store_sqlite *store = enter(base);
-    TRY(open_locked(store, true));
+    bool may_create = transaction->plan == NULL;
+    TRY(open_locked(store, may_create));
     int code = begin_locked(store);
     if ((code & 0xff) == SQLITE_BUSY && clock_boot_ms() < end_ms)
         return STORE_BUSY;

@@ -392,6 +392,7 @@ static CK_RV add_one(struct store *store, CK_RV ends_with)
 START_TEST(an_update_changes_what_its_plan_has_read)
 {
     struct store *store = open_kind(_i);
+    ck_assert_uint_eq(commit_one(store, record_put("other", 0, "1")), CKR_OK);
     ck_assert_uint_eq(add_one(store, CKR_OK), CKR_OK);
     ck_assert_uint_eq(add_one(store, CKR_OK), CKR_OK);
     assert_record(store, "token", 2, "\x02");
@@ -403,6 +404,7 @@ END_TEST
 START_TEST(a_plan_that_fails_changes_nothing)
 {
     struct store *store = open_kind(_i);
+    ck_assert_uint_eq(commit_one(store, record_put("other", 0, "1")), CKR_OK);
     ck_assert_uint_eq(add_one(store, CKR_OK), CKR_OK);
     uint64_t before = changes_of(store);
     ck_assert_uint_eq(add_one(store, CKR_FUNCTION_CANCELED), CKR_FUNCTION_CANCELED);
@@ -430,6 +432,7 @@ START_TEST(updates_lose_no_race)
     struct store *store = open_kind(_i);
     bool is_shared = strcmp(store_fixture_kinds[_i], "memory") != 0;
     struct store *other = is_shared ? open_kind(_i) : NULL;
+    ck_assert_uint_eq(commit_one(store, record_put("other", 0, "1")), CKR_OK);
     pthread_t threads[ADDER_COUNT];
     for (size_t i = 0; i < ADDER_COUNT; i++) {
         struct store *one = is_shared && i % 2 == 1 ? other : store;

@@ -263,6 +263,61 @@ START_TEST(a_change_by_another_is_seen_at_the_next_tick_and_an_own_one_is_not)
 }
 END_TEST
 
+/* A tick that comes just when a commit ends would have all objects read anew. */
+START_TEST(own_changes_are_no_news_at_any_moment)
+{
+    pthread_t threads[WRITER_COUNT];
+    unsigned int changed_count = 0;
+    vfs_faults_install();
+    struct custody *custody = objects_token(fixture_store(1));
+    ck_assert_uint_eq(objects_load(custody), 0);
+    vfs_faults_delay_syncs(5);
+    for (size_t i = 0; i < WRITER_COUNT; i++)
+        ck_assert_int_eq(pthread_create(&threads[i], NULL, create_in_thread, custody), 0);
+    for (int64_t ms = 60; ms <= 60 * 200; ms += 60) {
+        clock_shift(ms);
+        changed_count += custody_tick(custody) == CUSTODY_CHANGED;
+    }
+    for (size_t i = 0; i < WRITER_COUNT; i++)
+        ck_assert_int_eq(pthread_join(threads[i], NULL), 0);
+    vfs_faults_delay_syncs(0);
+    clock_shift(0);
+    ck_assert_uint_eq(changed_count, 0);
+    custody_close(&custody);
+}
+END_TEST
+
+static CK_RV plan_only(struct store *store, store_plan_fn *plan, void *context)
+{
+    const struct store_change *changes;
+    size_t change_count;
+    (void) store;
+    ck_assert_uint_eq(plan(context, &changes, &change_count), CKR_OK);
+    return FAIL_CAUSE(INDEXKEY_CAUSE_STORE_FULL, "the store is full");
+}
+
+START_TEST(after_a_commit_that_failed_the_objects_are_looked_at)
+{
+    struct custody *custody = objects_token(fixture_store(1));
+    struct object_id id = objects_create(custody, "label", "value");
+    const struct store_ops *good = custody->store->ops;
+    struct store_ops full = *good;
+    ck_assert_uint_eq(objects_load(custody), 1);
+    full.update = plan_only;
+    custody->store->ops = &full;
+    cause_clear();
+    ck_assert_uint_eq(sealed_objects_destroy(custody, &id, 1), CKR_DEVICE_MEMORY);
+    ck_assert_int_eq(cause_last(), INDEXKEY_CAUSE_STORE_FULL);
+    custody->store->ops = good;
+    let_a_tick_fall_due();
+    ck_assert_int_eq(custody_tick(custody), CUSTODY_CHANGED);
+    ck_assert_uint_eq(objects_load(custody), 1);
+    let_a_tick_fall_due();
+    ck_assert_int_eq(custody_tick(custody), CUSTODY_SAME);
+    custody_close(&custody);
+}
+END_TEST
+
 START_TEST(a_token_initialised_elsewhere_logs_out)
 {
     struct custody *one = objects_token(fixture_store(1));
@@ -341,6 +396,8 @@ int main(void)
     tcase_add_loop_test(cases, a_change_that_loses_fails_alone, 0, FIXTURE_STORE_COUNT);
     tcase_add_test(cases, every_process_gets_its_turn);
     tcase_add_test(cases, a_change_by_another_is_seen_at_the_next_tick_and_an_own_one_is_not);
+    tcase_add_test(cases, own_changes_are_no_news_at_any_moment);
+    tcase_add_test(cases, after_a_commit_that_failed_the_objects_are_looked_at);
     tcase_add_test(cases, a_token_initialised_elsewhere_logs_out);
     tcase_add_test(cases, a_hundred_thousand_rows_load_at_once);
     return fixture_run("sealed_objects_shared", cases);
