@@ -19,6 +19,7 @@ static bool fault_stays;
 static bool fault_struck;
 static atomic_ulong step_count;
 static atomic_ulong sync_count;
+static atomic_ullong sync_ns;
 static atomic_long sync_delay_ms;
 
 void vfs_faults_at(unsigned long nth, enum vfs_fault fault, bool forever)
@@ -29,6 +30,7 @@ void vfs_faults_at(unsigned long nth, enum vfs_fault fault, bool forever)
     fault_struck = false;
     step_count = 0;
     sync_count = 0;
+    sync_ns = 0;
 }
 
 bool vfs_faults_struck(void)
@@ -44,6 +46,18 @@ unsigned long vfs_faults_sync_count(void)
 void vfs_faults_delay_syncs(long ms)
 {
     sync_delay_ms = ms;
+}
+
+double vfs_faults_sync_seconds(void)
+{
+    return (double) sync_ns / 1e9;
+}
+
+static unsigned long long now_ns(void)
+{
+    struct timespec now;
+    (void) clock_gettime(CLOCK_MONOTONIC, &now);
+    return (unsigned long long) now.tv_sec * 1000000000U + (unsigned long long) now.tv_nsec;
 }
 
 static bool step_fails(void)
@@ -94,11 +108,14 @@ static int faulty_sync(sqlite3_file *file, int flags)
 {
     if (step_fails())
         return SQLITE_IOERR_FSYNC;
-    sync_count++;
+    unsigned long long begin = now_ns();
     struct timespec delay = {.tv_nsec = sync_delay_ms * 1000000L};
     if (delay.tv_nsec > 0)
         (void) nanosleep(&delay, NULL);
-    return real_of(file)->pMethods->xSync(real_of(file), flags);
+    int code = real_of(file)->pMethods->xSync(real_of(file), flags);
+    sync_count++;
+    sync_ns += now_ns() - begin;
+    return code;
 }
 
 static int faulty_size(sqlite3_file *file, sqlite3_int64 *ret_size)
