@@ -26,7 +26,7 @@ struct gcm_share {
 CK_RV gcm_counts_bind(struct object *key, struct gcm_share *share);
 
 /* Fills an empty share of a key of this slot, from the process's block or from the store, which may
- * take long: 30 s where other processes keep it busy. While another thread asks the store, CKR_OK
+ * take long: 5 s where other processes keep it busy. While another thread asks the store, CKR_OK
  * with the share still empty after 50 ms, so that the caller can look at his lease.
  * CKR_KEY_EXHAUSTED; CKR_DEVICE_ERROR when the store cannot take note. */
 CK_RV gcm_counts_fill(const struct slot *slot, struct gcm_share *share);

@@ -94,9 +94,9 @@ CK_RV custody_open(const struct conf_section *section, struct custody **ret_cust
     _cleanup_(custody_close) struct custody *custody = mem_calloc(1, sizeof(*custody));
     if (custody == NULL)
         return FAIL(CKR_HOST_MEMORY, "token '%s': no memory for it", section->name);
-    /* Neither can fail with default attributes. */
+    /* Cannot fail with default attributes. */
     (void) pthread_mutex_init(&custody->session_lock, NULL);
-    (void) pthread_mutex_init(&custody->write_lock, NULL);
+    group_init(&custody->changes, sealed_changes_apply, custody);
     keyring_init(&custody->keyring);
     lease_init(&custody->lease, (int64_t) conf_duration_ms(section, "lease", LEASE_DEFAULT_MS),
                (int64_t) conf_duration_ms(section, "grace", GRACE_DEFAULT_MS), &custody->cancelled);
@@ -118,7 +118,7 @@ void custody_close(struct custody **custody)
     keyring_destroy(&closed->keyring);
     lease_destroy(&closed->lease);
     (void) pthread_mutex_destroy(&closed->session_lock);
-    (void) pthread_mutex_destroy(&closed->write_lock);
+    group_destroy(&closed->changes);
     source_close(&closed->source);
     store_close(&closed->store);
     blob_clear(&closed->context);

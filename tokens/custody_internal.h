@@ -1,10 +1,9 @@
 /*
- * What the custody_*.c files and sealed_objects.c share. Nobody else includes it.
+ * What the custody_*.c files and sealed_*.c share. Nobody else includes it.
  *
  * Locks, outermost first; none is held while a source is asked:
- *   write_lock    one object change at a time, across the store
  *   session_lock  opening and wiping: the keyring, its lease and `due` change together
- *   keyring.lock, lease.lock, direct_keys.lock (leaves)
+ *   changes.lock, keyring.lock, lease.lock, direct_keys.lock (leaves)
  */
 #pragma once
 
@@ -13,6 +12,7 @@
 #include "base/cause.h"
 #include "tokens/custody.h"
 #include "tokens/direct_keys.h"
+#include "tokens/group.h"
 #include "tokens/keyring.h"
 #include "tokens/lease.h"
 #include "tokens/source.h"
@@ -41,8 +41,11 @@ struct custody {
     _Atomic uint64_t store_changes;      /* the store's change_count as last seen */
     _Atomic uint64_t objects_generation; /* of the set of objects that the module knows */
 
-    pthread_mutex_t write_lock;
+    struct group changes; /* of objects: those that are asked for at once are one commit */
 };
+
+/* The work of `changes`; the context is the custody (sealed_changes.c). */
+group_work_fn sealed_changes_apply;
 
 /* For the cleanup attribute on a locked mutex. */
 void custody_unlock(pthread_mutex_t **mutex);

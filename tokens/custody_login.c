@@ -191,9 +191,11 @@ CK_RV custody_confirm_keys(struct custody *custody)
     return keys_record_open(held->serial, &held->keys_key, blob_view(&bytes), &epoch, &epoch_key);
 }
 
-/* Commits that leave the objects alone (a login counts its attempt) are no news. */
+/* Commits that leave the objects alone (a login counts its attempt) are no news. Nor are own ones,
+ * whose generation may have been told just before or after the summary was read. */
 static bool objects_changed(struct custody *custody)
 {
+    uint64_t known = atomic_load(&custody->objects_generation);
     _cleanup_(blob_clear) struct blob bytes = {0};
     uint64_t version;
     struct store *store = custody->store;
@@ -204,7 +206,8 @@ static bool objects_changed(struct custody *custody)
     if (keyring_hold(&custody->keyring, &held) != CKR_OK ||
         summary_open(held, blob_view(&bytes), &summary) != CKR_OK)
         return true;
-    return summary.generation != atomic_load(&custody->objects_generation);
+    return summary.generation != known &&
+           summary.generation != atomic_load(&custody->objects_generation);
 }
 
 /* A logout meanwhile has set `due` to another value, which stays. */

@@ -50,6 +50,10 @@ struct store_row {
 
 typedef CK_RV store_row_fn(void *context, const struct store_row *row);
 
+/* Finds the changes of an update. What it hands out stays its own until the update returns. */
+typedef CK_RV store_plan_fn(void *context, const struct store_change **ret_changes,
+                            size_t *ret_change_count);
+
 struct store;
 
 struct store_ops {
@@ -73,6 +77,12 @@ struct store_ops {
 
     /* All of it, durably, or none of it. STORE_CONFLICT when any `expected` does not hold. */
     CK_RV (*commit)(struct store *store, const struct store_change *changes, size_t change_count);
+    /* A commit whose changes `plan` finds when its turn has come: from then on nobody else commits,
+     * so what it reads from this store is what its changes meet, and they lose no race. Anything
+     * but CKR_OK from it ends the update, and nothing has changed. STORE_ABSENT without a look at
+     * the plan where nothing is that could be read: it is a commit that makes a store. It must not
+     * commit, and waits for nothing: reads by other threads may wait for the whole update. */
+    CK_RV (*update)(struct store *store, store_plan_fn *plan, void *context);
     /* Removes every row and record of a former token and applies `changes` in the same transaction
      * (C_InitToken), if the record `guard` still has version `guard_version`. */
     CK_RV(*reset)
@@ -80,8 +90,8 @@ struct store_ops {
      const struct store_change *changes, size_t change_count);
 
     /* A number that differs from an earlier one when somebody else (another process, another
-     * store_open) has committed in between; own commits do not count. Cheap: asked up to 20 times a
-     * second. */
+     * store_open) has committed in between; own commits may move it too. Cheap: asked up to 20
+     * times a second. */
     CK_RV (*change_count)(struct store *store, uint64_t *ret_count);
 };
 

@@ -1,7 +1,8 @@
 /*
  * A store in memory, for tests and throw-away tokens: it ends with store_close.
  *
- * One mutex, held while read_objects hands rows over: a callback must not call its own store.
+ * One mutex, held while read_objects hands rows over: a callback must not call its own store. It is
+ * held while an update's plan runs too, and is recursive, because a plan reads.
  * A child of a fork must not use the parent's store, nor close it: the mutex may be held for ever.
  */
 #include "tokens/stores.h"
@@ -237,7 +238,7 @@ static CK_RV memory_open(const char *location, struct store **ret_store)
     if (store == NULL)
         return CKR_HOST_MEMORY;
     store->base.ops = &store_memory_ops;
-    (void) pthread_mutex_init(&store->mutex, NULL);
+    store_mutex_init(&store->mutex);
     *ret_store = &store->base;
     return CKR_OK;
 }
@@ -306,6 +307,15 @@ static CK_RV memory_commit(struct store *base, const struct store_change *change
     return CKR_OK;
 }
 
+static CK_RV memory_update(struct store *base, store_plan_fn *plan, void *context)
+{
+    const struct store_change *changes;
+    size_t change_count;
+    _cleanup_(leave) struct store_memory *store = enter(base);
+    TRY(plan(context, &changes, &change_count));
+    return memory_commit(&store->base, changes, change_count);
+}
+
 static CK_RV memory_reset(struct store *base, const char *guard, uint64_t guard_version,
                           const struct store_change *changes, size_t change_count)
 {
@@ -338,6 +348,7 @@ const struct store_ops store_memory_ops = {
     .read_objects = memory_read_objects,
     .read_object = memory_read_object,
     .commit = memory_commit,
+    .update = memory_update,
     .reset = memory_reset,
     .change_count = memory_change_count,
 };

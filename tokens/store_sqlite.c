@@ -6,8 +6,9 @@
  * connection is closed and the next call opens it anew, so that a repaired cause needs no restart;
  * a file that was replaced or removed underneath is noticed at the next call.
  *
- * The mutex is held while read_objects hands rows over: a callback must not call its own store. A
- * child of a fork must not use the parent's store; it abandons it (sqlite_abandon).
+ * The mutex is held while read_objects hands rows over: a callback must not call its own store. It
+ * is held while an update's plan runs too, and is recursive, because a plan reads. A child of a
+ * fork must not use the parent's store; it abandons it (sqlite_abandon).
  */
 #include "tokens/sqlite_file.h"
 
@@ -20,7 +21,9 @@
 #include "base/cause.h"
 #include "base/clock.h"
 
-#define BUSY_PAUSE_NS (2 * 1000000L)
+/* Much shorter than a commit: a process that commits without a pause leaves the file alone for an
+ * instant only. */
+#define BUSY_PAUSE_NS (250 * 1000L)
 /* Never leaves this file. */
 #define STORE_BUSY ((CK_RV) (CKR_VENDOR_DEFINED | 0x1D0003UL))
 
@@ -70,6 +73,7 @@ struct store_sqlite {
     char *path;
     pthread_mutex_t mutex;
     /* Guarded by the mutex from here on. */
+    unsigned int depth; /* of its holder: 2 while a plan reads */
     struct sqlite_file file;
     sqlite3_stmt *statements[STATEMENT_COUNT];
     bool failed; /* close before the mutex is given back */
@@ -101,6 +105,7 @@ static struct store_sqlite *enter(struct store *base)
 {
     struct store_sqlite *store = (struct store_sqlite *) base;
     (void) pthread_mutex_lock(&store->mutex);
+    store->depth++;
     return store;
 }
 
@@ -109,7 +114,7 @@ static struct store_sqlite *enter(struct store *base)
 static void leave(struct store_sqlite **held)
 {
     struct store_sqlite *store = *held;
-    if (store->failed)
+    if (--store->depth == 0 && store->failed)
         close_locked(store);
     (void) pthread_mutex_unlock(&store->mutex);
 }
@@ -158,7 +163,9 @@ static int prepare_locked(struct store_sqlite *store)
 /* STORE_ABSENT when there is no file and none is to be made. */
 static CK_RV open_locked(struct store_sqlite *store, bool create)
 {
-    if (store->file.db != NULL && sqlite_file_is_current(&store->file, store->path))
+    bool is_in_update = store->depth > 1;
+    if (store->file.db != NULL &&
+        (is_in_update || sqlite_file_is_current(&store->file, store->path)))
         return CKR_OK;
     if (refused)
         return FAIL_CAUSE(INDEXKEY_CAUSE_STORE,
@@ -192,7 +199,7 @@ static CK_RV sqlite_open(const char *location, struct store **ret_store)
     }
     store->base.ops = &store_sqlite_ops;
     store->path = path;
-    (void) pthread_mutex_init(&store->mutex, NULL);
+    store_mutex_init(&store->mutex);
     *ret_store = &store->base;
     return CKR_OK;
 }
@@ -367,18 +374,22 @@ static CK_RV apply_locked(struct store_sqlite *store, const struct store_change 
     return sqlite3_changes(store->file.db) == 1 ? CKR_OK : STORE_CONFLICT;
 }
 
-/* A record that must have this version (0: not exist), whereupon every row goes. */
-struct guard {
-    const char *record;
-    uint64_t version;
+/* What stands between BEGIN and COMMIT. */
+struct transaction {
+    const char *guard; /* a record that must have this version, whereupon every row goes; or NULL */
+    uint64_t guard_version;
+    store_plan_fn *plan; /* finds the changes; NULL: they are known */
+    void *plan_context;
+    const struct store_change *changes;
+    size_t change_count;
 };
 
-static CK_RV clear_locked(struct store_sqlite *store, const struct guard *guard)
+static CK_RV clear_locked(struct store_sqlite *store, const struct transaction *transaction)
 {
     uint64_t version = 0;
     {
         _cleanup_(statement_release) sqlite3_stmt *statement = store->statements[READ_RECORD];
-        int code = sqlite3_bind_text(statement, 1, guard->record, -1, SQLITE_STATIC);
+        int code = sqlite3_bind_text(statement, 1, transaction->guard, -1, SQLITE_STATIC);
         if (code == SQLITE_OK)
             code = sqlite3_step(statement);
         if (code == SQLITE_ROW && !column_version(statement, 0, &version))
@@ -386,7 +397,7 @@ static CK_RV clear_locked(struct store_sqlite *store, const struct guard *guard)
         if (code != SQLITE_ROW && code != SQLITE_DONE)
             return fail_locked(store, code, "reading a record");
     }
-    if (version != guard->version)
+    if (version != transaction->guard_version)
         return STORE_CONFLICT;
     int code = run_locked(store, CLEAR_RECORDS);
     if (code == SQLITE_OK)
@@ -394,22 +405,25 @@ static CK_RV clear_locked(struct store_sqlite *store, const struct guard *guard)
     return code == SQLITE_OK ? CKR_OK : fail_locked(store, code, "removing its rows");
 }
 
-static CK_RV change_rows_locked(struct store_sqlite *store, const struct guard *guard,
-                                const struct store_change *changes, size_t change_count)
+static CK_RV change_rows_locked(struct store_sqlite *store, const struct transaction *transaction)
 {
-    if (guard != NULL)
-        TRY(clear_locked(store, guard));
+    const struct store_change *changes = transaction->changes;
+    size_t change_count = transaction->change_count;
+    if (transaction->guard != NULL)
+        TRY(clear_locked(store, transaction));
+    if (transaction->plan != NULL) {
+        TRY(transaction->plan(transaction->plan_context, &changes, &change_count));
+        TRY(store_changes_check(changes, change_count));
+    }
     for (size_t i = 0; i < change_count; i++)
         TRY(apply_locked(store, &changes[i]));
     return CKR_OK;
 }
 
-/* The one way to write. A group commit would queue here and run many bodies between BEGIN and
- * COMMIT. */
-static CK_RV transact_locked(struct store_sqlite *store, const struct guard *guard,
-                             const struct store_change *changes, size_t change_count)
+/* The one way to write. */
+static CK_RV transact_locked(struct store_sqlite *store, const struct transaction *transaction)
 {
-    CK_RV rv = change_rows_locked(store, guard, changes, change_count);
+    CK_RV rv = change_rows_locked(store, transaction);
     if (rv != CKR_OK && !store->failed && run_locked(store, ROLLBACK) != SQLITE_OK)
         store->failed = true;
     TRY(rv);
@@ -430,28 +444,27 @@ static int begin_locked(struct store_sqlite *store)
 }
 
 /* STORE_BUSY before `end_ms`: nothing has happened, and others may have the mutex. */
-static CK_RV try_transact(struct store *base, const struct guard *guard,
-                          const struct store_change *changes, size_t change_count, int64_t end_ms)
+static CK_RV try_transact(struct store *base, const struct transaction *transaction, int64_t end_ms)
 {
     _cleanup_(leave) struct store_sqlite *store = enter(base);
-    TRY(open_locked(store, true));
+    bool may_create = transaction->plan == NULL;
+    TRY(open_locked(store, may_create));
     int code = begin_locked(store);
     if ((code & 0xff) == SQLITE_BUSY && clock_boot_ms() < end_ms)
         return STORE_BUSY;
     if (code != SQLITE_OK)
         return fail_locked(store, code, "beginning a transaction");
-    return transact_locked(store, guard, changes, change_count);
+    return transact_locked(store, transaction);
 }
 
 /* Another process's change is waited for without the mutex: no lease is renewed without a read. */
-static CK_RV transact(struct store *base, const struct guard *guard,
-                      const struct store_change *changes, size_t change_count)
+static CK_RV transact(struct store *base, const struct transaction *transaction)
 {
     int64_t end_ms = clock_boot_ms() + SQLITE_FILE_BUSY_MS;
-    CK_RV rv = try_transact(base, guard, changes, change_count, end_ms);
+    CK_RV rv = try_transact(base, transaction, end_ms);
     while (rv == STORE_BUSY) {
         (void) nanosleep(&(struct timespec){.tv_nsec = BUSY_PAUSE_NS}, NULL);
-        rv = try_transact(base, guard, changes, change_count, end_ms);
+        rv = try_transact(base, transaction, end_ms);
     }
     return rv;
 }
@@ -460,14 +473,22 @@ static CK_RV sqlite_commit(struct store *base, const struct store_change *change
                            size_t change_count)
 {
     TRY(store_changes_check(changes, change_count));
-    return transact(base, NULL, changes, change_count);
+    return transact(base, &(struct transaction){.changes = changes, .change_count = change_count});
+}
+
+static CK_RV sqlite_update(struct store *base, store_plan_fn *plan, void *context)
+{
+    return transact(base, &(struct transaction){.plan = plan, .plan_context = context});
 }
 
 static CK_RV sqlite_reset(struct store *base, const char *guard, uint64_t guard_version,
                           const struct store_change *changes, size_t change_count)
 {
     TRY(store_changes_check(changes, change_count));
-    TRY(transact(base, &(struct guard){guard, guard_version}, changes, change_count));
+    TRY(transact(base, &(struct transaction){.guard = guard,
+                                             .guard_version = guard_version,
+                                             .changes = changes,
+                                             .change_count = change_count}));
     _cleanup_(leave) struct store_sqlite *store = enter(base);
     if (store->file.db == NULL)
         return CKR_OK;
@@ -508,6 +529,7 @@ const struct store_ops store_sqlite_ops = {
     .read_objects = sqlite_read_objects,
     .read_object = sqlite_read_object,
     .commit = sqlite_commit,
+    .update = sqlite_update,
     .reset = sqlite_reset,
     .change_count = sqlite_change_count,
 };

@@ -92,3 +92,12 @@ CK_RV store_changes_check(const struct store_change *changes, size_t change_coun
         TRY(check_change(&changes[i]));
     return CKR_OK;
 }
+
+void store_mutex_init(pthread_mutex_t *mutex)
+{
+    pthread_mutexattr_t recursive;
+    (void) pthread_mutexattr_init(&recursive);
+    (void) pthread_mutexattr_settype(&recursive, PTHREAD_MUTEX_RECURSIVE);
+    (void) pthread_mutex_init(mutex, &recursive);
+    (void) pthread_mutexattr_destroy(&recursive);
+}

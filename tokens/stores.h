@@ -5,6 +5,8 @@
  */
 #pragma once
 
+#include <pthread.h>
+
 #include "tokens/store.h"
 
 extern const struct store_ops store_memory_ops;
@@ -21,3 +23,6 @@ bool store_name_is_valid(const char *name);
  * error brings about (a bad name, a removal of a row that must not exist, a version out of range).
  * */
 CK_RV store_changes_check(const struct store_change *changes, size_t change_count);
+
+/* A recursive one: a plan reads from the store whose update it is. Cannot fail on Linux. */
+void store_mutex_init(pthread_mutex_t *mutex);

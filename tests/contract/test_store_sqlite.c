@@ -19,6 +19,24 @@ static unsigned int mode_of(const char *suffix)
     return status.st_mode & 07777U;
 }
 
+static CK_RV never_asked(void *context, const struct store_change **ret_changes, size_t *ret_count)
+{
+    (void) context;
+    (void) ret_changes;
+    (void) ret_count;
+    ck_abort_msg("a plan was asked where there is no file");
+    return CKR_OK;
+}
+
+START_TEST(an_update_makes_no_file)
+{
+    struct store *store = store_fixture_open(NULL);
+    ck_assert_uint_eq(store->ops->update(store, never_asked, NULL), STORE_ABSENT);
+    ck_assert_int_ne(access(store_fixture_path(""), F_OK), 0);
+    store_close(&store);
+}
+END_TEST
+
 START_TEST(the_first_commit_makes_the_file)
 {
     (void) umask(0);
@@ -308,6 +326,7 @@ int main(void)
     TCase *cases = tcase_create("file");
     tcase_add_checked_fixture(cases, store_fixture_setup, store_fixture_teardown);
     tcase_set_timeout(cases, 120);
+    tcase_add_test(cases, an_update_makes_no_file);
     tcase_add_test(cases, the_first_commit_makes_the_file);
     tcase_add_test(cases, the_settings_are_in_the_file);
     tcase_add_loop_test(cases, a_file_that_others_reach_is_refused, 0, 7);

@@ -354,6 +354,99 @@ START_TEST(impossible_changes_are_refused)
 }
 END_TEST
 
+/* Adds one to a number in the record "token", and makes the object with the new number. */
+struct addition {
+    struct store *store;
+    CK_RV ends_with;
+    unsigned char number;
+    struct object_id id;
+    struct store_change changes[2];
+};
+
+static CK_RV plan_addition(void *context, const struct store_change **ret_changes,
+                           size_t *ret_count)
+{
+    struct addition *addition = context;
+    struct blob bytes = {0};
+    uint64_t version = 0;
+    CK_RV rv = addition->store->ops->read_record(addition->store, "token", &bytes, &version);
+    ck_assert_uint_eq(rv, version > 0 ? CKR_OK : STORE_ABSENT);
+    addition->number = (unsigned char) (version > 0 ? bytes.bytes[0] + 1 : 1);
+    blob_clear(&bytes);
+    addition->id = id_of(addition->number);
+    assert_object(addition->store, &addition->id, 0, "", "");
+    addition->changes[0] = (struct store_change){
+        .record = "token", .expected = version, .attributes = {&addition->number, 1}};
+    addition->changes[1] = object_put(&addition->id, 0, "a", "v");
+    *ret_changes = addition->changes;
+    *ret_count = 2;
+    return addition->ends_with;
+}
+
+static CK_RV add_one(struct store *store, CK_RV ends_with)
+{
+    struct addition addition = {.store = store, .ends_with = ends_with};
+    return store->ops->update(store, plan_addition, &addition);
+}
+
+START_TEST(an_update_changes_what_its_plan_has_read)
+{
+    struct store *store = open_kind(_i);
+    ck_assert_uint_eq(commit_one(store, record_put("other", 0, "1")), CKR_OK);
+    ck_assert_uint_eq(add_one(store, CKR_OK), CKR_OK);
+    ck_assert_uint_eq(add_one(store, CKR_OK), CKR_OK);
+    assert_record(store, "token", 2, "\x02");
+    ck_assert_uint_eq(count_objects(store), 2);
+    store_close(&store);
+}
+END_TEST
+
+START_TEST(a_plan_that_fails_changes_nothing)
+{
+    struct store *store = open_kind(_i);
+    ck_assert_uint_eq(commit_one(store, record_put("other", 0, "1")), CKR_OK);
+    ck_assert_uint_eq(add_one(store, CKR_OK), CKR_OK);
+    uint64_t before = changes_of(store);
+    ck_assert_uint_eq(add_one(store, CKR_FUNCTION_CANCELED), CKR_FUNCTION_CANCELED);
+    ck_assert_uint_eq(changes_of(store), before);
+    assert_record(store, "token", 1, "\x01");
+    ck_assert_uint_eq(count_objects(store), 1);
+    ck_assert_uint_eq(add_one(store, CKR_OK), CKR_OK);
+    store_close(&store);
+}
+END_TEST
+
+#define ADDER_COUNT 4
+#define ADDITIONS 50
+
+static void *add_many(void *store)
+{
+    for (int i = 0; i < ADDITIONS; i++)
+        ck_assert_uint_eq(add_one(store, CKR_OK), CKR_OK);
+    return NULL;
+}
+
+/* Half of the threads have a store of their own, where others can open it. */
+START_TEST(updates_lose_no_race)
+{
+    struct store *store = open_kind(_i);
+    bool is_shared = strcmp(store_fixture_kinds[_i], "memory") != 0;
+    struct store *other = is_shared ? open_kind(_i) : NULL;
+    ck_assert_uint_eq(commit_one(store, record_put("other", 0, "1")), CKR_OK);
+    pthread_t threads[ADDER_COUNT];
+    for (size_t i = 0; i < ADDER_COUNT; i++) {
+        struct store *one = is_shared && i % 2 == 1 ? other : store;
+        ck_assert_int_eq(pthread_create(&threads[i], NULL, add_many, one), 0);
+    }
+    for (size_t i = 0; i < ADDER_COUNT; i++)
+        ck_assert_int_eq(pthread_join(threads[i], NULL), 0);
+    assert_record(store, "token", ADDER_COUNT * ADDITIONS, "\xc8");
+    ck_assert_uint_eq(count_objects(store), ADDER_COUNT * ADDITIONS);
+    store_close(&other);
+    store_close(&store);
+}
+END_TEST
+
 START_TEST(the_change_count_moves_with_commits)
 {
     struct store *store = open_kind(_i);
@@ -452,6 +545,9 @@ int main(void)
     tcase_add_loop_test(cases, ten_thousand_rows, 0, count);
     tcase_add_loop_test(cases, blobs_have_a_limit, 0, count);
     tcase_add_loop_test(cases, impossible_changes_are_refused, 0, count);
+    tcase_add_loop_test(cases, an_update_changes_what_its_plan_has_read, 0, count);
+    tcase_add_loop_test(cases, a_plan_that_fails_changes_nothing, 0, count);
+    tcase_add_loop_test(cases, updates_lose_no_race, 0, count);
     tcase_add_loop_test(cases, the_change_count_moves_with_commits, 0, count);
     tcase_add_loop_test(cases, a_callback_may_stop_the_reading, 0, count);
     tcase_add_loop_test(cases, short_memory_changes_nothing, 0, count);

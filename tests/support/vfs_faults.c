@@ -2,7 +2,9 @@
 
 #include <errno.h>
 #include <sqlite3.h>
+#include <stdatomic.h>
 #include <stddef.h>
+#include <time.h>
 
 struct faulty_file {
     sqlite3_file base;
@@ -15,8 +17,10 @@ static unsigned long fault_at;
 static enum vfs_fault fault_kind;
 static bool fault_stays;
 static bool fault_struck;
-static unsigned long step_count;
-static unsigned long sync_count;
+static atomic_ulong step_count;
+static atomic_ulong sync_count;
+static atomic_ullong sync_ns;
+static atomic_long sync_delay_ms;
 
 void vfs_faults_at(unsigned long nth, enum vfs_fault fault, bool forever)
 {
@@ -26,6 +30,7 @@ void vfs_faults_at(unsigned long nth, enum vfs_fault fault, bool forever)
     fault_struck = false;
     step_count = 0;
     sync_count = 0;
+    sync_ns = 0;
 }
 
 bool vfs_faults_struck(void)
@@ -38,11 +43,27 @@ unsigned long vfs_faults_sync_count(void)
     return sync_count;
 }
 
+void vfs_faults_delay_syncs(long ms)
+{
+    sync_delay_ms = ms;
+}
+
+double vfs_faults_sync_seconds(void)
+{
+    return (double) sync_ns / 1e9;
+}
+
+static unsigned long long now_ns(void)
+{
+    struct timespec now;
+    (void) clock_gettime(CLOCK_MONOTONIC, &now);
+    return (unsigned long long) now.tv_sec * 1000000000U + (unsigned long long) now.tv_nsec;
+}
+
 static bool step_fails(void)
 {
-    step_count++;
-    bool fails =
-        fault_at != 0 && (step_count == fault_at || (step_count > fault_at && fault_stays));
+    unsigned long step = ++step_count;
+    bool fails = fault_at != 0 && (step == fault_at || (step > fault_at && fault_stays));
     if (fails) {
         fault_struck = true;
         errno = fault_kind == VFS_FAULT_FULL ? ENOSPC : EIO;
@@ -87,8 +108,14 @@ static int faulty_sync(sqlite3_file *file, int flags)
 {
     if (step_fails())
         return SQLITE_IOERR_FSYNC;
+    unsigned long long begin = now_ns();
+    struct timespec delay = {.tv_nsec = sync_delay_ms * 1000000L};
+    if (delay.tv_nsec > 0)
+        (void) nanosleep(&delay, NULL);
+    int code = real_of(file)->pMethods->xSync(real_of(file), flags);
     sync_count++;
-    return real_of(file)->pMethods->xSync(real_of(file), flags);
+    sync_ns += now_ns() - begin;
+    return code;
 }
 
 static int faulty_size(sqlite3_file *file, sqlite3_int64 *ret_size)

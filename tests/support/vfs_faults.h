@@ -1,7 +1,9 @@
 /*
- * Faults below SQLite: the N-th write, sync or truncation of any database file fails.
+ * Faults below SQLite: the N-th write, sync or truncation of any database file fails, or each sync
+ * takes longer.
  *
- * It works inside the VFS "unix", because the store names that one. One thread; never uninstalled.
+ * It works inside the VFS "unix", because the store names that one. Never uninstalled. Faults are
+ * for one thread; delays and counts for any number.
  */
 #pragma once
 
@@ -20,3 +22,8 @@ void vfs_faults_at(unsigned long nth, enum vfs_fault fault, bool forever);
 bool vfs_faults_struck(void);
 /* Syncs since vfs_faults_at. */
 unsigned long vfs_faults_sync_count(void);
+/* How long they took in all, the delays among it. */
+double vfs_faults_sync_seconds(void);
+
+/* From now on each sync takes that much longer; 0: no longer. */
+void vfs_faults_delay_syncs(long ms);

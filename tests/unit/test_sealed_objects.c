@@ -344,11 +344,11 @@ START_TEST(a_changed_summary_keeps_objects_readable_and_refuses_changes)
 }
 END_TEST
 
-static CK_RV read_only(struct store *store, const struct store_change *changes, size_t count)
+static CK_RV read_only(struct store *store, store_plan_fn *plan, void *context)
 {
     (void) store;
-    (void) changes;
-    (void) count;
+    (void) plan;
+    (void) context;
     return FAIL_CAUSE(INDEXKEY_CAUSE_STORE, "the store is read-only");
 }
 
@@ -359,7 +359,7 @@ START_TEST(a_store_that_fails_changes_nothing_and_heals)
     const struct store_ops *good = custody->store->ops;
     struct store_ops unwritable = *good;
     uint64_t version;
-    unwritable.commit = read_only;
+    unwritable.update = read_only;
     custody->store->ops = &unwritable;
     fixture_forget_log();
     ck_assert_uint_eq(sealed_objects_update(custody, &id, 1, view_text("x"), &version),

@@ -1,0 +1,289 @@
+/*
+ * Objects that are created, changed and destroyed.
+ *
+ * Changes that are asked for at once become one commit, with one new summary: one of their threads
+ * finds the rows they meet, seals and commits for all. A change that meets another version fails
+ * alone, and the others are done again without it.
+ */
+#include <string.h>
+
+#include "tokens/seal.h"
+#include "tokens/sealed_internal.h"
+
+/* One change as it is asked for, and what became of it. */
+struct change {
+    struct group_member member; /* first */
+    const struct object_id *id;
+    uint64_t version; /* as it must be now; 0: a new object */
+    bool remove;
+    struct view attributes;
+    const struct secret *value; /* of a new object */
+    CK_RV rv;
+    enum indexkey_cause cause;
+};
+
+/* One commit in the making. */
+struct batch {
+    struct custody *custody;
+    struct group_member *const *members;
+    size_t member_count;
+    struct change *failed; /* what ended the plan, if it was one of the changes */
+    bool is_told;          /* to custody_tick, that its generation is an own one */
+    struct stored_summary stored;
+    struct change *changes[GROUP_MAX]; /* those that go into it, with their rows */
+    struct sealed_row rows[GROUP_MAX];
+    size_t count;
+    struct blob summary;
+    struct store_change steps[GROUP_MAX + 1];
+};
+
+static void batch_clear(struct batch *batch)
+{
+    for (size_t i = 0; i < batch->count; i++)
+        sealed_row_clear(&batch->rows[i]);
+    blob_clear(&batch->summary);
+}
+
+/* What the row being replaced contributes. */
+struct former_row {
+    const struct change *change;
+    struct custody *custody;
+    unsigned char mac[SHA256_LEN];
+    struct secret value;
+};
+
+static void former_row_clear(struct former_row *former)
+{
+    secret_clear(&former->value);
+}
+
+static CK_RV read_former_row(void *context, const struct store_row *row)
+{
+    struct former_row *former = context;
+    if (row->version != former->change->version)
+        return CKR_OBJECT_HANDLE_INVALID;
+    _cleanup_(keyring_release) struct keyring *held = NULL;
+    TRY(keyring_hold(&former->custody->keyring, &held));
+    TRY(seal_set_mac(held, row, former->mac));
+    return former->change->remove ? CKR_OK : seal_open_value(held, row, &former->value);
+}
+
+static CK_RV refuse_row(void *context, const struct store_row *row)
+{
+    (void) context;
+    (void) row;
+    return CKR_OBJECT_HANDLE_INVALID;
+}
+
+/* An id that belongs to a value may be another process's row by now. */
+static CK_RV check_is_new(struct custody *custody, const struct object_id *id)
+{
+    CK_RV rv = custody->store->ops->read_object(custody->store, id, refuse_row, NULL);
+    return rv == STORE_ABSENT ? CKR_OK : rv;
+}
+
+/* The object's new row, and what it adds to the sum. */
+static CK_RV seal_new_row(struct keyring *held, const struct seal_content *content,
+                          struct sealed_row *ret_row, unsigned char ret_mac[SHA256_LEN])
+{
+    _cleanup_(sealed_row_clear) struct sealed_row sealed = {0};
+    TRY(seal_row(held, content, &sealed));
+    struct store_row row = {
+        .id = *content->id,
+        .version = content->version,
+        .attributes = blob_view(&sealed.attributes),
+    };
+    TRY(seal_set_mac(held, &row, ret_mac));
+    ret_row->attributes = blob_move(&sealed.attributes);
+    ret_row->value = blob_move(&sealed.value);
+    return CKR_OK;
+}
+
+/* Seals the change's row into the batch. */
+static CK_RV add_change(struct batch *batch, struct change *change)
+{
+    struct custody *custody = batch->custody;
+    struct summary *summary = &batch->stored.summary;
+    _cleanup_(former_row_clear) struct former_row former = {change, custody, {0}, {0}};
+    TRY(change->version == 0
+            ? check_is_new(custody, change->id)
+            : sealed_objects_read_row(custody, change->id, read_former_row, &former));
+    struct sealed_row row = {0};
+    unsigned char mac[SHA256_LEN];
+    if (!change->remove) {
+        const struct seal_content content = {
+            .id = change->id,
+            .version = change->version + 1,
+            .attribute_key = summary_attribute_key(summary),
+            .attributes = change->attributes,
+            .value = change->version > 0 ? &former.value : change->value,
+        };
+        _cleanup_(keyring_release) struct keyring *held = NULL;
+        TRY(keyring_hold(&custody->keyring, &held));
+        TRY(seal_new_row(held, &content, &row, mac));
+        summary_add(summary, mac);
+    }
+    if (change->version > 0)
+        summary_remove(summary, former.mac);
+    summary->generation++;
+    batch->steps[batch->count] = (struct store_change){
+        .object = change->id,
+        .expected = change->version,
+        .remove = change->remove,
+        .attributes = blob_view(&row.attributes),
+        .value = blob_view(&row.value),
+    };
+    batch->rows[batch->count] = row;
+    batch->changes[batch->count++] = change;
+    return CKR_OK;
+}
+
+static CK_RV add_summary(struct batch *batch)
+{
+    struct custody *custody = batch->custody;
+    _cleanup_(keyring_release) struct keyring *held = NULL;
+    TRY(keyring_hold(&custody->keyring, &held));
+    TRY(summary_seal(held, &batch->stored.summary, &batch->summary));
+    batch->steps[batch->count] = (struct store_change){
+        .record = RECORD_SUMMARY,
+        .expected = batch->stored.version,
+        .attributes = blob_view(&batch->summary),
+    };
+    return CKR_OK;
+}
+
+/* A second change of one row belongs to the next commit, where it meets what the first one made. */
+static bool has_row(const struct batch *batch, const struct object_id *id)
+{
+    for (size_t i = 0; i < batch->count; i++) {
+        if (memcmp(batch->changes[i]->id->bytes, id->bytes, OBJECT_ID_LEN) == 0)
+            return true;
+    }
+    return false;
+}
+
+static CK_RV add_changes(struct batch *batch)
+{
+    for (size_t i = 0; i < batch->member_count; i++) {
+        struct change *change = (struct change *) batch->members[i];
+        if (change->member.is_settled || has_row(batch, change->id))
+            continue;
+        CK_RV rv = add_change(batch, change);
+        if (rv != CKR_OK) {
+            batch->failed = change;
+            return rv;
+        }
+    }
+    return CKR_OK;
+}
+
+static CK_RV plan(void *context, const struct store_change **ret_changes, size_t *ret_change_count)
+{
+    struct batch *batch = context;
+    struct custody *custody = batch->custody;
+    CK_RV rv = sealed_objects_read_summary(custody, &batch->stored);
+    if (rv == CKR_ENCRYPTED_DATA_INVALID)
+        return sealed_objects_fail_summary(custody);
+    TRY(rv);
+    uint64_t known = batch->stored.summary.generation;
+    TRY(add_changes(batch));
+    TRY(add_summary(batch));
+    /* The module knows of its own changes; if it missed another's before, it still has to learn it.
+     * Said before the commit: custody_tick cannot read in between, and would take it for news. */
+    (void) atomic_compare_exchange_strong(&custody->objects_generation, &known,
+                                          batch->stored.summary.generation);
+    batch->is_told = true;
+    *ret_changes = batch->steps;
+    *ret_change_count = batch->count + 1;
+    return CKR_OK;
+}
+
+static void settle(struct change *change, CK_RV rv)
+{
+    change->rv = rv;
+    change->cause = cause_last();
+    change->member.is_settled = true;
+}
+
+/* All fail alike. What was told of the generation is not so: the next tick looks at all objects. */
+static void settle_failed(struct batch *batch, CK_RV rv)
+{
+    if (batch->is_told) {
+        atomic_store(&batch->custody->objects_generation, UINT64_MAX);
+        atomic_store(&batch->custody->store_changes, UINT64_MAX);
+    }
+    for (size_t i = 0; i < batch->member_count; i++) {
+        if (!batch->members[i]->is_settled)
+            settle((struct change *) batch->members[i], rv);
+    }
+}
+
+/* True when it is to be done again, without the change that failed. */
+static bool commit_once(struct custody *custody, struct group_member *const *members, size_t count)
+{
+    _cleanup_(batch_clear) struct batch batch = {
+        .custody = custody,
+        .members = members,
+        .member_count = count,
+    };
+    cause_clear();
+    CK_RV rv = custody->store->ops->update(custody->store, plan, &batch);
+    if (rv == STORE_ABSENT)
+        rv = sealed_objects_fail_summary(custody);
+    if (batch.failed != NULL) {
+        settle(batch.failed, rv);
+        return true;
+    }
+    if (rv != CKR_OK)
+        settle_failed(&batch, rv);
+    for (size_t i = 0; rv == CKR_OK && i < batch.count; i++)
+        settle(batch.changes[i], rv);
+    return false;
+}
+
+static bool is_unsettled(struct group_member *const *members, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (!members[i]->is_settled)
+            return true;
+    }
+    return false;
+}
+
+void sealed_changes_apply(void *context, struct group_member *const *members, size_t count)
+{
+    bool again = true;
+    while (again && is_unsettled(members, count))
+        again = commit_once(context, members, count);
+}
+
+/* Another thread may have done it: its cause is told in this one. */
+static CK_RV apply(struct custody *custody, struct change *change)
+{
+    enum indexkey_cause before = cause_last();
+    group_do(&custody->changes, &change->member);
+    cause_set(change->rv == CKR_OK ? before : change->cause);
+    return change->rv;
+}
+
+CK_RV sealed_objects_create(struct custody *custody, const struct object_id *id,
+                            struct view attributes, const struct secret *value)
+{
+    struct change change = {.id = id, .attributes = attributes, .value = value};
+    return apply(custody, &change);
+}
+
+CK_RV sealed_objects_update(struct custody *custody, const struct object_id *id, uint64_t version,
+                            struct view attributes, uint64_t *ret_version)
+{
+    struct change change = {.id = id, .version = version, .attributes = attributes};
+    TRY(apply(custody, &change));
+    *ret_version = version + 1;
+    return CKR_OK;
+}
+
+CK_RV sealed_objects_destroy(struct custody *custody, const struct object_id *id, uint64_t version)
+{
+    struct change change = {.id = id, .version = version, .remove = true};
+    return apply(custody, &change);
+}
