@@ -1,0 +1,178 @@
+// Embeddings of 768 floats by the million, through examples/vector-index: memory must not grow with
+// their number, and the module must cost little more than raw EVP under the same program.
+//
+// The environment says how many: MILLION_CHUNK embeddings a round, MILLION_ROUNDS rounds in which
+// the two sides take turns, then MILLION_WHOLE in one index. MILLION_RATIO is the least ratio, in
+// hundredths, of EVP's CPU time to the module's.
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <check.h>
+
+#include "million_runs.h"
+
+#define ROUNDS_MAX 100
+#define SEARCH_ROUNDS 5
+// For what is not of the index: the heap's and the store's own unevenness. 1,000 embeddings more
+// than fill it.
+#define GROWTH_MAX_KIB 3072
+#define TIMEOUT_SECONDS 7200
+
+static long chunk_peak_kib;
+
+static int compare(const void *a, const void *b)
+{
+    const double *left = a;
+    const double *right = b;
+
+    return (*left > *right) - (*left < *right);
+}
+
+static double median(double *values, size_t count)
+{
+    qsort(values, count, sizeof *values, compare);
+    return (values[(count - 1) / 2] + values[count / 2]) / 2;
+}
+
+static void expect_ratio(const char *what, double ratio)
+{
+    double least = (double) million_number("MILLION_RATIO") / 100;
+
+    ck_assert_msg(ratio >= least, "%s: ratio %.3f, at least %.2f is due", what, ratio, least);
+}
+
+START_TEST(test_building_costs_little_more_than_on_evp)
+{
+    uint64_t count = million_number("MILLION_CHUNK");
+    size_t rounds = million_number("MILLION_ROUNDS");
+    const char *db = driver_path("chunk.db");
+    double ratios[ROUNDS_MAX];
+    double ratio;
+
+    ck_assert_uint_le(rounds, ROUNDS_MAX);
+    for (size_t i = 0; i < rounds; i++) {
+        struct million_cost module = million_build(MILLION_MODULE, db, count, false);
+        struct million_cost evp = million_build(MILLION_EVP, db, count, false);
+
+        ratios[i] = evp.cpu / module.cpu;
+        chunk_peak_kib = module.peak_kib > chunk_peak_kib ? module.peak_kib : chunk_peak_kib;
+    }
+    ratio = median(ratios, rounds);
+    printf("build: %zu rounds of %" PRIu64 " embeddings, EVP's CPU time : module's %.3f (%.3f to"
+           " %.3f)\n",
+           rounds, count, ratio, ratios[0], ratios[rounds - 1]);
+    expect_ratio("build", ratio);
+}
+END_TEST
+
+static void print_calls(const struct million_cost costs[MILLION_SIDE_COUNT])
+{
+    static const struct {
+        const char *name;
+        enum million_call call;
+    } rows[] = {
+        {"seal: C_EncryptInit, C_Encrypt", MILLION_SEAL},
+        {"mac:  C_SignInit, C_Sign", MILLION_MAC},
+        {"random: C_GenerateRandom", MILLION_RANDOM},
+    };
+    uint64_t sums[MILLION_SIDE_COUNT] = {0};
+
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        uint64_t module = costs[MILLION_MODULE].times[rows[i].call];
+        uint64_t evp = costs[MILLION_EVP].times[rows[i].call];
+
+        ck_assert_uint_gt(module, 0);
+        ck_assert_uint_eq(costs[MILLION_MODULE].calls[rows[i].call],
+                          costs[MILLION_EVP].calls[rows[i].call]);
+        sums[MILLION_MODULE] += module;
+        sums[MILLION_EVP] += evp;
+        printf("  %-32s %9" PRIu64 " calls, EVP's time : module's %.3f\n", rows[i].name,
+               costs[MILLION_MODULE].calls[rows[i].call], (double) evp / (double) module);
+    }
+    printf("  %-32s %9s        EVP's time : module's %.3f\n", "all of them", "",
+           (double) sums[MILLION_EVP] / (double) sums[MILLION_MODULE]);
+}
+
+START_TEST(test_memory_does_not_grow)
+{
+    uint64_t count = million_number("MILLION_WHOLE");
+    struct million_cost costs[MILLION_SIDE_COUNT] = {
+        million_build(MILLION_MODULE, driver_path("module.db"), count, true),
+        million_build(MILLION_EVP, driver_path("evp.db"), count, true),
+    };
+
+    printf("build: %" PRIu64 " embeddings in one index, EVP's CPU time : module's %.3f\n", count,
+           costs[MILLION_EVP].cpu / costs[MILLION_MODULE].cpu);
+    print_calls(costs);
+    printf("peak memory: %ld KiB at %" PRIu64 " embeddings, %ld KiB at %" PRIu64 "\n",
+           chunk_peak_kib, million_number("MILLION_CHUNK"), costs[MILLION_MODULE].peak_kib, count);
+    ck_assert_int_gt(chunk_peak_kib, 0);
+    ck_assert_int_le(costs[MILLION_MODULE].peak_kib, chunk_peak_kib + GROWTH_MAX_KIB);
+}
+END_TEST
+
+// The CPU time of a search without that of its login, which a long search hides and a short one does
+// not.
+static double search_cpu(enum million_side side, const char *answers)
+{
+    double searches[SEARCH_ROUNDS];
+    double starts[SEARCH_ROUNDS];
+
+    for (size_t i = 0; i < SEARCH_ROUNDS; i++) {
+        char *found = NULL;
+
+        searches[i] = million_search(side, driver_path("module.db"), &found).cpu;
+        starts[i] = million_start(side, driver_path("module.db")).cpu;
+        ck_assert_str_eq(found, answers);
+        free(found);
+    }
+    return median(searches, SEARCH_ROUNDS) - median(starts, SEARCH_ROUNDS);
+}
+
+START_TEST(test_searching_costs_little_more_than_on_evp)
+{
+    char *answers = NULL;
+    char *others = NULL;
+    double module;
+    double ratio;
+
+    million_make_queries();
+    million_search(MILLION_EVP, driver_path("module.db"), &answers);
+    ck_assert_uint_gt(strlen(answers), 20 * strlen("query 1\titem-00000000"));
+    // Each side's index opens with the other side's keys. The two were built from one input.
+    million_search(MILLION_MODULE, driver_path("evp.db"), &others);
+    ck_assert_str_eq(others, answers);
+    module = search_cpu(MILLION_MODULE, answers);
+    ratio = search_cpu(MILLION_EVP, answers) / module;
+    printf("search: %d rounds of 20 queries, login left out, EVP's CPU time : module's %.3f\n",
+           SEARCH_ROUNDS, ratio);
+    free(answers);
+    free(others);
+    expect_ratio("search", ratio);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("million");
+    TCase *tests = tcase_create("million");
+    SRunner *runner = srunner_create(suite);
+    int failed;
+
+    suite_add_tcase(suite, tests);
+    tcase_set_timeout(tests, TIMEOUT_SECONDS);
+    tcase_add_unchecked_fixture(tests, driver_make_folder, driver_remove_folder);
+    tcase_add_test(tests, test_building_costs_little_more_than_on_evp);
+    tcase_add_test(tests, test_memory_does_not_grow);
+    tcase_add_test(tests, test_searching_costs_little_more_than_on_evp);
+    // One process: the tests go on with what the ones before them made.
+    srunner_set_fork_status(runner, CK_NOFORK);
+    srunner_run_all(runner, CK_ENV);
+    failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
