@@ -172,8 +172,8 @@ static struct million_cost command_run(const struct command *command)
 struct million_cost million_build(enum million_side side, const char *db, uint64_t count,
                                   bool profile)
 {
-    static const char *const arguments[] = {"--vectors", FD_PATH(VECTORS_FD), "--items",
-                                            FD_PATH(ITEMS_FD), "--lists", LISTS};
+    static const char *const arguments[] = {"--vectors",       FD_PATH(VECTORS_FD), "--items",
+                                            FD_PATH(ITEMS_FD), "--lists",           LISTS};
     struct command command = command_begin(side, "build", db);
     struct generator vectors = generator_start("vectors", count, BUILD_SEED);
     struct generator items = generator_start("items", count, BUILD_SEED);

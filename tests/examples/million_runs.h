@@ -21,8 +21,8 @@ enum million_call {
 };
 
 struct million_cost {
-    double cpu;    // seconds of the process, user and system
-    long peak_kib; // of its resident memory
+    double cpu;                         // seconds of the process, user and system
+    long peak_kib;                      // of its resident memory
     uint64_t calls[MILLION_CALL_COUNT]; // with --profile, else zero
     uint64_t times[MILLION_CALL_COUNT]; // nanoseconds
 };

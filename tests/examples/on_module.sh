@@ -5,9 +5,9 @@
 #   on_module.sh file|env|vault|aws COMMAND [ARGUMENT…]
 #
 # The word says where the token's root key lives: vault and aws are servers that live as long as the
-# test. With INDEX_KEY_KNOWN set the index key is brought along instead, and VECTOR_INDEX_KEY_FILE
-# names its 32 bytes. Each client call is a process of its own, so the test meets a token that was written by
-# others and read back from its store.
+# test. Each client call is a process of its own, so the test meets a token that was written by
+# others and read back from its store. With INDEX_KEY_KNOWN set the index key is brought along
+# instead of made, and VECTOR_INDEX_KEY_FILE names its 32 bytes.
 # Exit code 77 (skipped) where pkcs11-tool, openssl or the server is not installed.
 set -euo pipefail
 
