@@ -7,7 +7,7 @@
 
 bool crypt_random(struct token *token, void *to, size_t len)
 {
-    _cleanup_(profile_end) struct profile_span span = profile_begin(PROFILE_RANDOM);
+    PROFILE_SPAN(PROFILE_RANDOM);
 
     return ckr_check(token->calls->C_GenerateRandom(token->sessions[0], to, (CK_ULONG)len),
                      "C_GenerateRandom", "the token");
@@ -16,7 +16,7 @@ bool crypt_random(struct token *token, void *to, size_t len)
 bool crypt_mac(struct token *token, enum token_key key, struct bytes data,
                uint8_t ret_mac[CRYPT_MAC_LEN])
 {
-    _cleanup_(profile_end) struct profile_span span = profile_begin(PROFILE_MAC);
+    PROFILE_SPAN(PROFILE_MAC);
     const char *label = token->key_labels[key];
     CK_SESSION_HANDLE session = token->sessions[key];
     CK_MECHANISM mechanism = { CKM_SHA256_HMAC, NULL, 0 };
@@ -54,7 +54,7 @@ static bool crypt_encrypt(struct token *token, const struct crypt_context *conte
                           const struct crypt_plain *plain, CK_GCM_PARAMS *gcm,
                           struct crypt_sealed *ret_sealed)
 {
-    _cleanup_(profile_end) struct profile_span span = profile_begin(PROFILE_SEAL);
+    PROFILE_SPAN(PROFILE_SEAL);
     CK_MECHANISM mechanism = { CKM_AES_GCM, gcm, sizeof *gcm };
     CK_SESSION_HANDLE session = token->sessions[context->key];
     CK_ULONG len = plain->len + CRYPT_TAG_LEN;
@@ -101,7 +101,7 @@ static bool crypt_is_tag_error(CK_RV rv)
 bool crypt_open(struct token *token, const struct crypt_context *context,
                 const struct crypt_sealed *sealed, struct crypt_plain *ret_plain)
 {
-    _cleanup_(profile_end) struct profile_span span = profile_begin(PROFILE_OPEN);
+    PROFILE_SPAN(PROFILE_OPEN);
     uint8_t nonce[CRYPT_NONCE_MAX_LEN];
     CK_GCM_PARAMS gcm = crypt_gcm(context, nonce, sealed->nonce_len);
     CK_MECHANISM mechanism = { CKM_AES_GCM, &gcm, sizeof gcm };

@@ -17,7 +17,11 @@ struct profile_span {
 // From here on calls are measured.
 void profile_start(void);
 
-// Lasts to the end of its block: _cleanup_(profile_end) struct profile_span span = ...
+// From here to the end of the block is one call.
+#define PROFILE_SPAN(call)                                                                        \
+    __attribute__((unused, cleanup(profile_end))) struct profile_span profile_span =              \
+        profile_begin(call)
+
 struct profile_span profile_begin(enum profile_call call);
 void profile_end(const struct profile_span *span);
 

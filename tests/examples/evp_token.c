@@ -159,7 +159,7 @@ void token_closep(struct token **token)
 
 bool crypt_random(struct token *token, void *to, size_t len)
 {
-    _cleanup_(profile_end) struct profile_span span = profile_begin(PROFILE_RANDOM);
+    PROFILE_SPAN(PROFILE_RANDOM);
 
     (void) token;
     return RAND_bytes(to, (int) len) == 1 || fail("RAND_bytes failed");
@@ -168,7 +168,7 @@ bool crypt_random(struct token *token, void *to, size_t len)
 bool crypt_mac(struct token *token, enum token_key key, struct bytes data,
                uint8_t ret_mac[CRYPT_MAC_LEN])
 {
-    _cleanup_(profile_end) struct profile_span span = profile_begin(PROFILE_MAC);
+    PROFILE_SPAN(PROFILE_MAC);
     EVP_MAC_CTX *context = evp_of(token)->mac[key];
     size_t len;
 
@@ -181,7 +181,7 @@ bool crypt_mac(struct token *token, enum token_key key, struct bytes data,
 static bool evp_encrypt(EVP_CIPHER_CTX *cipher, const struct crypt_context *context,
                         const struct crypt_plain *plain, struct crypt_sealed *sealed)
 {
-    _cleanup_(profile_end) struct profile_span span = profile_begin(PROFILE_SEAL);
+    PROFILE_SPAN(PROFILE_SEAL);
     uint8_t *tag = sealed->data + plain->len;
     int len;
 
@@ -205,7 +205,7 @@ bool crypt_seal(struct token *token, const struct crypt_context *context,
 bool crypt_open(struct token *token, const struct crypt_context *context,
                 const struct crypt_sealed *sealed, struct crypt_plain *ret_plain)
 {
-    _cleanup_(profile_end) struct profile_span span = profile_begin(PROFILE_OPEN);
+    PROFILE_SPAN(PROFILE_OPEN);
     EVP_CIPHER_CTX *cipher = evp_of(token)->open[context->key];
     size_t plain_len = sealed->len - CRYPT_TAG_LEN;
     int len;
