@@ -74,49 +74,50 @@ START_TEST(test_building_costs_little_more_than_on_evp)
 }
 END_TEST
 
-static void print_calls(const struct million_cost costs[MILLION_SIDE_COUNT])
+static void print_ratio(const char *name, uint64_t calls, uint64_t module, uint64_t evp)
+{
+    printf("  %-32s %9" PRIu64 " calls, EVP's time : module's %.3f\n", name, calls,
+           (double) evp / (double) module);
+}
+
+// RAND_bytes is slow, so the random nonces are told apart: they would hide what the rest costs.
+static void print_calls(const struct million_cost *module, const struct million_cost *evp)
 {
     static const struct {
         const char *name;
         enum million_call call;
     } rows[] = {
         {"seal: C_EncryptInit, C_Encrypt", MILLION_SEAL},
-        {"mac:  C_SignInit, C_Sign", MILLION_MAC},
+        {"mac: C_SignInit, C_Sign", MILLION_MAC},
         {"random: C_GenerateRandom", MILLION_RANDOM},
     };
-    uint64_t sums[MILLION_SIDE_COUNT] = {0};
 
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        uint64_t module = costs[MILLION_MODULE].times[rows[i].call];
-        uint64_t evp = costs[MILLION_EVP].times[rows[i].call];
+        enum million_call call = rows[i].call;
 
-        ck_assert_uint_gt(module, 0);
-        ck_assert_uint_eq(costs[MILLION_MODULE].calls[rows[i].call],
-                          costs[MILLION_EVP].calls[rows[i].call]);
-        sums[MILLION_MODULE] += module;
-        sums[MILLION_EVP] += evp;
-        printf("  %-32s %9" PRIu64 " calls, EVP's time : module's %.3f\n", rows[i].name,
-               costs[MILLION_MODULE].calls[rows[i].call], (double) evp / (double) module);
+        ck_assert_uint_gt(module->calls[call], 0);
+        ck_assert_uint_eq(module->calls[call], evp->calls[call]);
+        print_ratio(rows[i].name, module->calls[call], module->times[call], evp->times[call]);
     }
-    printf("  %-32s %9s        EVP's time : module's %.3f\n", "all of them", "",
-           (double) sums[MILLION_EVP] / (double) sums[MILLION_MODULE]);
+    print_ratio("seal and mac", module->calls[MILLION_SEAL] + module->calls[MILLION_MAC],
+                module->times[MILLION_SEAL] + module->times[MILLION_MAC],
+                evp->times[MILLION_SEAL] + evp->times[MILLION_MAC]);
 }
 
 START_TEST(test_memory_does_not_grow)
 {
     uint64_t count = million_number("MILLION_WHOLE");
-    struct million_cost costs[MILLION_SIDE_COUNT] = {
-        million_build(MILLION_MODULE, driver_path("module.db"), count, true),
-        million_build(MILLION_EVP, driver_path("evp.db"), count, true),
-    };
+    struct million_cost module =
+        million_build(MILLION_MODULE, driver_path("module.db"), count, true);
+    struct million_cost evp = million_build(MILLION_EVP, driver_path("evp.db"), count, true);
 
     printf("build: %" PRIu64 " embeddings in one index, EVP's CPU time : module's %.3f\n", count,
-           costs[MILLION_EVP].cpu / costs[MILLION_MODULE].cpu);
-    print_calls(costs);
+           evp.cpu / module.cpu);
+    print_calls(&module, &evp);
     printf("peak memory: %ld KiB at %" PRIu64 " embeddings, %ld KiB at %" PRIu64 "\n",
-           chunk_peak_kib, million_number("MILLION_CHUNK"), costs[MILLION_MODULE].peak_kib, count);
+           chunk_peak_kib, million_number("MILLION_CHUNK"), module.peak_kib, count);
     ck_assert_int_gt(chunk_peak_kib, 0);
-    ck_assert_int_le(costs[MILLION_MODULE].peak_kib, chunk_peak_kib + GROWTH_MAX_KIB);
+    ck_assert_int_le(module.peak_kib, chunk_peak_kib + GROWTH_MAX_KIB);
 }
 END_TEST
 
