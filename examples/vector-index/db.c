@@ -40,12 +40,13 @@ static const char *const statements[STATEMENT_COUNT] = {
 };
 
 // The file is scratch until it is whole: no journal, no sync before db_publish. Large pages hold
-// rows of some kilobytes with less waste.
+// rows of some kilobytes with less waste. Rows are only appended, so a larger cache would be of no
+// use; the sorting of the indexes has as much memory again.
 static const char schema[] =
     "PRAGMA page_size = 16384;"
     "PRAGMA journal_mode = OFF;"
     "PRAGMA synchronous = OFF;"
-    "PRAGMA cache_size = -16384;"
+    "PRAGMA cache_size = -4096;"
     "BEGIN;"
     "CREATE TABLE header (id INTEGER PRIMARY KEY, salt BLOB NOT NULL, nonce BLOB NOT NULL,"
     " sealed BLOB NOT NULL);"

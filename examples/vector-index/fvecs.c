@@ -10,6 +10,8 @@
 
 // Larger values could overflow an inner product to infinity, which has no rank.
 #define FVECS_MAX_VALUE 1e6F
+// As much as a pipe holds: fewer turns between who writes it and who reads it.
+#define FVECS_BUFFER_LEN 65536U
 
 static uint32_t fvecs_le32(const uint8_t *from)
 {
@@ -17,47 +19,62 @@ static uint32_t fvecs_le32(const uint8_t *from)
            (uint32_t)from[3] << 24;
 }
 
-static bool fvecs_open_file(struct fvecs *fvecs, uint64_t *ret_size)
+static bool fvecs_open_file(struct fvecs *fvecs, struct stat *ret_status)
 {
-    struct stat status;
-
     fvecs->file = fopen(fvecs->path, "rbe");
-    if (fvecs->file == NULL || fstat(fileno(fvecs->file), &status) != 0) {
+    if (fvecs->file == NULL || fstat(fileno(fvecs->file), ret_status) != 0) {
         return fail("cannot open %s: %s", fvecs->path, strerror(errno));
     }
-    if (!S_ISREG(status.st_mode)) {
-        return fail("%s is not a regular file", fvecs->path);
+    return setvbuf(fvecs->file, NULL, _IOFBF, FVECS_BUFFER_LEN) == 0 ||
+           fail("%s: no buffer of %u bytes", fvecs->path, FVECS_BUFFER_LEN);
+}
+
+// The dimension of the vector that follows is read ahead: in a stream, the first one's cannot be
+// looked at and read again.
+static bool fvecs_read_dim(struct fvecs *fvecs)
+{
+    uint8_t head[4];
+    size_t got = fread(head, 1, sizeof head, fvecs->file);
+
+    if (got == 0 && feof(fvecs->file)) {
+        fvecs->next_dim = 0;
+        return true;
     }
-    *ret_size = (uint64_t)status.st_size;
+    if (got != sizeof head) {
+        return fail("%s: vector %llu cannot be read", fvecs->path,
+                    (unsigned long long)fvecs->next);
+    }
+    fvecs->next_dim = fvecs_le32(head);
+    if (fvecs->next_dim == 0 || fvecs->next_dim > FVECS_MAX_DIM) {
+        return fail("%s: the dimension %u of vector %llu is not in 1..%u", fvecs->path,
+                    fvecs->next_dim, (unsigned long long)fvecs->next, FVECS_MAX_DIM);
+    }
     return true;
 }
 
 static bool fvecs_measure(struct fvecs *fvecs)
 {
-    uint64_t size = 0;
-    uint8_t head[4];
-    uint32_t dim;
+    struct stat status;
     uint64_t row_len;
 
-    if (!fvecs_open_file(fvecs, &size)) {
+    if (!fvecs_open_file(fvecs, &status) || !fvecs_read_dim(fvecs)) {
         return false;
     }
-    if (fread(head, sizeof head, 1, fvecs->file) != 1) {
+    if (fvecs->next_dim == 0) {
         return fail("%s is too short for a vector", fvecs->path);
     }
-    dim = fvecs_le32(head);
-    if (dim == 0 || dim > FVECS_MAX_DIM) {
-        return fail("%s: the first vector's dimension %u is not in 1..%u", fvecs->path, dim,
-                    FVECS_MAX_DIM);
+    fvecs->dim = fvecs->next_dim;
+    if (!S_ISREG(status.st_mode)) {
+        fvecs->count = FVECS_STREAM;
+        return true;
     }
-    row_len = 4 + 4 * (uint64_t)dim;
-    if (size % row_len != 0) {
-        return fail("%s: %llu bytes are no whole number of vectors of %u values", fvecs->path,
-                    (unsigned long long)size, dim);
+    row_len = 4 + 4 * (uint64_t)fvecs->dim;
+    if ((uint64_t)status.st_size % row_len != 0) {
+        return fail("%s: %llu bytes are no whole number of vectors of %zu values", fvecs->path,
+                    (unsigned long long)status.st_size, fvecs->dim);
     }
-    fvecs->dim = dim;
-    fvecs->count = size / row_len;
-    return fvecs_rewind(fvecs);
+    fvecs->count = (uint64_t)status.st_size / row_len;
+    return true;
 }
 
 bool fvecs_open(const char *path, struct fvecs *ret_fvecs)
@@ -67,7 +84,7 @@ bool fvecs_open(const char *path, struct fvecs *ret_fvecs)
     if (!fvecs_measure(&fvecs)) {
         return false;
     }
-    fvecs.buffer = util_alloc(fvecs.dim + 1, 4);
+    fvecs.buffer = util_alloc(fvecs.dim, 4);
     if (fvecs.buffer == NULL) {
         return false;
     }
@@ -89,21 +106,25 @@ bool fvecs_rewind(struct fvecs *fvecs)
         return fail("cannot seek in %s: %s", fvecs->path, strerror(errno));
     }
     fvecs->next = 0;
-    return true;
+    return fvecs_read_dim(fvecs);
 }
 
-bool fvecs_read(struct fvecs *fvecs, float *ret_vector)
+bool fvecs_read(struct fvecs *fvecs, float *ret_vector, bool *ret_more)
 {
     unsigned long long number = fvecs->next;
 
-    if (fread(fvecs->buffer, 4 + 4 * fvecs->dim, 1, fvecs->file) != 1) {
+    *ret_more = fvecs->next_dim != 0;
+    if (!*ret_more) {
+        return true;
+    }
+    if (fvecs->next_dim != fvecs->dim) {
+        return fail("%s: vector %llu has dimension %u, the first one has %zu", fvecs->path, number,
+                    fvecs->next_dim, fvecs->dim);
+    }
+    if (fread(fvecs->buffer, 4 * fvecs->dim, 1, fvecs->file) != 1) {
         return fail("%s: vector %llu cannot be read", fvecs->path, number);
     }
-    if (fvecs_le32(fvecs->buffer) != fvecs->dim) {
-        return fail("%s: vector %llu has dimension %u, the first one has %zu", fvecs->path, number,
-                    fvecs_le32(fvecs->buffer), fvecs->dim);
-    }
-    util_get_floats(fvecs->buffer + 4, ret_vector, fvecs->dim);
+    util_get_floats(fvecs->buffer, ret_vector, fvecs->dim);
     for (size_t i = 0; i < fvecs->dim; i++) {
         if (!isfinite(ret_vector[i]) || fabsf(ret_vector[i]) > FVECS_MAX_VALUE) {
             return fail("%s: value %zu of vector %llu is not a number up to %g", fvecs->path, i,
@@ -111,16 +132,20 @@ bool fvecs_read(struct fvecs *fvecs, float *ret_vector)
         }
     }
     fvecs->next++;
-    return true;
+    return fvecs_read_dim(fvecs);
 }
 
 bool fvecs_load(const char *path, size_t max_count, struct vectors **ret_vectors)
 {
     _cleanup_(fvecs_close) struct fvecs fvecs = { .path = path };
     _cleanup_(vectors_freep) struct vectors *vectors = NULL;
+    bool more = true;
 
     if (!fvecs_open(path, &fvecs)) {
         return false;
+    }
+    if (fvecs.count == FVECS_STREAM) {
+        return fail("%s is not a regular file", path);
     }
     if (fvecs.count > max_count) {
         return fail("%s has %llu vectors, at most %zu can be taken at once", path,
@@ -130,8 +155,11 @@ bool fvecs_load(const char *path, size_t max_count, struct vectors **ret_vectors
         return false;
     }
     for (size_t row = 0; row < vectors->rows; row++) {
-        if (!fvecs_read(&fvecs, vectors_row(vectors, row))) {
+        if (!fvecs_read(&fvecs, vectors_row(vectors, row), &more)) {
             return false;
+        }
+        if (!more) {
+            return fail("%s changed while it was read", path);
         }
     }
     *ret_vectors = vectors;

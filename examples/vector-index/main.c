@@ -6,6 +6,7 @@
 #include "index_build.h"
 #include "index_search.h"
 #include "options.h"
+#include "profile.h"
 #include "util.h"
 
 static bool run(const struct options *options)
@@ -25,9 +26,16 @@ int main(int argc, char **argv)
 {
     struct options options;
 
-    if (!options_read(argc, argv, &options) || !run(&options)) {
+    if (!options_read(argc, argv, &options)) {
         return EXIT_FAILURE;
     }
+    if (options.profile) {
+        profile_start();
+    }
+    if (!run(&options)) {
+        return EXIT_FAILURE;
+    }
+    profile_print();
     if (fflush(stdout) != 0 || ferror(stdout)) {
         util_say("the results could not be written");
         return EXIT_FAILURE;

@@ -12,7 +12,7 @@
 enum option_id {
     OPT_MODULE = 1000, OPT_TOKEN, OPT_PIN_FILE, OPT_PIN_FD, OPT_INDEX, OPT_DB, OPT_VECTORS,
     OPT_ITEMS, OPT_LISTS, OPT_SEED, OPT_QUERY, OPT_QUERY_TEXT, OPT_LIKE, OPT_FIELD, OPT_TOP,
-    OPT_PROBE, OPT_PROGRESS, OPT_TSV, OPT_HELP,
+    OPT_PROBE, OPT_PROGRESS, OPT_PROFILE, OPT_TSV, OPT_HELP,
 };
 
 static const struct option long_options[] = {
@@ -33,6 +33,7 @@ static const struct option long_options[] = {
     { "top", required_argument, NULL, OPT_TOP },
     { "probe", required_argument, NULL, OPT_PROBE },
     { "progress", no_argument, NULL, OPT_PROGRESS },
+    { "profile", no_argument, NULL, OPT_PROFILE },
     { "tsv", no_argument, NULL, OPT_TSV },
     { "help", no_argument, NULL, OPT_HELP },
     { NULL, 0, NULL, 0 },
@@ -54,6 +55,7 @@ static const char help[] =
     "                    NAME/query\n"
     "  --pin-file FILE   the user PIN; or --pin-fd N, or the variable VECTOR_INDEX_PIN\n"
     "\n"
+    "  --vectors FILE    or a pipe, which is read once; it needs --lists\n"
     "  --items FILE      name, section and size of each vector, tab-separated\n"
     "  --lists N         inverted lists; default: the root of the number of vectors\n"
     "  --like NAME       the neighbours of a stored item, without itself\n"
@@ -61,7 +63,8 @@ static const char help[] =
     "  --top K           results of a query (default 10); of --field, all unless given\n"
     "  --probe N|all     lists to look into (default 8); all is exact\n"
     "  --tsv             one line a query: text, tab, names separated by commas\n"
-    "  --progress        a progress bar even where stderr is no terminal\n";
+    "  --progress        a progress bar even where stderr is no terminal\n"
+    "  --profile         how long the token's calls took, on stderr at the end\n";
 
 void options_print_help(void)
 {
@@ -144,6 +147,9 @@ static bool options_set(int id, struct options *options)
         return true;
     case OPT_PROGRESS:
         options->progress = true;
+        return true;
+    case OPT_PROFILE:
+        options->profile = true;
         return true;
     case OPT_TSV:
         options->tsv = true;

@@ -28,6 +28,7 @@ struct options {
     uint64_t top;   // 0: not given
     uint64_t probe; // OPTIONS_MAX_LISTS: all
     bool progress;
+    bool profile;
     bool tsv;
 };
 

@@ -8,6 +8,7 @@
 #include "util.h"
 
 #define BAR_WIDTH 30U
+#define COUNT_STEP 1000U
 
 static volatile sig_atomic_t progress_signal;
 
@@ -40,13 +41,23 @@ static void progress_draw(const char *what, uint64_t done, uint64_t total)
     fflush(stderr);
 }
 
+static void progress_count(const char *what, uint64_t done)
+{
+    if (done % COUNT_STEP == 0) {
+        fprintf(stderr, "\r%-20s %llu", what, (unsigned long long)done);
+        fflush(stderr);
+    }
+}
+
 bool progress_step(bool show, const char *what, uint64_t done, uint64_t total)
 {
     if (progress_signal != 0) {
         return fail("%sstopped by signal %d", show ? "\n" : "", (int)progress_signal);
     }
     // Only at whole percents: drawing must not slow the work down.
-    if (show && total > 0 &&
+    if (show && total == PROGRESS_UNKNOWN) {
+        progress_count(what, done);
+    } else if (show && total > 0 &&
         (done == 0 || done == total || done * 100 / total != (done - 1) * 100 / total)) {
         progress_draw(what, done, total);
     }

@@ -107,6 +107,19 @@ static bool token_find_slot(const struct token *token, const char *label, CK_SLO
     return true;
 }
 
+static bool token_open_sessions(struct token *token, CK_SLOT_ID slot, const char *label)
+{
+    while (token->session_count < TOKEN_KEY_COUNT) {
+        if (!ckr_check(token->calls->C_OpenSession(slot, CKF_SERIAL_SESSION, NULL, NULL,
+                                                   &token->sessions[token->session_count]),
+                       "C_OpenSession", label)) {
+            return false;
+        }
+        token->session_count++;
+    }
+    return true;
+}
+
 static bool token_login(const struct token *token, const struct token_options *options,
                         CK_FLAGS flags)
 {
@@ -123,7 +136,7 @@ static bool token_login(const struct token *token, const struct token_options *o
         }
         text = (CK_UTF8CHAR_PTR)pin.text;
     }
-    rv = token->calls->C_Login(token->session, CKU_USER, text, (CK_ULONG)pin.len);
+    rv = token->calls->C_Login(token->sessions[0], CKU_USER, text, (CK_ULONG)pin.len);
     return rv == CKR_USER_ALREADY_LOGGED_IN || ckr_check(rv, "C_Login", options->label);
 }
 
@@ -135,17 +148,18 @@ static bool token_find_key(struct token *token, enum token_key purpose)
         { CKA_CLASS, &class, sizeof class },
         { CKA_LABEL, label, (CK_ULONG)strlen(label) },
     };
+    CK_SESSION_HANDLE session = token->sessions[purpose];
     CK_OBJECT_HANDLE found[2];
     CK_ULONG count = 0;
     CK_RV rv;
 
-    if (!ckr_check(token->calls->C_FindObjectsInit(token->session, template, 2),
-                   "C_FindObjectsInit", label)) {
+    if (!ckr_check(token->calls->C_FindObjectsInit(session, template, 2), "C_FindObjectsInit",
+                   label)) {
         return false;
     }
-    rv = token->calls->C_FindObjects(token->session, found, 2, &count);
+    rv = token->calls->C_FindObjects(session, found, 2, &count);
     if (!ckr_check(rv, "C_FindObjects", label) ||
-        !ckr_check(token->calls->C_FindObjectsFinal(token->session), "C_FindObjectsFinal", label)) {
+        !ckr_check(token->calls->C_FindObjectsFinal(session), "C_FindObjectsFinal", label)) {
         return false;
     }
     if (count != 1) {
@@ -183,12 +197,9 @@ bool token_open(const struct token_options *options, struct token **ret_token)
     if (token == NULL || !token_load(token, options->module) ||
         !token_initialize(token, options->module) ||
         !token_find_slot(token, options->label, &slot, &info) ||
-        !ckr_check(token->calls->C_OpenSession(slot, CKF_SERIAL_SESSION, NULL, NULL,
-                                               &token->session),
-                   "C_OpenSession", options->label)) {
+        !token_open_sessions(token, slot, options->label)) {
         return false;
     }
-    token->session_open = true;
     if (!token_login(token, options, info.flags) || !token_find_keys(token, options->index)) {
         return false;
     }
@@ -203,8 +214,8 @@ void token_close(struct token *token)
     if (token == NULL) {
         return;
     }
-    if (token->session_open) {
-        token->calls->C_CloseSession(token->session);
+    while (token->session_count > 0) {
+        token->calls->C_CloseSession(token->sessions[--token->session_count]);
     }
     if (token->initialized) {
         token->calls->C_Finalize(NULL);

@@ -1,7 +1,7 @@
 // A client of one PKCS#11 token: loads the module, logs in, finds the five keys of one index.
 //
 // Only C_GetFunctionList and the functions of Cryptoki 2.40 are used, and standard attributes and
-// mechanisms, so that any module will do. One session; not for several threads.
+// mechanisms, so that any module will do. Not for several threads.
 #pragma once
 
 #include <stdbool.h>
@@ -32,13 +32,15 @@ struct token_options {
     struct pin_source pin;
 };
 
+// Each key has a session of its own: modules keep what they computed from a session's last key, and
+// here two or three keys take turns at every record.
 struct token {
     CK_FUNCTION_LIST_PTR calls;
-    CK_SESSION_HANDLE session;
+    CK_SESSION_HANDLE sessions[TOKEN_KEY_COUNT];
     CK_OBJECT_HANDLE keys[TOKEN_KEY_COUNT];
     char key_labels[TOKEN_KEY_COUNT][TOKEN_INDEX_MAX_LEN + 16];
+    size_t session_count;
     bool initialized;
-    bool session_open;
 };
 
 // Freed by token_close, which logs out.

@@ -6,7 +6,8 @@
 #
 # The word says where the token's root key lives: vault and aws are servers that live as long as the
 # test. Each client call is a process of its own, so the test meets a token that was written by
-# others and read back from its store.
+# others and read back from its store. With INDEX_KEY_KNOWN set the index key is brought along
+# instead of made, and VECTOR_INDEX_KEY_FILE names its 32 bytes.
 # Exit code 77 (skipped) where pkcs11-tool, openssl or the server is not installed.
 set -euo pipefail
 
@@ -60,8 +61,15 @@ export INDEXKEY_CONF=$folder/indexkey.conf
 
 tool --slot 0 --init-token --label vectors --so-pin 87654321
 tool --token-label vectors --login --login-type so --so-pin 87654321 --init-pin --new-pin 123456
-tool --token-label vectors --login --pin 123456 --keygen --key-type GENERIC:32 --label packages \
-    --id 01
+if [[ ${INDEX_KEY_KNOWN-} ]]; then
+    export VECTOR_INDEX_KEY_FILE=$folder/index.key
+    (umask 077 && openssl rand 32 >"$VECTOR_INDEX_KEY_FILE")
+    tool --token-label vectors --login --pin 123456 --write-object "$VECTOR_INDEX_KEY_FILE" \
+        --type secrkey --label packages --id 01
+else
+    tool --token-label vectors --login --pin 123456 --keygen --key-type GENERIC:32 \
+        --label packages --id 01
+fi
 (umask 077 && echo 123456 >"$folder/pin")
 
 VECTOR_INDEX_MODULE=$INDEXKEY_MODULE VECTOR_INDEX_TOKEN=vectors VECTOR_INDEX_NAME=packages \

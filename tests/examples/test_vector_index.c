@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <check.h>
 
@@ -230,6 +232,76 @@ START_TEST(test_field_gives_every_item_with_the_value)
 }
 END_TEST
 
+// Builds from a pipe that another process fills with the first vectors of the packages.
+static struct driver_result build_from_pipe(const char *db, size_t vectors_len, const char *items,
+                                            const char *lists)
+{
+    const char *pipe = driver_path("vectors.pipe");
+    size_t len = 0;
+    char *bytes = driver_read_file(driver_package_path("packages.fvecs"), &len);
+    struct driver_result result;
+    pid_t writer;
+
+    ck_assert_uint_le(vectors_len, len);
+    ck_assert_int_eq(mkfifo(pipe, 0600), 0);
+    writer = fork();
+    ck_assert_int_ge(writer, 0);
+    if (writer == 0) {
+        driver_write_file(pipe, bytes, vectors_len);
+        _exit(0);
+    }
+    result = driver_run("build", "--db", db, "--vectors", pipe, "--items", items,
+                        lists != NULL ? "--lists" : NULL, lists, NULL);
+    waitpid(writer, NULL, 0);
+    unlink(pipe);
+    free(bytes);
+    return result;
+}
+
+START_TEST(test_a_pipe_gives_the_same_answers)
+{
+    char *expected = driver_read_file(driver_package_path("expected-top10.tsv"), NULL);
+    const char *db = driver_path("piped.db");
+    struct driver_result result =
+        build_from_pipe(db, suite_packages->count * (4 + 4 * suite_packages->dim),
+                        driver_package_path("packages.tsv"), "4");
+
+    suite_expect_ok(&result);
+    // The lists were found from 256 of the vectors, the others came after.
+    ck_assert_ptr_nonnull(strstr(result.out, "1500 records of 384 values in 4 lists"));
+    driver_result_clear(&result);
+    result = suite_search(db, "all");
+    suite_expect_ok(&result);
+    ck_assert_str_eq(result.out, expected);
+    driver_result_clear(&result);
+    free(expected);
+}
+END_TEST
+
+START_TEST(test_a_pipe_may_be_short_but_not_cut)
+{
+    const char *db = driver_path("short.db");
+    const char *items = driver_path("short.tsv");
+    const char *two_items = "a\tb\t1\nc\td\t2\n";
+    size_t row = 4 + 4 * suite_packages->dim;
+    struct driver_result result;
+
+    driver_write_file(items, two_items, strlen(two_items));
+    suite_expect_failure(build_from_pipe(db, 2 * row, items, NULL), "--lists is needed");
+    suite_expect_failure(build_from_pipe(db, 2 * row - 1, items, "4"), "vector 1 cannot be read");
+    suite_expect_failure(build_from_pipe(db, row + 3, items, "4"), "vector 1 cannot be read");
+    suite_expect_failure(build_from_pipe(db, row, items, "4"), "more items");
+    suite_expect_failure(build_from_pipe(db, 3 * row, items, "4"), "ends after 2 items");
+    suite_expect_failure(build_from_pipe(db, 0, items, "4"), "too short");
+    ck_assert_uint_eq(driver_count_files("short.db"), 0);
+
+    result = build_from_pipe(db, 2 * row, items, "4");
+    suite_expect_ok(&result);
+    ck_assert_ptr_nonnull(strstr(result.out, "2 records of 384 values in 2 lists"));
+    driver_result_clear(&result);
+}
+END_TEST
+
 START_TEST(test_wrong_token_pin_index_or_file_is_named)
 {
     const char *token = driver_env("VECTOR_INDEX_TOKEN");
@@ -280,6 +352,8 @@ int main(void)
     tcase_add_test(tests, test_recall_grows_with_the_lists_probed);
     tcase_add_test(tests, test_like_gives_the_neighbours_of_an_item);
     tcase_add_test(tests, test_field_gives_every_item_with_the_value);
+    tcase_add_test(tests, test_a_pipe_gives_the_same_answers);
+    tcase_add_test(tests, test_a_pipe_may_be_short_but_not_cut);
     tcase_add_test(tests, test_wrong_token_pin_index_or_file_is_named);
     tampering_add_tests(suite);
     srunner_run_all(runner, CK_ENV);
