@@ -2,15 +2,12 @@
  * A signed JWT that proves to an identity provider who asks for an access token (RFC 7523): a JWS
  * in compact serialisation (RFC 7515, 7.1), signed with an RSA key that the caller has as PEM.
  *
- * The JWT is a credential while it is valid, so that it lies in secret memory. What OpenSSL makes
- * of the key while it signs is on its heap, and partly beyond our reach when it is freed there.
+ * The JWT is a credential while it is valid, so that it lies in secret memory.
  */
 #pragma once
 
 #include "base/bytes.h"
 #include "base/secret.h"
-
-#define JWT_PEM_LEN_MAX ((size_t) 16384)
 
 enum jwt_algorithm {
     JWT_RS256, /* RSASSA-PKCS1-v1_5 with SHA-256 (RFC 7518, 3.3) */
@@ -28,11 +25,11 @@ struct jwt_assertion {
     const struct jwt_field *fields;
     size_t field_count;
     struct view claims;  /* a JSON object, as json_writer makes it */
-    struct view key_pem; /* PKCS #8 or PKCS #1, without a password */
+    struct view key_pem; /* see crypto_rsa_sign */
 };
 
-/* CKR_DATA_INVALID, not logged: key_pem is no RSA key of 2048 to 16384 bits, or a field no UTF-8.
- * Other failures are logged. */
+/* CKR_DATA_INVALID, not logged: key_pem is no key for crypto_rsa_sign, or a field no UTF-8. Other
+ * failures are logged. */
 CK_RV jwt_assertion_sign(const struct jwt_assertion *assertion, struct secret *ret_jwt);
 
 /* Base64url without padding (RFC 7515, 2). `ret_text` is not ended by a NUL. */

@@ -203,7 +203,7 @@ static void assert_no_key(const char *pem)
 
 START_TEST(what_is_no_key_is_refused)
 {
-    static char long_text[JWT_PEM_LEN_MAX + 2];
+    static char long_text[CRYPTO_PEM_LEN_MAX + 2];
     char pem[PEM_MAX];
     assert_no_key("");
     assert_no_key("no key");
@@ -216,7 +216,6 @@ START_TEST(what_is_no_key_is_refused)
 }
 END_TEST
 
-/* Nobody is asked for a password: the test would wait for the terminal. */
 START_TEST(an_encrypted_key_is_refused)
 {
     char pem[PEM_MAX];
