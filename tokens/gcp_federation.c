@@ -14,7 +14,7 @@
 #define SOURCE "credential_source."
 #define GRANT_EXCHANGE "urn:ietf:params:oauth:grant-type:token-exchange"
 #define TYPE_ACCESS_TOKEN "urn:ietf:params:oauth:token-type:access_token"
-#define SCOPE_PLATFORM "https://www.googleapis.com/auth/cloud-platform"
+#define SCOPE_IAM "https://www.googleapis.com/auth/iam"
 #define IMPERSONATION "service_account_impersonation_url"
 #define FIELD_LEN_MAX 100
 #define HEADERS_MAX 8
@@ -238,7 +238,7 @@ static CK_RV exchange(const struct gcp_ask *ask, bool impersonates, const struct
     struct http_form_field fields[] = {
         {"grant_type", view_text(GRANT_EXCHANGE)},
         {"audience", view_text(member(ask, "audience"))},
-        {"scope", view_text(impersonates ? SCOPE_PLATFORM : GCP_SCOPE_KMS)},
+        {"scope", view_text(impersonates ? SCOPE_IAM : GCP_SCOPE_KMS)},
         {"requested_token_type", view_text(TYPE_ACCESS_TOKEN)},
         {"subject_token_type", view_text(member(ask, "subject_token_type"))},
         {"subject_token", view_of(subject)},

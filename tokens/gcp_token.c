@@ -45,25 +45,26 @@ static CK_RV token_endpoint(const struct gcp_ask *ask, struct gcp_provider *ret_
 
 /* ---- a service account ---- */
 
-static CK_RV make_claims(const struct gcp_ask *ask, const char *audience, struct secret *ret_claims)
+static CK_RV make_claims(const struct gcp_ask *ask, struct secret *ret_claims)
 {
     _cleanup_(json_writer_clear) struct json_writer writer = {0};
     int64_t now_s = clock_utc_s();
     json_write_object(&writer, NULL);
     json_write_view(&writer, "iss", view_member(ask, "client_email"));
     json_write_text(&writer, "scope", GCP_SCOPE_KMS);
-    json_write_text(&writer, "aud", audience);
+    /* Always this, wherever token_uri is: as Google documents it, and its own libraries do. */
+    json_write_text(&writer, "aud", TOKEN_ENDPOINT);
     json_write_number(&writer, "iat", now_s);
     json_write_number(&writer, "exp", now_s + JWT_LIFETIME_S);
     json_write_end_object(&writer);
     return json_write_finish(&writer, ret_claims);
 }
 
-static CK_RV sign(const struct gcp_ask *ask, const char *audience, struct secret *ret_jwt)
+static CK_RV sign(const struct gcp_ask *ask, struct secret *ret_jwt)
 {
     _cleanup_(secret_clear) struct secret claims = {0};
     struct jwt_field kid = {"kid", gcp_credential_text(ask->credential, "private_key_id", "")};
-    TRY(make_claims(ask, audience, &claims));
+    TRY(make_claims(ask, &claims));
     struct jwt_assertion assertion = {
         .algorithm = JWT_RS256,
         .fields = &kid,
@@ -85,7 +86,7 @@ static CK_RV by_service_account(const struct gcp_ask *ask, const struct gcp_prov
                                 struct access_token_grant *ret_grant)
 {
     _cleanup_(secret_clear) struct secret jwt = {0};
-    TRY(sign(ask, provider->url, &jwt));
+    TRY(sign(ask, &jwt));
     struct http_form_field fields[] = {
         {"grant_type", view_text(GRANT_BY_JWT)},
         {"assertion", view_of(&jwt)},

@@ -72,7 +72,10 @@ ISSUER = "https://oidc.cluster.example/"
 SUBJECT = "system:serviceaccount:indexkey:vectors"
 SUBJECT_TYPE = "urn:ietf:params:oauth:token-type:jwt"
 ACCESS_TYPE = "urn:ietf:params:oauth:token-type:access_token"
+# Of a signed JWT, wherever the token endpoint is.
+AUDIENCE = "https://oauth2.googleapis.com/token"
 SCOPE_KMS = "https://www.googleapis.com/auth/cloudkms"
+SCOPE_IAM = "https://www.googleapis.com/auth/iam"
 SCOPE_PLATFORM = "https://www.googleapis.com/auth/cloud-platform"
 SIGNING_KEY = b"what all processes of this fake sign their access tokens with"
 JWT_LIFETIME_MAX = 3600
@@ -230,14 +233,14 @@ class FakeGcp:
                                "exp values in the JWT claim.")
         return claims
 
-    def by_account(self, form, audience):
+    def by_account(self, form):
         signature = Unauthorised("invalid_grant", "Invalid JWT Signature.")
         try:
             header = jwt.get_unverified_header(form["assertion"])
             if header.get("kid") != self.key_id or header.get("typ") != "JWT" or \
                     "key" not in self.state.known:
                 raise signature
-            claims = self.read_jwt(form["assertion"], self.account_pem, audience)
+            claims = self.read_jwt(form["assertion"], self.account_pem, AUDIENCE)
         except jwt.PyJWTError as error:
             raise signature from error
         if claims["iss"] != ACCOUNT or "account" not in self.state.known:
@@ -286,7 +289,7 @@ class FakeGcp:
             if kind == "refresh_token":
                 return self.by_user(form)
             if kind == "urn:ietf:params:oauth:grant-type:jwt-bearer":
-                return self.by_account(form, f"https://{request.headers['host']}/token")
+                return self.by_account(form)
             raise Unauthorised("unsupported_grant_type", f"Invalid grant_type: {kind}")
         except KeyError as error:
             raise Unauthorised("invalid_request", f"Missing required parameter: {error}") from None
@@ -307,7 +310,7 @@ class FakeGcp:
                 request.path != f"/v1/projects/-/serviceAccounts/{ACCOUNT}:generateAccessToken":
             raise Refused("PERMISSION_DENIED", "Permission 'iam.serviceAccounts.getAccessToken' "
                           "denied on resource (or it may not exist).", "IAM_PERMISSION_DENIED")
-        if SCOPE_PLATFORM not in scopes:
+        if not {SCOPE_IAM, SCOPE_PLATFORM} & set(scopes):
             raise Refused("PERMISSION_DENIED", "Request had insufficient authentication scopes.",
                           "ACCESS_TOKEN_SCOPE_INSUFFICIENT")
         body = self.read_json(request, {"scope", "lifetime", "delegates"})
@@ -529,7 +532,7 @@ class FakeGcp:
             source = {"url": base + "/subject", "headers": {"X-Subject": "wanted"},
                       "format": {"type": "json", "subject_token_field_name": "value"}}
         else:
-            write(command["subject"], self.subject_token() + "\n")
+            write(command["subject"], self.subject_token())
             source = {"file": command["subject"], "format": {"type": "text"}}
         members = {"type": "external_account", "audience": PROVIDER,
                    "subject_token_type": SUBJECT_TYPE, "token_url": base + "/v1/token",
