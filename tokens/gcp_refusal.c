@@ -61,17 +61,14 @@ static const struct gcp_refusal refusals[] = {
      "there is no such key: it is deleted, or the name is wrong",
      "check project_id, location, key_ring and crypto_key"},
 
-    {"INVALID_ARGUMENT", "checksum", INDEXKEY_CAUSE_SERVER, corrupted,
+    {"INVALID_ARGUMENT", "checksum in field", INDEXKEY_CAUSE_SERVER, corrupted,
      "check the network and what stands in it"},
     {"INVALID_ARGUMENT", "Decryption failed", INDEXKEY_CAUSE_TAMPERED,
      "the wrapped data key was changed, or was wrapped with another context or by another key "
      "(Google does not tell which)",
      "restore the store from a backup, or set the former context.* and crypto_key"},
-    {"INVALID_ARGUMENT", "location", INDEXKEY_CAUSE_CONFIG, "the location is wrong",
+    {"INVALID_ARGUMENT", "sent to location", INDEXKEY_CAUSE_CONFIG, "the location is wrong",
      "check location, and endpoint if it is set"},
-    {"INVALID_ARGUMENT", "purpose", INDEXKEY_CAUSE_CONFIG,
-     "the key is not for symmetric encryption",
-     "set crypto_key to a key with the purpose encryption"},
 
     {"RESOURCE_EXHAUSTED", NULL, INDEXKEY_CAUSE_THROTTLED, "the project's request quota is used up",
      "try later, or ask Google for a higher quota"},

@@ -33,16 +33,6 @@ static CK_RV fail_memory(const struct gcp_ask *ask)
                 ask->http->token);
 }
 
-/* Freed with mem_free. */
-static CK_RV token_endpoint(const struct gcp_ask *ask, struct gcp_provider *ret_provider)
-{
-    char *url = mem_strdup(gcp_credential_text(ask->credential, "token_uri", TOKEN_ENDPOINT));
-    if (url == NULL)
-        return fail_memory(ask);
-    *ret_provider = (struct gcp_provider){"Google's token endpoint", url, "token_uri"};
-    return CKR_OK;
-}
-
 /* ---- a service account ---- */
 
 static CK_RV make_claims(const struct gcp_ask *ask, struct secret *ret_claims)
@@ -159,14 +149,16 @@ static CK_RV by_metadata_server(const struct gcp_ask *ask, struct access_token_g
 
 CK_RV gcp_token_ask(const struct gcp_ask *ask, struct access_token_grant *ret_grant)
 {
-    struct gcp_provider provider = {.url = NULL};
-    if (ask->credential->type == GCP_METADATA_SERVER)
+    const struct gcp_credential *credential = ask->credential;
+    if (credential->type == GCP_METADATA_SERVER)
         return by_metadata_server(ask, ret_grant);
-    if (ask->credential->type == GCP_EXTERNAL_ACCOUNT)
+    if (credential->type == GCP_EXTERNAL_ACCOUNT)
         return gcp_federation_ask(ask, ret_grant);
-    TRY(token_endpoint(ask, &provider));
-    _cleanup_(mem_free_pointer) char *url = provider.url;
-    return ask->credential->type == GCP_SERVICE_ACCOUNT
-               ? by_service_account(ask, &provider, ret_grant)
-               : by_user(ask, &provider, ret_grant);
+    _cleanup_(mem_free_pointer) char *url =
+        mem_strdup(gcp_credential_text(credential, "token_uri", TOKEN_ENDPOINT));
+    if (url == NULL)
+        return fail_memory(ask);
+    struct gcp_provider provider = {"Google's token endpoint", url, "token_uri"};
+    return credential->type == GCP_SERVICE_ACCOUNT ? by_service_account(ask, &provider, ret_grant)
+                                                   : by_user(ask, &provider, ret_grant);
 }

@@ -247,7 +247,7 @@ class FakeGcp:
             raise Unauthorised("invalid_grant", "Invalid grant: account not found")
         scopes = claims.get("scope", "").split()
         if not scopes:
-            raise Unauthorised("invalid_scope", "Invalid OAuth scope or ID token audience provided.")
+            raise Unauthorised("invalid_scope", "Invalid OAuth scope or ID token audience.")
         return self.grant(ACCOUNT, scopes)
 
     def by_user(self, form):

@@ -14,6 +14,7 @@
 #include "tokens/http_form.h"
 
 #define KEY "projects/p/locations/global/keyRings/r/cryptoKeys/k"
+#define NAME_OF_64 "a123456789012345678901234567890123456789012345678901234567890123"
 #define CANARY "CanarySecret"
 #define ACCOUNT(more)                                                                              \
     "{\"type\": \"service_account\", \"private_key\": \"" CANARY                                   \
@@ -62,13 +63,7 @@ START_TEST(names_are_checked)
     static const char *const locations[] = {"global", "europe-west3", "eur5"};
     static const char *const no_locations[] = {"", "Europe", "a/b", "a.b", "a b"};
     static const char *const names[] = {"k", "Index_Keys-1"};
-    static const char *const no_names[] = {"",
-                                           "a.b",
-                                           "a/b",
-                                           "a:b",
-                                           "schl\xc3\xbcssel",
-                                           "a123456789012345678901234567890123456789012345678901234"
-                                           "567890123"};
+    static const char *const no_names[] = {"", "a.b", "a/b", "a:b", "schl\xc3\xbcssel", NAME_OF_64};
     for (size_t i = 0; i < COUNT_OF(projects); i++)
         ck_assert_ptr_null(gcp_key_project_fault(projects[i]));
     for (size_t i = 0; i < COUNT_OF(no_projects); i++)
