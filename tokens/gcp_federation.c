@@ -1,6 +1,5 @@
 #include "tokens/gcp_federation.h"
 
-#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -19,11 +18,6 @@
 #define FIELD_LEN_MAX 100
 #define HEADERS_MAX 8
 #define STATUS_OK 200
-
-static struct view view_of(const struct secret *secret)
-{
-    return (struct view){secret->bytes, secret->len};
-}
 
 static const char *member(const struct gcp_ask *ask, const char *path)
 {
@@ -57,7 +51,7 @@ static CK_RV read_subject(const struct gcp_ask *ask, struct secret *text, struct
             text->len--;
         token = secret_move(text);
     }
-    if (rv == CKR_OK && !gcp_grant_is_token(view_of(&token)))
+    if (rv == CKR_OK && !gcp_grant_is_token(gcp_grant_view(&token)))
         rv = CKR_DATA_INVALID;
     if (rv == CKR_DATA_INVALID)
         return FAIL_CAUSE(INDEXKEY_CAUSE_CONFIG,
@@ -106,8 +100,7 @@ static CK_RV subject_from_url(const struct gcp_ask *ask, const char *address,
         headers[count++] = (struct http_header){name, view_text(value)};
     _cleanup_(mem_free_pointer) char *url = mem_strdup(address);
     if (url == NULL)
-        return FAIL(CKR_HOST_MEMORY, "token '%s': no memory to ask for an access token",
-                    ask->http->token);
+        return gcp_grant_fail_memory(ask);
     struct gcp_provider provider = {"the subject token's address", url, "credential_source.url"};
     struct source_http http = gcp_grant_http(ask, &provider);
     struct http_request request = {
@@ -197,18 +190,15 @@ static CK_RV make_impersonation(struct secret *ret_body)
 static CK_RV impersonate(const struct gcp_ask *ask, char *url, const struct secret *federated,
                          struct access_token_grant *ret_grant)
 {
-    static const char bearer[] = "Bearer ";
     _cleanup_(secret_clear) struct secret body = {0};
     _cleanup_(secret_clear) struct secret value = {0};
     _cleanup_(http_result_clear) struct http_result result = {0};
     struct gcp_provider provider = {"Google's IAM", url, IMPERSONATION};
     struct source_http http = gcp_grant_http(ask, &provider);
     TRY(make_impersonation(&body));
-    TRY(secret_new(strlen(bearer) + federated->len, &value));
-    memcpy(value.bytes, bearer, strlen(bearer));
-    memcpy(value.bytes + strlen(bearer), federated->bytes, federated->len);
+    TRY(gcp_grant_bearer(gcp_grant_view(federated), &value));
     struct http_header headers[] = {
-        {"Authorization", view_of(&value)},
+        {"Authorization", gcp_grant_view(&value)},
         {"Content-Type", view_text("application/json")},
     };
     struct http_request request = {
@@ -216,7 +206,7 @@ static CK_RV impersonate(const struct gcp_ask *ask, char *url, const struct secr
         .url = url,
         .headers = headers,
         .header_count = sizeof(headers) / sizeof(headers[0]),
-        .body = view_of(&body),
+        .body = gcp_grant_view(&body),
         .verdict = gcp_refusal_verdict,
     };
     TRY(source_http_send(&http, ask->call, &request, NULL, &result));
@@ -232,8 +222,7 @@ static CK_RV exchange(const struct gcp_ask *ask, bool impersonates, const struct
 {
     _cleanup_(mem_free_pointer) char *url = mem_strdup(member(ask, "token_url"));
     if (url == NULL)
-        return FAIL(CKR_HOST_MEMORY, "token '%s': no memory to ask for an access token",
-                    ask->http->token);
+        return gcp_grant_fail_memory(ask);
     struct gcp_provider provider = {"Google's Security Token Service", url, "token_url"};
     struct http_form_field fields[] = {
         {"grant_type", view_text(GRANT_EXCHANGE)},
@@ -241,7 +230,7 @@ static CK_RV exchange(const struct gcp_ask *ask, bool impersonates, const struct
         {"scope", view_text(impersonates ? SCOPE_IAM : GCP_SCOPE_KMS)},
         {"requested_token_type", view_text(TYPE_ACCESS_TOKEN)},
         {"subject_token_type", view_text(member(ask, "subject_token_type"))},
-        {"subject_token", view_of(subject)},
+        {"subject_token", gcp_grant_view(subject)},
     };
     return gcp_grant_by_form(ask, &provider, fields, sizeof(fields) / sizeof(fields[0]), ret_grant);
 }
@@ -257,7 +246,6 @@ CK_RV gcp_federation_ask(const struct gcp_ask *ask, struct access_token_grant *r
     TRY(exchange(ask, true, &subject, &federated));
     _cleanup_(mem_free_pointer) char *url = mem_strdup(account);
     if (url == NULL)
-        return FAIL(CKR_HOST_MEMORY, "token '%s': no memory to ask for an access token",
-                    ask->http->token);
+        return gcp_grant_fail_memory(ask);
     return impersonate(ask, url, &federated.text, ret_grant);
 }

@@ -67,6 +67,27 @@ bool gcp_grant_is_token(struct view text)
     return text.len > 0 && text.len <= GCP_ACCESS_TOKEN_LEN_MAX;
 }
 
+struct view gcp_grant_view(const struct secret *secret)
+{
+    return (struct view){secret->bytes, secret->len};
+}
+
+CK_RV gcp_grant_bearer(struct view token, struct secret *ret_value)
+{
+    static const char scheme[] = "Bearer ";
+    size_t len = strlen(scheme);
+    TRY(secret_new(len + token.len, ret_value));
+    memcpy(ret_value->bytes, scheme, len);
+    memcpy(ret_value->bytes + len, token.bytes, token.len);
+    return CKR_OK;
+}
+
+CK_RV gcp_grant_fail_memory(const struct gcp_ask *ask)
+{
+    return FAIL(CKR_HOST_MEMORY, "token '%s': no memory to ask for an access token",
+                ask->http->token);
+}
+
 static const struct refusal *refusal_of(const struct json *reply)
 {
     const char *error = reply == NULL ? NULL : json_text(reply, "error");
@@ -110,7 +131,7 @@ CK_RV gcp_grant_take(const struct source_http *http, struct http_result *result,
     _cleanup_(secret_clear) struct secret text = {0};
     _cleanup_(json_free) struct json *rest = NULL;
     CK_RV rv = json_secret_take(&result->body, member, &text);
-    if (rv == CKR_OK && !gcp_grant_is_token((struct view){text.bytes, text.len}))
+    if (rv == CKR_OK && !gcp_grant_is_token(gcp_grant_view(&text)))
         rv = CKR_DATA_INVALID;
     if (rv == CKR_OK)
         rv = json_parse((struct view){result->body.bytes, result->body.len}, &rest);
@@ -148,14 +169,13 @@ CK_RV gcp_grant_by_form(const struct gcp_ask *ask, const struct gcp_provider *pr
     _cleanup_(http_result_clear) struct http_result result = {0};
     struct source_http http = gcp_grant_http(ask, provider);
     if (http_form_encode(fields, field_count, &form) != CKR_OK)
-        return FAIL(CKR_HOST_MEMORY, "token '%s': no memory to ask for an access token",
-                    http.token);
+        return gcp_grant_fail_memory(ask);
     struct http_request request = {
         .method = "POST",
         .url = provider->url,
         .headers = &header,
         .header_count = 1,
-        .body = {form.bytes, form.len},
+        .body = gcp_grant_view(&form),
     };
     TRY(source_http_send(&http, ask->call, &request, NULL, &result));
     if (result.status != STATUS_OK)

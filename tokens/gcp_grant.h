@@ -31,6 +31,12 @@ struct source_http gcp_grant_http(const struct gcp_ask *ask, const struct gcp_pr
 /* It goes into a header: printable and without blanks (RFC 9110, 5.5). */
 bool gcp_grant_is_token(struct view text);
 
+struct view gcp_grant_view(const struct secret *secret);
+/* "Bearer TOKEN", for the header Authorization. */
+CK_RV gcp_grant_bearer(struct view token, struct secret *ret_value);
+/* Logs and answers CKR_HOST_MEMORY. */
+CK_RV gcp_grant_fail_memory(const struct gcp_ask *ask);
+
 /* Takes `member` out of a reply as the token. A reply that has none is logged, CAUSE_SERVER;
  * `ret_rest` is freed with json_free. */
 CK_RV gcp_grant_take(const struct source_http *http, struct http_result *result, const char *member,

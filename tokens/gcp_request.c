@@ -10,7 +10,6 @@
 #define WHERE_MAX 1024
 #define QUOTA_PROJECT_LEN_MAX 128
 #define HEADER_COUNT_MAX 3
-#define BEARER "Bearer "
 #define STATUS_OK 200
 #define STATUS_UNAUTHORIZED 401
 #define STATUS_FORBIDDEN 403
@@ -115,10 +114,8 @@ static CK_RV identify(struct caller *caller)
     const unsigned char *line = memchr(text.bytes, '\n', text.len);
     size_t len = line == NULL ? text.len : (size_t) (line - text.bytes);
     struct secret *value = &caller->authorization;
-    TRY(secret_new(strlen(BEARER) + len, value));
-    memcpy(value->bytes, BEARER, strlen(BEARER));
-    memcpy(value->bytes + strlen(BEARER), text.bytes, len);
-    caller->headers[0] = (struct http_header){"Authorization", {value->bytes, value->len}};
+    TRY(gcp_grant_bearer((struct view){text.bytes, len}, value));
+    caller->headers[0] = (struct http_header){"Authorization", gcp_grant_view(value)};
     caller->headers[1] = (struct http_header){"Content-Type", view_text("application/json")};
     caller->header_count = 2;
     if (line != NULL)

@@ -17,20 +17,9 @@
 /* Google takes no JWT that is good for longer. */
 #define JWT_LIFETIME_S 3600
 
-static struct view view_of(const struct secret *secret)
-{
-    return (struct view){secret->bytes, secret->len};
-}
-
 static struct view view_member(const struct gcp_ask *ask, const char *path)
 {
     return view_text(gcp_credential_text(ask->credential, path, ""));
-}
-
-static CK_RV fail_memory(const struct gcp_ask *ask)
-{
-    return FAIL(CKR_HOST_MEMORY, "token '%s': no memory to ask for an access token",
-                ask->http->token);
 }
 
 /* ---- a service account ---- */
@@ -59,8 +48,8 @@ static CK_RV sign(const struct gcp_ask *ask, struct secret *ret_jwt)
         .algorithm = JWT_RS256,
         .fields = &kid,
         .field_count = 1,
-        .claims = view_of(&claims),
-        .key_pem = view_of(&ask->credential->key),
+        .claims = gcp_grant_view(&claims),
+        .key_pem = gcp_grant_view(&ask->credential->key),
     };
     CK_RV rv = jwt_assertion_sign(&assertion, ret_jwt);
     if (rv == CKR_DATA_INVALID)
@@ -79,7 +68,7 @@ static CK_RV by_service_account(const struct gcp_ask *ask, const struct gcp_prov
     TRY(sign(ask, &jwt));
     struct http_form_field fields[] = {
         {"grant_type", view_text(GRANT_BY_JWT)},
-        {"assertion", view_of(&jwt)},
+        {"assertion", gcp_grant_view(&jwt)},
     };
     return gcp_grant_by_form(ask, provider, fields, sizeof(fields) / sizeof(fields[0]), ret_grant);
 }
@@ -92,8 +81,8 @@ static CK_RV by_user(const struct gcp_ask *ask, const struct gcp_provider *provi
     struct http_form_field fields[] = {
         {"grant_type", view_text("refresh_token")},
         {"client_id", view_member(ask, "client_id")},
-        {"client_secret", view_of(&ask->credential->client_secret)},
-        {"refresh_token", view_of(&ask->credential->key)},
+        {"client_secret", gcp_grant_view(&ask->credential->client_secret)},
+        {"refresh_token", gcp_grant_view(&ask->credential->key)},
     };
     return gcp_grant_by_form(ask, provider, fields, sizeof(fields) / sizeof(fields[0]), ret_grant);
 }
@@ -127,7 +116,7 @@ static CK_RV by_metadata_server(const struct gcp_ask *ask, struct access_token_g
     _cleanup_(http_result_clear) struct http_result result = {0};
     struct http_target target;
     if (url == NULL)
-        return fail_memory(ask);
+        return gcp_grant_fail_memory(ask);
     if (http_url_read_near(url, &target) != NULL)
         return FAIL_CAUSE(INDEXKEY_CAUSE_CONFIG,
                           "token '%s': GCE_METADATA_HOST is no metadata server; it must be a "
@@ -157,7 +146,7 @@ CK_RV gcp_token_ask(const struct gcp_ask *ask, struct access_token_grant *ret_gr
     _cleanup_(mem_free_pointer) char *url =
         mem_strdup(gcp_credential_text(credential, "token_uri", TOKEN_ENDPOINT));
     if (url == NULL)
-        return fail_memory(ask);
+        return gcp_grant_fail_memory(ask);
     struct gcp_provider provider = {"Google's token endpoint", url, "token_uri"};
     return credential->type == GCP_SERVICE_ACCOUNT ? by_service_account(ask, &provider, ret_grant)
                                                    : by_user(ask, &provider, ret_grant);
