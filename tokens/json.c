@@ -108,3 +108,18 @@ size_t json_count(const struct json *json, const char *path)
     /* Each answers 0 for what is not of its type. */
     return json_array_size(found) + json_object_size(found);
 }
+
+bool json_member(const struct json *json, const char *path, size_t index, const char **ret_name,
+                 const char **ret_text)
+{
+    json_t *object = find(json, path);
+    void *member = json_object_iter(object);
+    for (size_t i = 0; i < index && member != NULL; i++)
+        member = json_object_iter_next(object, member);
+    const char *text = member == NULL ? NULL : json_string_value(json_object_iter_value(member));
+    if (text == NULL)
+        return false;
+    *ret_name = json_object_iter_key(member);
+    *ret_text = text;
+    return true;
+}

@@ -38,6 +38,10 @@ bool json_flag(const struct json *json, const char *path, bool *ret_value);
 bool json_has(const struct json *json, const char *path);
 /* Items of an array or members of an object; 0 for anything else. */
 size_t json_count(const struct json *json, const char *path);
+/* A member of the object at the path, in the text's order. False when there are not so many, or its
+ * value is no string. */
+bool json_member(const struct json *json, const char *path, size_t index, const char **ret_name,
+                 const char **ret_text);
 
 /* The string at the path, unescaped, as a secret; in `body` it becomes "" and blanks. Paths name
  * members of objects here, no array positions. CKR_DATA_INVALID: not there, no string, an empty

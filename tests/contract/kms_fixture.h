@@ -28,6 +28,8 @@ struct kms_settings {
     const char *access; /* AWS: of the environment, with the next two */
     const char *secret;
     const char *session_token; /* not set by default */
+    const char *credential;    /* Google: see gcp_fixture.h, as the next */
+    const char *provider;
 };
 
 /* A fake over TLS with that handler: "fake_vault:FakeVault". */

@@ -145,6 +145,15 @@ START_TEST(getters_are_typed)
     ck_assert_uint_eq(json_count(json, "errors"), 2);
     ck_assert_uint_eq(json_count(json, "data"), 6);
     ck_assert_uint_eq(json_count(json, "data.name"), 0);
+    const char *name = NULL;
+    const char *text = NULL;
+    ck_assert(json_member(json, "data", 0, &name, &text));
+    ck_assert_str_eq(name, "name");
+    ck_assert_str_eq(text, "n");
+    ck_assert(!json_member(json, "data", 1, &name, &text));
+    ck_assert(!json_member(json, "data", 6, &name, &text));
+    ck_assert(!json_member(json, "errors", 0, &name, &text));
+    ck_assert(!json_member(json, "absent", 0, &name, &text));
     char longest[400];
     memset(longest, 'x', sizeof longest - 1);
     longest[sizeof longest - 1] = '\0';
