@@ -13,6 +13,7 @@ struct http_reply {
     size_t headers_len;
     char request_id[HTTP_ID_LEN_MAX + 1];
     int64_t date_s;
+    char challenge[HTTP_CHALLENGE_LEN_MAX + 1];
     bool has_headers; /* all of them */
     bool is_too_big;
     bool lacks_memory;
