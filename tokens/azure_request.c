@@ -102,8 +102,8 @@ static const struct refusal refusals[] = {
 static bool says(const struct json *reply, const char *text)
 {
     static const char *const places[] = {"error.code", "error.innererror.code", "error.message"};
-    if (*text == '\0')
-        return true;
+    if (*text == '\0' || reply == NULL)
+        return *text == '\0';
     for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
         const char *found = json_text(reply, places[i]);
         if (found != NULL && strstr(found, text) != NULL)
@@ -131,7 +131,9 @@ static CK_RV fail(const struct azure *azure, const struct azure_act *act,
     const char *id = result->request_id;
     /* An answer that is no JSON (a load balancer's) has no code to look for. */
     (void) json_parse((struct view){result->body.bytes, result->body.len}, &reply);
-    bool is_azures = reply != NULL && json_text(reply, "error.code") != NULL;
+    /* Managed HSM says no more than its challenge. */
+    bool is_azures = (reply != NULL && json_text(reply, "error.code") != NULL) ||
+                     (result->status == STATUS_UNAUTHORIZED && result->challenge[0] != '\0');
     (void) snprintf(where, sizeof(where), "%s at %s (HTTP %ld%s%s)", azure->key,
                     azure->http.endpoint, result->status, *id == '\0' ? "" : ", request ", id);
     /* Only Azure's own 401 and 403 are denials. */

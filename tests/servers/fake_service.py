@@ -315,7 +315,6 @@ class Connection:
         return request.headers.get("connection", "").lower() != "close"
 
     def serve(self):
-        self.service.count("connections")
         try:
             if self.begin():
                 while self.serve_one():
@@ -329,6 +328,7 @@ class Connection:
 def accept_all(service, listener):
     while True:
         raw, _ = listener.accept()
+        service.count("connections")
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         threading.Thread(target=Connection(service, raw).serve, daemon=True).start()
 
