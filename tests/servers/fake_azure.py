@@ -16,7 +16,7 @@ of client assertions and federated tokens are.
 
     {"do": "handler", "what": "save"}              what "restore" goes back to
     {"do": "handler", "what": "restore"}
-    {"do": "handler", "what": "deny", "act": A}    wrapKey, unwrapKey, encrypt, decrypt
+    {"do": "handler", "what": "deny", "act": A}    get, wrapKey, unwrapKey, encrypt, decrypt
     {"do": "handler", "what": "rotate"}            a new version of index-keys, in vault and HSM
     {"do": "handler", "what": "disable"}           every version that is there now
     {"do": "handler", "what": "delete_key"}
@@ -183,7 +183,7 @@ class State:
                      "hsm": {KEY_NAME: [Version(os.urandom(32))]}}
         self.tenant = TENANT
         self.secrets = {SECRET}
-        self.certificates = {}  # x5t#S256 -> PEM of the public key
+        self.certificates = {}  # x5t#S256 or x5t -> PEM of the public key
         self.denied = set()
         self.alterations = {}
         self.lifetime = 3600
@@ -290,6 +290,10 @@ class FakeAzure:
         return f"https://{request.headers['host']}/keys/{name}/{version.id}"
 
     def _get_key(self, kind, request, name, version_id):
+        if "get" in self.state.denied:
+            raise Refused(403, "Forbidden", "Caller is not authorized to perform action on "
+                          "resource. Action: 'Microsoft.KeyVault/vaults/keys/read'",
+                          "ForbiddenByRbac")
         version = self._version_of(kind, name, version_id)
         return {"key": version.to_jwk(self._kid(request, name, version)),
                 "attributes": {"enabled": version.enabled, "created": 1, "updated": 1}}
@@ -365,8 +369,9 @@ class FakeAzure:
         assertion = form["client_assertion"]
         try:
             header = jwt.get_unverified_header(assertion)
-            if "x5t#S256" in header:
-                self._check_certificate(assertion, header, audience)
+            thumbprint = header.get("x5t#S256", header.get("x5t"))
+            if thumbprint is not None:
+                self._check_certificate(assertion, thumbprint, audience)
             else:
                 self._check_federated(assertion)
         except jwt.ExpiredSignatureError:
@@ -376,15 +381,15 @@ class FakeAzure:
             raise Denied(401, "invalid_client", 700027,
                          f"Client assertion failed signature validation. {error!r}") from None
 
-    def _check_certificate(self, assertion, header, audience):
-        pem = self.state.certificates.get(header["x5t#S256"])
+    def _check_certificate(self, assertion, thumbprint, audience):
+        pem = self.state.certificates.get(thumbprint.rstrip("="))
         if pem is None:
             raise Denied(401, "invalid_client", 700027,
                          "The certificate with this thumbprint is not registered.")
         claims = jwt.decode(assertion, serialization.load_pem_public_key(pem),
-                            algorithms=["PS256"], audience=audience, issuer=CLIENT_ID,
-                            options={"require": ["exp", "nbf", "iat", "iss", "sub", "aud", "jti"]})
-        if claims["sub"] != CLIENT_ID or claims["exp"] - claims["nbf"] > ASSERTION_MAX_S:
+                            algorithms=["PS256", "RS256"], audience=audience, issuer=CLIENT_ID,
+                            options={"require": ["exp", "iss", "sub", "aud", "jti"]})
+        if claims["sub"] != CLIENT_ID or claims["exp"] - time.time() > ASSERTION_MAX_S:
             raise jwt.InvalidTokenError("sub or exp")
         if claims["jti"] in self.state.used_assertions:
             raise jwt.InvalidTokenError("jti was used before")
@@ -490,9 +495,11 @@ class FakeAzure:
         descriptor = os.open(command["file"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "wb") as file:
             file.write(certificate.public_bytes(serialization.Encoding.PEM) + private)
-        self.state.certificates[encode(certificate.fingerprint(hashes.SHA256()))] = (
-            key.public_key().public_bytes(serialization.Encoding.PEM,
-                                          serialization.PublicFormat.SubjectPublicKeyInfo))
+        public = key.public_key().public_bytes(serialization.Encoding.PEM,
+                                               serialization.PublicFormat.SubjectPublicKeyInfo)
+        # azure-identity names it by SHA-1, still.
+        for digest in (hashes.SHA256(), hashes.SHA1()):
+            self.state.certificates[encode(certificate.fingerprint(digest))] = public
 
     def control_forget_certificates(self, _command):
         self.state.certificates.clear()
