@@ -1,6 +1,7 @@
 /*
  * The assertion by which an application with a certificate logs in to Entra ID: a JWT signed with
- * the certificate's key (RFC 7523, 3), which names the certificate by its SHA-256 (RFC 7515, 4.1.8).
+ * the certificate's key (RFC 7523, 3), which names the certificate by its SHA-256 (RFC
+ * 7515, 4.1.8).
  */
 #pragma once
 

@@ -1,5 +1,6 @@
 #include "tokens/azure_challenge.h"
 
+#include <ctype.h>
 #include <string.h>
 #include <strings.h>
 
@@ -33,8 +34,14 @@ static struct view parameter(const char *text, const char *name)
     return (struct view){NULL, 0};
 }
 
+/* No more than a URL of host and path needs: it becomes part of others. */
 static bool take(struct view value, size_t len_max, char *ret_text)
 {
+    for (size_t i = 0; i < value.len; i++) {
+        unsigned char c = value.bytes[i];
+        if ((c >= 0x80 || !isalnum(c)) && (c == '\0' || strchr("-.:/", c) == NULL))
+            return false;
+    }
     if (value.len == 0 || value.len > len_max)
         return false;
     memcpy(ret_text, value.bytes, value.len);
@@ -55,7 +62,7 @@ static bool read_tenant(const char *text, struct azure_challenge *challenge)
     const char *path = strchr(url + strlen(begin), '/');
     if (path == NULL)
         return false;
-    struct view tenant = {(const unsigned char *) path + 1, strcspn(path + 1, "/?#")};
+    struct view tenant = {(const unsigned char *) path + 1, strcspn(path + 1, "/")};
     return azure_tenant_is_valid(tenant) && take(tenant, AZURE_TENANT_LEN_MAX, challenge->tenant);
 }
 

@@ -2,7 +2,8 @@
  * Key Vault's challenge: the WWW-Authenticate header of a request without a token (RFC 6750, 3)
  * names the vault's tenant and the resource that a token must be for. No I/O.
  *
- *   Bearer authorization="https://login.microsoftonline.com/TENANT", resource="https://vault.azure.net"
+ *   Bearer authorization="https://login.microsoftonline.com/TENANT",
+ * resource="https://vault.azure.net"
  *
  * Whoever answers for the vault could name another service's resource and use the token there. So
  * the vault's host must lie within the resource's domain, as Azure's own clients insist. Of

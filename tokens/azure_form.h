@@ -13,5 +13,4 @@ struct azure_form_field {
 };
 
 /* CKR_HOST_MEMORY. */
-CK_RV azure_form_make(const struct azure_form_field *fields, size_t count,
-                      struct secret *ret_form);
+CK_RV azure_form_make(const struct azure_form_field *fields, size_t count, struct secret *ret_form);

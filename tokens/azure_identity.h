@@ -1,5 +1,6 @@
 /*
- * Who asks Azure for an access token: the first of these that is there, unless azure_auth names one.
+ * Who asks Azure for an access token: the first of these that is there, unless azure_auth names
+ * one.
  *
  *   1. under `login = credential`, the PIN, which is the client secret
  *   2. secret: client_secret_file, else the variable client_secret_env (AZURE_CLIENT_SECRET)

@@ -65,11 +65,11 @@ static const struct refusal refusals[] = {
      "the vault's firewall does not let this address in",
      "add the address or a private endpoint to the vault's network rules"},
     {STATUS_FORBIDDEN, "ForbiddenByConnection", EITHER_SIDE, INDEXKEY_CAUSE_DENIED,
-     "the vault takes no connections from the public network",
-     "reach it by its private endpoint"},
+     "the vault takes no connections from the public network", "reach it by its private endpoint"},
     {STATUS_FORBIDDEN, "not permitted on this key", EITHER_SIDE, INDEXKEY_CAUSE_CONFIG,
-     "the key's key_ops do not have the operation", "add it with az keyvault key set-attributes "
-                                                    "--ops"},
+     "the key's key_ops do not have the operation",
+     "add it with az keyvault key set-attributes "
+     "--ops"},
     {STATUS_FORBIDDEN, "", EITHER_SIDE, INDEXKEY_CAUSE_DENIED,
      "the identity has not the permission", give_role},
 
@@ -79,8 +79,8 @@ static const struct refusal refusals[] = {
      "the vault has no such key or version", "check key_name and key_version"},
     {STATUS_NOT_FOUND, "", EITHER_SIDE, INDEXKEY_CAUSE_CONFIG, "there is no such vault",
      "check vault_url"},
-    {STATUS_CONFLICT, "Recovered", EITHER_SIDE, INDEXKEY_CAUSE_SERVER,
-     "the key is being recovered", "try again in a minute"},
+    {STATUS_CONFLICT, "Recovered", EITHER_SIDE, INDEXKEY_CAUSE_SERVER, "the key is being recovered",
+     "try again in a minute"},
     {STATUS_CONFLICT, "Deleted", EITHER_SIDE, INDEXKEY_CAUSE_DELETED, "the key is deleted",
      recover},
 
@@ -137,8 +137,7 @@ static CK_RV fail(const struct azure *azure, const struct azure_act *act,
     (void) snprintf(where, sizeof(where), "%s at %s (HTTP %ld%s%s)", azure->key,
                     azure->http.endpoint, result->status, *id == '\0' ? "" : ", request ", id);
     /* Only Azure's own 401 and 403 are denials. */
-    if (!is_azures &&
-        (result->status == STATUS_UNAUTHORIZED || result->status == STATUS_FORBIDDEN))
+    if (!is_azures && (result->status == STATUS_UNAUTHORIZED || result->status == STATUS_FORBIDDEN))
         return FAIL_CAUSE(INDEXKEY_CAUSE_SERVER,
                           "token '%s': cannot %s by %s: something that is not Key Vault refuses; "
                           "check vault_url, and the proxy or gateway before it",
@@ -167,8 +166,7 @@ static bool recall(struct azure *azure, struct azure_challenge *challenge)
 static CK_RV learn(struct azure *azure, const struct http_result *result)
 {
     struct azure_challenge challenge;
-    const char *fault =
-        azure_challenge_read(result->challenge, azure->http.endpoint, &challenge);
+    const char *fault = azure_challenge_read(result->challenge, azure->http.endpoint, &challenge);
     if (fault != NULL)
         return source_http_fail_reply(&azure->http, result, fault);
     (void) pthread_mutex_lock(&azure->lock);
@@ -186,8 +184,10 @@ static CK_RV discover(struct azure *azure, const struct source_call *call,
     TRY(source_http_send(&azure->http, call, &request, PROBE_PATH, &result));
     if (result.status == STATUS_OK)
         return source_http_fail_reply(&azure->http, &result, "it answers who has no token");
-    if (result.status != STATUS_UNAUTHORIZED || result.challenge[0] == '\0')
+    if (result.status != STATUS_UNAUTHORIZED)
         return fail(azure, act, &result);
+    if (result.challenge[0] == '\0')
+        return source_http_fail_reply(&azure->http, &result, "it refuses without a challenge");
     return learn(azure, &result);
 }
 
@@ -203,8 +203,7 @@ CK_RV azure_request_fetch(void *context, const struct source_call *call,
     return azure_token_ask(&request, call, ret_grant);
 }
 
-static CK_RV get_token(struct azure *azure, const struct source_call *call,
-                       struct secret *ret_text)
+static CK_RV get_token(struct azure *azure, const struct source_call *call, struct secret *ret_text)
 {
     _cleanup_(access_token_grant_clear) struct access_token_grant grant = {.lifetime_s = 0};
     if (call->credential.len == 0)
@@ -262,11 +261,17 @@ static CK_RV send_twice(const struct sending *sending, struct http_result *resul
     return send_with(sending, &token, result);
 }
 
+void azure_operation_clear(struct azure_operation *operation)
+{
+    secret_clear(&operation->body);
+}
+
 CK_RV azure_request_send(struct azure *azure, const struct source_call *call,
-                         const struct azure_act *act, struct view version,
-                         const struct secret *body, struct http_result *ret_result)
+                         const struct azure_operation *operation, struct http_result *ret_result)
 {
     _cleanup_(http_result_clear) struct http_result result = {0};
+    const struct azure_act *act = operation->act;
+    struct view version = operation->version;
     struct azure_challenge challenge;
     _cleanup_(mem_free_pointer) char *path =
         mem_format("/keys/%s/%.*s%s%s" API_VERSION, azure->key, (int) version.len,
@@ -275,7 +280,7 @@ CK_RV azure_request_send(struct azure *azure, const struct source_call *call,
         return FAIL(CKR_HOST_MEMORY, "token '%s': no memory to %s", azure->http.token, act->what);
     if (!recall(azure, &challenge))
         TRY(discover(azure, call, act));
-    const struct sending sending = {azure, call, path, body};
+    const struct sending sending = {azure, call, path, &operation->body};
     TRY(send_twice(&sending, &result));
     if (result.status != STATUS_OK)
         return fail(azure, act, &result);

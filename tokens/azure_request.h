@@ -39,8 +39,16 @@ struct azure_act {
 /* For access_token_new: `context` is the struct azure. */
 access_token_fetch azure_request_fetch;
 
-/* An empty version is the newest. CKR_OK: status 200, `*ret_result` to be cleared with
- * http_result_clear. Everything else is logged and has its cause. */
+/* One operation with the key. */
+struct azure_operation {
+    const struct azure_act *act;
+    struct view version; /* empty: the newest */
+    struct secret body;
+};
+
+void azure_operation_clear(struct azure_operation *operation);
+
+/* CKR_OK: status 200, `*ret_result` to be cleared with http_result_clear. Everything else is logged
+ * and has its cause. */
 CK_RV azure_request_send(struct azure *azure, const struct source_call *call,
-                         const struct azure_act *act, struct view version,
-                         const struct secret *body, struct http_result *ret_result);
+                         const struct azure_operation *operation, struct http_result *ret_result);

@@ -14,7 +14,6 @@
 #define APP_SERVICE_VERSION "2019-08-01"
 #define TOKEN_LEN_MAX ((size_t) 32768)
 #define FIELD_COUNT_MAX 5
-#define HEADER_COUNT_MAX 1
 
 enum {
     STATUS_OK = 200,
@@ -128,8 +127,9 @@ static CK_RV fail(const struct asking *asking, const struct http_result *result)
     if (result->status >= STATUS_SERVER || result->status == STATUS_TOO_MANY || !is_its_own)
         return result->status >= STATUS_SERVER || result->status == STATUS_TOO_MANY
                    ? source_http_fail_status(http, result, "get an access token")
-                   : source_http_fail_reply(http, result, "something that is no token endpoint "
-                                                          "refuses");
+                   : source_http_fail_reply(http, result,
+                                            "something that is no token endpoint "
+                                            "refuses");
     if (!json_number(reply, "error_codes.0", &code))
         code = 0;
     const struct refusal *refusal = refusal_of(asking, code, error == NULL ? "" : error);
@@ -221,12 +221,11 @@ static CK_RV ask_managed(struct asking *asking, struct http_result *result)
     _cleanup_(mem_free_pointer) char *resource =
         source_http_escape(asking->request->challenge->resource);
     _cleanup_(mem_free_pointer) char *url =
-        resource == NULL
-            ? NULL
-            : mem_format("%s?api-version=%s&resource=%s%s%s", proof->url,
-                         is_imds ? IMDS_VERSION : APP_SERVICE_VERSION, resource,
-                         proof->client == NULL ? "" : "&client_id=",
-                         proof->client == NULL ? "" : proof->client);
+        resource == NULL ? NULL
+                         : mem_format("%s?api-version=%s&resource=%s%s%s", proof->url,
+                                      is_imds ? IMDS_VERSION : APP_SERVICE_VERSION, resource,
+                                      proof->client == NULL ? "" : "&client_id=",
+                                      proof->client == NULL ? "" : proof->client);
     if (url == NULL)
         return FAIL(CKR_HOST_MEMORY, "token '%s': no memory for a request", asking->http.token);
     const struct view secret = {proof->secret.bytes, proof->secret.len};
@@ -275,6 +274,22 @@ static CK_RV ask_entra(struct asking *asking, struct http_result *result)
     return source_http_send(&asking->http, asking->call, &request, NULL, result);
 }
 
+/* How the endpoint came to be asked, for log lines. */
+static const char *endpoint_key(const struct azure_identity *identity, enum azure_way way)
+{
+    switch (way) {
+    case AZURE_BY_APP_SERVICE:
+        return "IDENTITY_ENDPOINT";
+    case AZURE_BY_IMDS:
+        return identity->auth == AZURE_AUTH_AUTO
+                   ? "azure_auth = auto has found neither client secret nor certificate nor "
+                     "federated token"
+                   : "azure_auth = managed";
+    default:
+        return "authority_host";
+    }
+}
+
 CK_RV azure_token_ask(const struct azure_token_request *request, const struct source_call *call,
                       struct access_token_grant *ret_grant)
 {
@@ -285,9 +300,7 @@ CK_RV azure_token_ask(const struct azure_token_request *request, const struct so
     struct asking asking = {request, call, &proof, *request->http};
     asking.http.endpoint = proof.url;
     asking.http.service = is_managed(&asking) ? "the managed identity's endpoint" : "Entra ID";
-    asking.http.endpoint_key = proof.way == AZURE_BY_APP_SERVICE ? "IDENTITY_ENDPOINT"
-                               : proof.way == AZURE_BY_IMDS      ? "azure_auth = managed"
-                                                                 : "authority_host";
+    asking.http.endpoint_key = endpoint_key(request->identity, proof.way);
     if (is_managed(&asking))
         TRY(ask_managed(&asking, &result));
     else

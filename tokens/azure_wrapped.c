@@ -79,8 +79,8 @@ CK_RV azure_wrapped_verify(const struct azure_wrapped *wrapped, const struct sec
 {
     unsigned char mac[SHA256_LEN];
     TRY(make_mac(wrapped->head, data_key, context, mac));
-    bool is_right = wrapped->mac.len == sizeof(mac) &&
-                    secret_bytes_equal(mac, wrapped->mac.bytes, sizeof(mac));
+    bool is_right =
+        wrapped->mac.len == sizeof(mac) && secret_bytes_equal(mac, wrapped->mac.bytes, sizeof(mac));
     return is_right ? CKR_OK : CKR_ENCRYPTED_DATA_INVALID;
 }
 

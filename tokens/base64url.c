@@ -21,7 +21,8 @@ CK_RV base64url_decode(struct view text, size_t min_len, size_t max_len, struct 
     for (size_t i = 0; i < PADDING_MAX && text.len > 0 && text.bytes[text.len - 1] == '='; i++)
         text.len--;
     size_t padding = (GROUP_CHARS - text.len % GROUP_CHARS) % GROUP_CHARS;
-    if (text.len == 0 || text.len > JSON_LEN_MAX || padding > PADDING_MAX)
+    if (text.len == 0 || text.len > JSON_LEN_MAX || padding > PADDING_MAX ||
+        text.bytes[text.len - 1] == '=')
         return CKR_DATA_INVALID;
     TRY(secret_new(text.len + padding, &standard));
     memset(standard.bytes, '=', standard.len);

@@ -100,7 +100,8 @@ struct http_result {
     struct secret body;                   /* HTTP_OK */
     char request_id[HTTP_ID_LEN_MAX + 1]; /* as the service named it; "" when it did not */
     int64_t date_s;                       /* its Date header, UTC; 0 when it had none */
-    char challenge[HTTP_CHALLENGE_LEN_MAX + 1]; /* its WWW-Authenticate; "" when none */
+    /* Its WWW-Authenticate header; "" when it had none. */
+    char challenge[HTTP_CHALLENGE_LEN_MAX + 1];
     char detail[HTTP_DETAIL_LEN_MAX + 1]; /* why it is not HTTP_OK, for the log line */
     unsigned attempts;
 };

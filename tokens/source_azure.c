@@ -116,8 +116,7 @@ static CK_RV configure(struct azure *azure, const struct conf_section *section)
     azure->version = version == NULL ? NULL : mem_strdup(version);
     if (azure->key == NULL || (version != NULL && azure->version == NULL))
         return FAIL(CKR_HOST_MEMORY, "token '%s': no memory for its source", section->name);
-    azure->algorithm =
-        (enum azure_algorithm) conf_choice(section, "algorithm", AZURE_RSA_OAEP_256);
+    azure->algorithm = (enum azure_algorithm) conf_choice(section, "algorithm", AZURE_RSA_OAEP_256);
     TRY(azure_identity_open(section, &azure->identity));
     TRY(source_http_open(&options, section, &azure->http));
     return access_token_new(azure->http.token, azure_request_fetch, azure, &azure->token);
@@ -189,11 +188,16 @@ static bool is_key(const struct azure *azure, struct view name)
            strncasecmp((const char *) name.bytes, azure->key, name.len) == 0;
 }
 
+static struct view wrapping_version(const struct azure *azure)
+{
+    struct view newest = {NULL, 0};
+    return azure->version == NULL ? newest : view_text(azure->version);
+}
+
 /* It must be of the key that was asked for, and of that version unless it is empty. The id points
  * into the reply. */
 static CK_RV read_reply(const struct azure *azure, const struct http_result *result,
-                        struct view version, struct json **ret_reply,
-                        struct azure_key_id *ret_id)
+                        struct view version, struct json **ret_reply, struct azure_key_id *ret_id)
 {
     _cleanup_(json_free) struct json *reply = NULL;
     struct azure_key_id id;
@@ -212,20 +216,13 @@ static CK_RV read_reply(const struct azure *azure, const struct http_result *res
     return CKR_OK;
 }
 
-/* The bytes of a member of exactly that length, or of any up to the greatest. */
-static CK_RV take_bytes(const struct azure *azure, const struct http_result *result,
-                        const struct json *reply, const char *name, size_t len,
+/* The bytes of a member. CKR_DATA_INVALID, not logged. */
+static CK_RV take_bytes(const struct json *reply, const char *name, size_t len_min, size_t len_max,
                         struct secret *ret_bytes)
 {
     const char *text = json_text(reply, name);
-    CK_RV rv = text == NULL ? CKR_DATA_INVALID
-                            : base64url_decode(view_text(text), len == 0 ? 1 : len,
-                                               len == 0 ? AZURE_CIPHERTEXT_LEN_MAX : len,
-                                               ret_bytes);
-    if (rv == CKR_DATA_INVALID)
-        return source_http_fail_reply(&azure->http, result,
-                                      "it has no ciphertext where Key Vault puts it");
-    return rv;
+    return text == NULL ? CKR_DATA_INVALID
+                        : base64url_decode(view_text(text), len_min, len_max, ret_bytes);
 }
 
 static CK_RV take_ciphertext(const struct azure *azure, const struct source_call *call,
@@ -237,14 +234,17 @@ static CK_RV take_ciphertext(const struct azure *azure, const struct source_call
     _cleanup_(secret_clear) struct secret iv = {0};
     _cleanup_(secret_clear) struct secret tag = {0};
     struct azure_key_id id = {.name = {NULL, 0}};
-    struct view version = azure->version == NULL ? (struct view){NULL, 0}
-                                                 : view_text(azure->version);
-    TRY(read_reply(azure, result, version, &reply, &id));
-    TRY(take_bytes(azure, result, reply, "value", 0, &value));
-    if (azure->algorithm == AZURE_A256GCM) {
-        TRY(take_bytes(azure, result, reply, "iv", AZURE_IV_LEN, &iv));
-        TRY(take_bytes(azure, result, reply, "tag", AZURE_TAG_LEN, &tag));
-    }
+    TRY(read_reply(azure, result, wrapping_version(azure), &reply, &id));
+    CK_RV rv = take_bytes(reply, "value", 1, AZURE_CIPHERTEXT_LEN_MAX, &value);
+    bool is_gcm = azure->algorithm == AZURE_A256GCM;
+    if (rv == CKR_OK && is_gcm)
+        rv = take_bytes(reply, "iv", AZURE_IV_LEN, AZURE_IV_LEN, &iv);
+    if (rv == CKR_OK && is_gcm)
+        rv = take_bytes(reply, "tag", AZURE_TAG_LEN, AZURE_TAG_LEN, &tag);
+    if (rv == CKR_DATA_INVALID)
+        return source_http_fail_reply(&azure->http, result,
+                                      "it has no ciphertext where Key Vault puts it");
+    TRY(rv);
     const struct azure_wrapped wrapped = {
         .algorithm = azure->algorithm,
         .name = id.name,
@@ -269,8 +269,8 @@ static CK_RV fail_tampered(const struct azure *azure, const char *why)
 static CK_RV check_key(const struct azure *azure, struct azure_wrapped *wrapped)
 {
     struct azure_key_id id = {wrapped->name, wrapped->version};
-    bool is_it = wrapped->key_id == NULL ||
-                 azure_key_id_read(wrapped->key_id, azure->http.endpoint, &id);
+    bool is_it =
+        wrapped->key_id == NULL || azure_key_id_read(wrapped->key_id, azure->http.endpoint, &id);
     if (!is_it || (id.name.len > 0 && !is_key(azure, id.name)))
         return FAIL_CAUSE(INDEXKEY_CAUSE_CONTEXT,
                           "token '%s': its key was wrapped by the key %.*s%s, and the configured "
@@ -279,8 +279,8 @@ static CK_RV check_key(const struct azure *azure, struct azure_wrapped *wrapped)
                           wrapped->key_id != NULL ? " of its JSON's kid" : "", azure->key,
                           azure->http.endpoint);
     wrapped->version = id.version;
-    if (id.version.len == 0 && azure->version != NULL)
-        wrapped->version = view_text(azure->version);
+    if (id.version.len == 0)
+        wrapped->version = wrapping_version(azure);
     return CKR_OK;
 }
 
@@ -323,17 +323,18 @@ static CK_RV azure_wrap(struct source *source, const struct source_call *call,
                         const struct secret *data_key, struct blob *ret_wrapped)
 {
     struct azure *azure = (struct azure *) source;
-    _cleanup_(secret_clear) struct secret body = {0};
+    _cleanup_(azure_operation_clear) struct azure_operation operation = {
+        .act = &acts[azure->algorithm].wrap,
+        .version = wrapping_version(azure),
+    };
     _cleanup_(http_result_clear) struct http_result result = {0};
     const struct parameters parameters = {
         .algorithm = azure->algorithm,
         .value = {data_key->bytes, data_key->len},
         .context = call->context,
     };
-    struct view version = azure->version == NULL ? (struct view){NULL, 0}
-                                                 : view_text(azure->version);
-    TRY(make_body(azure, &parameters, &body));
-    TRY(azure_request_send(azure, call, &acts[azure->algorithm].wrap, version, &body, &result));
+    TRY(make_body(azure, &parameters, &operation.body));
+    TRY(azure_request_send(azure, call, &operation, &result));
     return take_ciphertext(azure, call, data_key, &result, ret_wrapped);
 }
 
@@ -342,7 +343,7 @@ static CK_RV azure_unwrap(struct source *source, const struct source_call *call,
 {
     struct azure *azure = (struct azure *) source;
     _cleanup_(azure_wrapped_clear) struct azure_wrapped wrapped = {.json = NULL};
-    _cleanup_(secret_clear) struct secret body = {0};
+    _cleanup_(azure_operation_clear) struct azure_operation operation = {.act = NULL};
     _cleanup_(secret_clear) struct secret data_key = {0};
     _cleanup_(http_result_clear) struct http_result result = {0};
     _cleanup_(json_free) struct json *reply = NULL;
@@ -350,14 +351,14 @@ static CK_RV azure_unwrap(struct source *source, const struct source_call *call,
     TRY(read_wrapped(azure, call, bytes, &wrapped));
     const struct parameters parameters = {wrapped.algorithm, wrapped.ciphertext, wrapped.iv,
                                           wrapped.tag, call->context};
-    const struct azure_act *act = &acts[wrapped.algorithm].unwrap;
-    TRY(make_body(azure, &parameters, &body));
-    TRY(azure_request_send(azure, call, act, wrapped.version, &body, &result));
+    operation.act = &acts[wrapped.algorithm].unwrap;
+    operation.version = wrapped.version;
+    TRY(make_body(azure, &parameters, &operation.body));
+    TRY(azure_request_send(azure, call, &operation, &result));
     TRY(take_plaintext(azure, &result, &data_key));
     TRY(read_reply(azure, &result, wrapped.version, &reply, &id));
-    CK_RV rv = wrapped.head.len == 0
-                   ? CKR_OK
-                   : azure_wrapped_verify(&wrapped, &data_key, call->context);
+    CK_RV rv =
+        wrapped.head.len == 0 ? CKR_OK : azure_wrapped_verify(&wrapped, &data_key, call->context);
     if (rv == CKR_ENCRYPTED_DATA_INVALID)
         return fail_tampered(azure, "was changed, or was wrapped with another context");
     TRY(rv);

@@ -35,11 +35,10 @@ void azure_configure(struct fake_service *fake, const struct kms_settings *setti
         addr = fake_service_url_at(fake, is_hsm ? AZURE_HSM_HOST : AZURE_VAULT_HOST, "");
     (void) snprintf(url, sizeof(url), "%s", addr);
     set_environment(settings);
-    (void) snprintf(lines, sizeof(lines),
-                    "vault_url = %s\nkey_name = %s\nclient_id = %s\nauthority_host = %s", url,
-                    kms_or_default(settings->key, AZURE_KEY_GOOD),
-                    kms_or_default(settings->access, AZURE_CLIENT_GOOD),
-                    fake_service_url(fake, ""));
+    (void) snprintf(
+        lines, sizeof(lines), "vault_url = %s\nkey_name = %s\nclient_id = %s\nauthority_host = %s",
+        url, kms_or_default(settings->key, AZURE_KEY_GOOD),
+        kms_or_default(settings->access, AZURE_CLIENT_GOOD), fake_service_url(fake, ""));
     kms_configure("azure", settings, lines);
 }
 

@@ -6,7 +6,7 @@
     FAULT("\"kind\": \"status\", \"path\": \"" place "\", \"times\": -1, \"status\": " #number     \
           ", \"body\": " body)
 #define AT_UNWRAP(number, body) AT("unwrapkey", number, body)
-#define AT_TOKEN(number, body)  AT("oauth2", number, body)
+#define AT_TOKEN(number, body) AT("oauth2", number, body)
 #define AT_PROBE(headers)                                                                          \
     FAULT("\"kind\": \"status\", \"path\": \"/keys\", \"times\": -1, \"status\": 401, "            \
           "\"headers\": {\"WWW-Authenticate\": \"" headers "\"}, \"body\": "                       \
@@ -19,12 +19,12 @@
     "{\"error\": \"" error "\", \"error_description\": \"something new\", "                        \
     "\"error_codes\": [" #code "]}"
 #define ALTER(member, value) HANDLER("\"alter\", \"member\": \"" member "\", \"value\": " value)
-#define TENANT_URL           "https://login.example/" AZURE_TENANT_GOOD
+#define TENANT_URL "https://login.example/" AZURE_TENANT_GOOD
 #define CHALLENGE(tenant, resource)                                                                \
     "Bearer authorization=\\\"" tenant "\\\", resource=\\\"" resource "\\\""
 #define VERSION "0123456789abcdef0123456789abcdef"
-#define KEY_32  "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
-#define KEY_16  "AAAAAAAAAAAAAAAAAAAAAA"
+#define KEY_32 "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+#define KEY_16 "AAAAAAAAAAAAAAAAAAAAAA"
 #define TOKEN(text)                                                                                \
     AT_TOKEN(200, "{\"access_token\": \"" text "\", \"expires_in\": 60, \"token_type\": "          \
                   "\"Bearer\"}")
@@ -177,7 +177,16 @@ static const struct fault faults[] = {
      INDEXKEY_CAUSE_SERVER,
      "bearer token",
      1},
-    {"401 without a challenge", {STATUS(401, "{}")}, INDEXKEY_CAUSE_SERVER, "not Key Vault", 1},
+    {"401 without a challenge",
+     {STATUS(401, "{}")},
+     INDEXKEY_CAUSE_SERVER,
+     "without a challenge",
+     1},
+    {"401 of a gateway to the unwrap",
+     {AT_UNWRAP(401, "\"<html>\"")},
+     INDEXKEY_CAUSE_SERVER,
+     "not Key Vault",
+     3},
     {"403 of a firewall before the vault",
      {STATUS(403, "\"<html>\"")},
      INDEXKEY_CAUSE_SERVER,
@@ -384,11 +393,7 @@ static const struct fault faults[] = {
      {.addr = "https://vectors.vault.hang", .deadline_ms = SHORT_MS}},
 
     /* Answers that are none. */
-    {"200 without members",
-     {AT_UNWRAP(200, "{}")},
-     INDEXKEY_CAUSE_SERVER,
-     "makes no sense",
-     3},
+    {"200 without members", {AT_UNWRAP(200, "{}")}, INDEXKEY_CAUSE_SERVER, "makes no sense", 3},
     {"200 that is no JSON",
      {AT_UNWRAP(200, "\"{\\\"value\\\": \\\"" KEY_32 "\\\"\"")},
      INDEXKEY_CAUSE_SERVER,
@@ -433,9 +438,9 @@ static const struct fault faults[] = {
 
 int main(void)
 {
-    static const char *const canaries[] = {AZURE_SECRET_GOOD, "wrong~secret", "canary-token",
-                                           "something new",   "evil.example/", KEY_32,
-                                           "eyJ",             NULL};
+    static const char *const canaries[] = {
+        AZURE_SECRET_GOOD, "wrong~secret", "canary-token", "something new",
+        "evil.example/",   KEY_32,         "eyJ",          NULL};
     struct fault_table table = {
         .faults = faults,
         .fault_count = COUNT_OF(faults),

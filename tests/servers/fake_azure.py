@@ -4,8 +4,8 @@
 
 Which one answers is told by the Host header and the path, with the port P of the service:
 
-    vectors.vault.here       the vault `vectors`; resource https://vault.here:P; RSA key `index-keys`
-    vectors.managedhsm.here  the HSM; resource https://managedhsm.here:P; AES key `index-keys`
+    vectors.vault.here       the vault: resource https://vault.here:P, RSA key `index-keys`
+    vectors.managedhsm.here  the HSM: resource https://managedhsm.here:P, AES key `index-keys`
     any host                 /TENANT/oauth2/v2.0/token (Entra ID), /metadata/identity/oauth2/token
                              (IMDS), /msi/token (App Service)
 
