@@ -6,7 +6,7 @@
 
 #include "base/alloc.h"
 #include "base/clock.h"
-#include "tokens/azure_form.h"
+#include "tokens/http_form.h"
 #include "tokens/json.h"
 
 #define ASSERTION_TYPE "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
@@ -246,22 +246,22 @@ static CK_RV ask_entra(struct asking *asking, struct http_result *result)
 {
     const struct azure_proof *proof = asking->proof;
     const struct view secret = {proof->secret.bytes, proof->secret.len};
-    struct azure_form_field fields[FIELD_COUNT_MAX];
+    struct http_form_field fields[FIELD_COUNT_MAX];
     size_t count = 0;
     _cleanup_(secret_clear) struct secret body = {0};
     _cleanup_(mem_free_pointer) char *scope =
         mem_format("%s/.default", asking->request->challenge->resource);
     if (scope == NULL)
         return FAIL(CKR_HOST_MEMORY, "token '%s': no memory for a request", asking->http.token);
-    fields[count++] = (struct azure_form_field){"grant_type", view_text("client_credentials")};
-    fields[count++] = (struct azure_form_field){"client_id", view_text(proof->client)};
-    fields[count++] = (struct azure_form_field){"scope", view_text(scope)};
+    fields[count++] = (struct http_form_field){"grant_type", view_text("client_credentials")};
+    fields[count++] = (struct http_form_field){"client_id", view_text(proof->client)};
+    fields[count++] = (struct http_form_field){"scope", view_text(scope)};
     if (proof->way == AZURE_BY_ASSERTION)
         fields[count++] =
-            (struct azure_form_field){"client_assertion_type", view_text(ASSERTION_TYPE)};
-    fields[count++] = (struct azure_form_field){
+            (struct http_form_field){"client_assertion_type", view_text(ASSERTION_TYPE)};
+    fields[count++] = (struct http_form_field){
         proof->way == AZURE_BY_ASSERTION ? "client_assertion" : "client_secret", secret};
-    TRY(azure_form_make(fields, count, &body));
+    TRY(http_form_encode(fields, count, &body));
     const struct http_header header = {"Content-Type",
                                        view_text("application/x-www-form-urlencoded")};
     const struct http_request request = {

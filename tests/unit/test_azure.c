@@ -6,10 +6,10 @@
 #include "tests/support/token_fixture.h"
 #include "tokens/azure_assertion.h"
 #include "tokens/azure_challenge.h"
-#include "tokens/azure_form.h"
 #include "tokens/azure_identity.h"
 #include "tokens/azure_wrapped.h"
 #include "tokens/base64url.h"
+#include "tokens/http_form.h"
 #include "tokens/jwt_assertion.h"
 
 #define VAULT "https://vectors.vault.azure.net"
@@ -284,14 +284,14 @@ END_TEST
 
 START_TEST(a_form_is_percent_encoded)
 {
-    const struct azure_form_field fields[] = {
+    const struct http_form_field fields[] = {
         {"client_secret", view_text("a~B+/ =&%\xff")},
         {"empty", {NULL, 0}},
         {"zero", {(const unsigned char *) "\0", 1}},
     };
     static const char wanted[] = "client_secret=a~B%2B%2F%20%3D%26%25%FF&empty=&zero=%00";
     struct secret form = {0};
-    ck_assert_uint_eq(azure_form_make(fields, COUNT_OF(fields), &form), CKR_OK);
+    ck_assert_uint_eq(http_form_encode(fields, COUNT_OF(fields), &form), CKR_OK);
     ck_assert_uint_eq(form.len, strlen(wanted));
     ck_assert_int_eq(memcmp(form.bytes, wanted, form.len), 0);
     secret_clear(&form);
