@@ -274,8 +274,8 @@ CK_RV azure_request_send(struct azure *azure, const struct source_call *call,
     struct view version = operation->version;
     struct azure_challenge challenge;
     _cleanup_(mem_free_pointer) char *path =
-        mem_format("/keys/%s/%.*s%s%s" API_VERSION, azure->key, (int) version.len,
-                   (const char *) version.bytes, version.len > 0 ? "/" : "", act->operation);
+        mem_format("/keys/%s/%.*s/%s" API_VERSION, azure->key, (int) version.len,
+                   (const char *) version.bytes, act->operation);
     if (path == NULL)
         return FAIL(CKR_HOST_MEMORY, "token '%s': no memory to %s", azure->http.token, act->what);
     if (!recall(azure, &challenge))
