@@ -30,15 +30,17 @@ void azure_configure(struct fake_service *fake, const struct kms_settings *setti
     char lines[1024];
     char url[256];
     const char *addr = kms_or_default(settings->addr, "");
+    /* It is not secret: "" means AWS's key id only. */
+    const char *client = kms_or_default(settings->access, "");
     bool is_hsm = strcmp(addr, AZURE_AT_HSM) == 0;
     if (is_hsm || settings->addr == NULL)
         addr = fake_service_url_at(fake, is_hsm ? AZURE_HSM_HOST : AZURE_VAULT_HOST, "");
     (void) snprintf(url, sizeof(url), "%s", addr);
     set_environment(settings);
-    (void) snprintf(
-        lines, sizeof(lines), "vault_url = %s\nkey_name = %s\nclient_id = %s\nauthority_host = %s",
-        url, kms_or_default(settings->key, AZURE_KEY_GOOD),
-        kms_or_default(settings->access, AZURE_CLIENT_GOOD), fake_service_url(fake, ""));
+    (void) snprintf(lines, sizeof(lines),
+                    "vault_url = %s\nkey_name = %s\nclient_id = %s\nauthority_host = %s", url,
+                    kms_or_default(settings->key, AZURE_KEY_GOOD),
+                    *client == '\0' ? AZURE_CLIENT_GOOD : client, fake_service_url(fake, ""));
     kms_configure("azure", settings, lines);
 }
 

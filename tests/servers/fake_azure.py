@@ -26,6 +26,7 @@ of client assertions and federated tokens are.
     {"do": "handler", "what": "lifetime", "seconds": S}  of access tokens from now on
     {"do": "handler", "what": "revoke_tokens"}     all that were given so far
     {"do": "handler", "what": "forget_secret"}     the application's
+    {"do": "handler", "what": "revoke"}            both
     {"do": "handler", "what": "certificate", "file": F}  makes one with its key for CLIENT_ID
     {"do": "handler", "what": "forget_certificates"}
     {"do": "handler", "what": "federate", "file": F, "subject": S, "seconds": N}  writes a
@@ -480,6 +481,10 @@ class FakeAzure:
 
     def control_forget_secret(self, _command):
         self.state.secrets.clear()
+
+    def control_revoke(self, command):
+        self.control_forget_secret(command)
+        self.control_revoke_tokens(command)
 
     def control_certificate(self, command):
         key = rsa_key()
