@@ -8,6 +8,7 @@
 #include "tokens/json.h"
 
 #define ALLOCATIONS_MAX 600
+#define KID_MAX 512
 #define ENVELOPE_MAGIC "IKAZ\1"
 /* RFC 3394, 4.6: 256 bits of key data under a key of 256 bits. */
 #define RFC3394_KEY "000102030405060708090A0B0C0D0E0F101112131415161718191A1B1C1D1E1F"
@@ -262,37 +263,84 @@ START_TEST(a_bare_ciphertext_is_unwrapped)
 }
 END_TEST
 
-/* As wrapKey answers, and as the az command prints it. */
-START_TEST(a_json_of_azure_is_unwrapped)
+/* The key of RFC 3394 in the HSM, and its id, which the path of an unwrap tells. */
+static void import_key(char kid[KID_MAX])
 {
-    static const char *const forms[] = {
-        "{\"kid\": \"%s\", \"value\": \"KMn0BMS4EPTLzLNc-4f4Jj9XhuLYDtMmy8fw5xqZ9Dv7mIubegLdIQ\"}",
-        "{\"kid\":\"%s\",\"result\":\"KMn0BMS4EPTLzLNc+4f4Jj9XhuLYDtMmy8fw5xqZ9Dv7mIubegLdIQ==\","
-        "\"algorithm\":\"A256KW\",\"iv\":null}",
-    };
-    char text[1024];
-    char kid[512];
     struct json *last = NULL;
-    struct source *source = azure_open(&fake, _i == 0 ? &with_kw : &with_gcm);
     struct blob wrapped = {0};
+    struct source *source = azure_open(&fake, &with_kw);
     fake_service_command(&fake, "%s", HANDLER("\"import\", \"hex\": \"" RFC3394_KEY "\""));
-    /* An unwrap tells the version in its path. */
     kms_assert_ok(make(source, azure_context, &wrapped));
     kms_assert_ok(unwrap(source, azure_context, blob_view(&wrapped)));
     fake_service_command(&fake, "%s", HANDLER("\"last\""));
     ck_assert_uint_eq(json_parse(view_text(fake.answer), &last), CKR_OK);
-    (void) snprintf(kid, sizeof(kid), "%s",
+    (void) snprintf(kid, KID_MAX, "%s",
                     fake_service_url_at(&fake, AZURE_HSM_HOST, json_text(last, "path")));
     *strrchr(kid, '/') = '\0';
-    fake_service_command(&fake, "%s", HANDLER("\"rotate\""));
-    (void) snprintf(text, sizeof(text), forms[_i], kid);
-    assert_opens(source, view_text(text), RFC3394_DATA);
-    (void) snprintf(text, sizeof(text), forms[_i], "https://other.vault.azure.net/keys/k/0123");
-    kms_assert_failed(unwrap(source, azure_context_none, view_text(text)), INDEXKEY_CAUSE_CONTEXT,
-                      "of its JSON's kid");
     json_free(&last);
     blob_clear(&wrapped);
     source_close(&source);
+}
+
+/* As wrapKey answers, and as the az command prints it. */
+static const char *const json_forms[] = {
+    "{\"kid\": \"%s\", \"value\": \"KMn0BMS4EPTLzLNc-4f4Jj9XhuLYDtMmy8fw5xqZ9Dv7mIubegLdIQ\"}",
+    "{\"kid\":\"%s\",\"result\":\"KMn0BMS4EPTLzLNc+4f4Jj9XhuLYDtMmy8fw5xqZ9Dv7mIubegLdIQ==\","
+    "\"algorithm\":\"A256KW\",\"iv\":null}",
+};
+
+START_TEST(a_json_of_azure_is_unwrapped)
+{
+    char kid[KID_MAX];
+    char text[2 * KID_MAX];
+    import_key(kid);
+    fake_service_command(&fake, "%s", HANDLER("\"rotate\""));
+    struct source *source = azure_open(&fake, _i == 0 ? &with_kw : &with_gcm);
+    (void) snprintf(text, sizeof(text), json_forms[_i], kid);
+    assert_opens(source, view_text(text), RFC3394_DATA);
+    (void) snprintf(text, sizeof(text), json_forms[_i],
+                    "https://other.vault.azure.net/keys/k/0123");
+    kms_assert_failed(unwrap(source, azure_context_none, view_text(text)), INDEXKEY_CAUSE_CONTEXT,
+                      "of its JSON's kid");
+    source_close(&source);
+}
+END_TEST
+
+static CK_ULONG count_objects(const char *label)
+{
+    CK_ATTRIBUTE template[] = {{CKA_LABEL, (void *) label, strlen(label)}};
+    CK_SESSION_HANDLE session;
+    CK_OBJECT_HANDLE key;
+    CK_ULONG count = 0;
+    ck_assert_uint_eq(C_Initialize(NULL), CKR_OK);
+    ck_assert_uint_eq(C_OpenSession(0, CKF_SERIAL_SESSION, NULL, NULL, &session), CKR_OK);
+    ck_assert_uint_eq(C_Login(session, CKU_USER, NULL, 0), CKR_OK);
+    ck_assert_uint_eq(C_FindObjectsInit(session, template, 1), CKR_OK);
+    ck_assert_uint_eq(C_FindObjects(session, &key, 1, &count), CKR_OK);
+    ck_assert_uint_eq(C_Finalize(NULL), CKR_OK);
+    return count;
+}
+
+/* A [key] section, by C_Login after a rotation; with context.* it is refused. */
+START_TEST(a_direct_key_is_an_object)
+{
+    char kid[KID_MAX];
+    char text[2 * KID_MAX];
+    struct kms_settings settings = {.addr = AZURE_AT_HSM, .more = text};
+    import_key(kid);
+    (void) snprintf(text, sizeof(text), json_forms[0], kid);
+    fixture_write("customers.json", text, 0600);
+    (void) snprintf(text, sizeof(text),
+                    "login = ambient\nalgorithm = A256KW\n"
+                    "[key customers]\ntoken = vectors\nciphertext = file:%s\n%s",
+                    fixture_path("customers.json"), _i == 0 ? "" : "context.tenant = acme\n");
+    azure_configure(&fake, &settings);
+    kms_init_token();
+    fake_service_command(&fake, "%s", HANDLER("\"rotate\""));
+    fixture_forget_log();
+    ck_assert_uint_eq(count_objects("customers"), _i == 0 ? 1 : 0);
+    ck_assert((strstr(fixture_log(), "binds no context") != NULL) == (_i == 1));
+    fixture_remove("customers.json");
 }
 END_TEST
 
@@ -364,6 +412,7 @@ int main(void)
     tcase_add_loop_test(cases, a_wrap_without_a_member_is_refused, 0, (int) COUNT_OF(bad_members));
     tcase_add_test(cases, a_bare_ciphertext_is_unwrapped);
     tcase_add_loop_test(cases, a_json_of_azure_is_unwrapped, 0, 2);
+    tcase_add_loop_test(cases, a_direct_key_is_an_object, 0, 2);
     tcase_add_test(cases, what_is_no_wrapped_key_is_not_sent);
     tcase_add_test(cases, no_lack_of_memory_leaks_or_crashes);
     return fixture_run("source azure: use", cases);
