@@ -25,6 +25,7 @@ of client assertions and federated tokens are.
     {"do": "handler", "what": "tenant", "tenant": T}   the vault moves there
     {"do": "handler", "what": "lifetime", "seconds": S}  of access tokens from now on
     {"do": "handler", "what": "revoke_tokens"}     all that were given so far
+    {"do": "handler", "what": "add_secret", "file": F}  of the application: what F holds
     {"do": "handler", "what": "forget_secret"}     the application's
     {"do": "handler", "what": "revoke"}            both
     {"do": "handler", "what": "certificate", "file": F}  makes one with its key for CLIENT_ID
@@ -478,6 +479,10 @@ class FakeAzure:
 
     def control_revoke_tokens(self, _command):
         self.state.not_before = time.time()
+
+    def control_add_secret(self, command):
+        with open(command["file"], encoding="ascii") as file:
+            self.state.secrets.add(file.read())
 
     def control_forget_secret(self, _command):
         self.state.secrets.clear()
