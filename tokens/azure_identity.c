@@ -340,12 +340,16 @@ static CK_RV by_app_service(const struct asking *asking, struct azure_proof *pro
     proof->way = AZURE_BY_APP_SERVICE;
     proof->what = "managed identity of App Service";
     TRY(find_client(asking, false, &proof->client));
-    if (near_fault(endpoint) != NULL || !is_line(view_text(header), SECRET_LEN_MAX))
-        return FAIL_CAUSE(
-            INDEXKEY_CAUSE_CONFIG,
-            "token '%s': IDENTITY_ENDPOINT and IDENTITY_HEADER are not as App Service "
-            "sets them; unset both to ask the machine's metadata service",
-            asking->token);
+    if (near_fault(endpoint) != NULL)
+        return FAIL_CAUSE(INDEXKEY_CAUSE_CONFIG,
+                          "token '%s': IDENTITY_ENDPOINT must be %s, or link-local ones; unset it "
+                          "to ask the machine's metadata service",
+                          asking->token, near_fault(endpoint));
+    if (!is_line(view_text(header), SECRET_LEN_MAX))
+        return FAIL_CAUSE(INDEXKEY_CAUSE_CONFIG,
+                          "token '%s': IDENTITY_HEADER is not as App Service sets it; unset it to "
+                          "ask the machine's metadata service",
+                          asking->token);
     TRY(secret_from(header, strlen(header), &proof->secret));
     proof->url = mem_strdup(endpoint);
     return proof->url == NULL ? fail_url(asking) : CKR_OK;

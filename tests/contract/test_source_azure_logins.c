@@ -299,8 +299,10 @@ START_TEST(app_service_logs_in)
     ck_assert_int_eq(count_sent("/metadata/"), 0);
     kms_set_variable("IDENTITY_HEADER", "wrong");
     assert_refused(INDEXKEY_CAUSE_CREDENTIAL, "managed identity of App Service");
+    kms_set_variable("IDENTITY_HEADER", "two words");
+    assert_refused(INDEXKEY_CAUSE_CONFIG, "IDENTITY_HEADER");
     kms_set_variable("IDENTITY_ENDPOINT", "http://example.org/msi/token");
-    assert_refused(INDEXKEY_CAUSE_CONFIG, "IDENTITY_ENDPOINT");
+    assert_refused(INDEXKEY_CAUSE_CONFIG, "IDENTITY_ENDPOINT must be https");
 }
 END_TEST
 
