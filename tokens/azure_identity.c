@@ -333,10 +333,16 @@ static bool has_app_service(const struct azure_identity *identity)
     return variable("IDENTITY_ENDPOINT") != NULL && variable("IDENTITY_HEADER") != NULL;
 }
 
+/* Another thread may have unset a variable since it was looked for. */
+static const char *or_empty(const char *text)
+{
+    return text == NULL ? "" : text;
+}
+
 static CK_RV by_app_service(const struct asking *asking, struct azure_proof *proof)
 {
-    const char *endpoint = variable("IDENTITY_ENDPOINT");
-    const char *header = variable("IDENTITY_HEADER");
+    const char *endpoint = or_empty(variable("IDENTITY_ENDPOINT"));
+    const char *header = or_empty(variable("IDENTITY_HEADER"));
     proof->way = AZURE_BY_APP_SERVICE;
     proof->what = "managed identity of App Service";
     TRY(find_client(asking, false, &proof->client));
