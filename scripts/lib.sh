@@ -120,12 +120,14 @@ suite_run() {
 # ---- servers for demo and tests ----
 
 # Those of the tests.
-servers=(vault aws)
+servers=(vault aws azure gcp)
 
 # One of them: builds or installs it, once, into the cache outside the tree, telling how far it is.
 server_prepare() {
     case $1 in
     vault) tests/servers/vault.sh build >/dev/null ;;
     aws) tests/servers/aws.sh setup >/dev/null ;;
+    azure) tests/servers/azure.sh setup >/dev/null ;;
+    gcp) tests/servers/gcp.sh setup >/dev/null ;;
     esac
 }

@@ -24,6 +24,8 @@
 /* Under a root key that we hold ourselves (source = file, env). */
 #define LABEL_ROOT_WRAP "indexkey/1/root/wrap"
 #define LABEL_ROOT_ID "indexkey/1/root/id"
+/* Under the data key: what Azure wrapped, with its context. */
+#define LABEL_AZURE_WRAP "indexkey/1/azure/wrap"
 
 /* Under a direct key: its check value. C_DeriveKey refuses a KDF input that has `indexkey/` in it
  * and is no purpose's, and those begin with a counter. */

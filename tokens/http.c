@@ -182,6 +182,7 @@ static void fill_result(struct http_transfer *transfer, const struct http_attemp
     result->date_s = transfer->reply.date_s;
     memcpy(result->detail, attempt->detail, sizeof result->detail);
     memcpy(result->request_id, transfer->reply.request_id, sizeof result->request_id);
+    memcpy(result->challenge, transfer->reply.challenge, sizeof result->challenge);
     if (attempt->outcome == HTTP_OK)
         result->body = http_reply_take_body(&transfer->reply);
 }

@@ -36,6 +36,7 @@
 #define HTTP_REPLY_MAX ((size_t) 64 << 10)
 #define HTTP_HEADER_COUNT_MAX 24 /* of a request */
 #define HTTP_ID_LEN_MAX 80
+#define HTTP_CHALLENGE_LEN_MAX 1023
 #define HTTP_DETAIL_LEN_MAX 200
 
 struct http_client;
@@ -100,6 +101,8 @@ struct http_result {
     char request_id[HTTP_ID_LEN_MAX + 1]; /* as the service named it; "" when it did not */
     bool is_google_metadata;              /* it had the header Metadata-Flavor: Google */
     int64_t date_s;                       /* its Date header, UTC; 0 when it had none */
+    /* Its WWW-Authenticate header; "" when it had none. */
+    char challenge[HTTP_CHALLENGE_LEN_MAX + 1];
     char detail[HTTP_DETAIL_LEN_MAX + 1]; /* why it is not HTTP_OK, for the log line */
     unsigned attempts;
 };

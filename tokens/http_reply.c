@@ -21,6 +21,7 @@ static void forget_headers(struct http_reply *reply)
     reply->request_id[0] = '\0';
     reply->is_google_metadata = false;
     reply->date_s = 0;
+    reply->challenge[0] = '\0';
     reply->has_headers = false;
 }
 
@@ -125,6 +126,16 @@ static void keep_date(struct http_reply *reply, struct view value)
     reply->date_s = seconds > 0 ? seconds : 0;
 }
 
+/* The first one; one that is too long is none. */
+static void keep_challenge(struct http_reply *reply, struct view value)
+{
+    if (reply->challenge[0] != '\0' || value.len > HTTP_CHALLENGE_LEN_MAX ||
+        memchr(value.bytes, '\0', value.len) != NULL)
+        return;
+    memcpy(reply->challenge, value.bytes, value.len);
+    reply->challenge[value.len] = '\0';
+}
+
 size_t http_reply_on_header(char *bytes, size_t size, size_t count, void *reply)
 {
     struct http_reply *into = reply;
@@ -148,5 +159,7 @@ size_t http_reply_on_header(char *bytes, size_t size, size_t count, void *reply)
         into->is_google_metadata = view_equal(value, view_text("Google"));
     if (value_of(line, "date", &value))
         keep_date(into, value);
+    if (value_of(line, "www-authenticate", &value))
+        keep_challenge(into, value);
     return line.len;
 }

@@ -14,6 +14,7 @@ struct http_reply {
     char request_id[HTTP_ID_LEN_MAX + 1];
     bool is_google_metadata;
     int64_t date_s;
+    char challenge[HTTP_CHALLENGE_LEN_MAX + 1];
     bool has_headers; /* all of them */
     bool is_too_big;
     bool lacks_memory;

@@ -4,6 +4,7 @@
 
 #include "base/crypto.h"
 #include "tokens/source_aws.h"
+#include "tokens/source_azure.h"
 #include "tokens/source_env.h"
 #include "tokens/source_file.h"
 #include "tokens/source_gcp.h"
@@ -11,9 +12,11 @@
 
 /* A new source is one file and one line here, with its name in `names`. */
 static const struct source_ops *const sources[] = {
-    &source_file_ops, &source_env_ops, &source_aws_ops, &source_vault_ops, &source_gcp_ops};
+    &source_file_ops,  &source_env_ops, &source_aws_ops,
+    &source_azure_ops, &source_gcp_ops, &source_vault_ops,
+};
 #define SOURCE_COUNT (sizeof(sources) / sizeof(sources[0]))
-static const char names[] = "file env aws vault gcp";
+static const char names[] = "file env aws azure gcp vault";
 
 const struct source_ops *source_find(const char *name)
 {

@@ -29,6 +29,16 @@ static const struct behaviour_kms aws = {
     .revoke = HANDLER("\"revoke\", \"access\": \"" AWS_ACCESS_GOOD "\""),
 };
 
+static const struct behaviour_kms azure = {
+    .name = "azure",
+    .handler = "fake_azure:FakeAzure",
+    .configure = azure_configure,
+    .credential = AZURE_SECRET_GOOD,
+    .wrong_credential = "wrong~secret",
+    .revoke = HANDLER("\"revoke\""),
+    .is_asked_for = true,
+};
+
 struct fake_service behaviour_fake;
 const struct behaviour_kms *behaviour_kms;
 
@@ -37,11 +47,11 @@ static void (*_Atomic when_connecting)(void);
 
 int behaviour_run(const char *name, TCase *(*make)(void), const char *only)
 {
-    static const struct behaviour_kms *const all[] = {&vault, &aws};
+    static const struct behaviour_kms *const all[] = {&vault, &aws, &azure};
     int result = EXIT_FAILURE;
     int worst = EXIT_SUCCESS;
     for (size_t i = 0; i < COUNT_OF(all); i++) {
-        if (only != NULL && strcmp(only, all[i]->name) != 0)
+        if (only == NULL ? all[i]->is_asked_for : strcmp(only, all[i]->name) != 0)
             continue;
         char title[64];
         behaviour_kms = all[i];

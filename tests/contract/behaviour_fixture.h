@@ -8,6 +8,7 @@
 #pragma once
 
 #include "tests/contract/aws_fixture.h"
+#include "tests/contract/azure_fixture.h"
 #include "tests/contract/vault_fixture.h"
 
 /* Sanitizers map terabytes of shadow memory and keep freed blocks: no figures of memory there, and
@@ -28,6 +29,7 @@ struct behaviour_kms {
     const char *credential; /* what settings have as the ambient one, as a PIN */
     const char *wrong_credential;
     const char *revoke; /* that credential: a command of the fake */
+    bool is_asked_for;  /* its fake needs packages (tests/servers): it runs by its name alone */
 };
 
 extern struct fake_service behaviour_fake;

@@ -77,19 +77,47 @@ static const struct denial aws_denials[] = {
     {"disabled after 0.8 s", false, NULL, SLOW, STATE("Disabled"), STATE("Enabled")},
 };
 
+static const struct denial azure_denials[] = {
+    {"key disabled", false, NULL, NULL, HANDLER("\"disable\""), HANDLER("\"restore\"")},
+    {"permission taken away", false, NULL, NULL, HANDLER("\"deny\", \"act\": \"unwrapKey\""),
+     HANDLER("\"restore\"")},
+    {"application's tokens and secret revoked", false, NULL, NULL, HANDLER("\"revoke\""),
+     HANDLER("\"restore\"")},
+    {"key deleted", false, NULL, NULL, HANDLER("\"delete_key\""), HANDLER("\"restore\"")},
+    {"disabled after 0.8 s", false, NULL, SLOW, HANDLER("\"disable\""), HANDLER("\"restore\"")},
+};
+
+static const struct {
+    const char *kms;
+    const struct denial *rows;
+    size_t count;
+} denials[] = {
+    {"vault", vault_denials, COUNT_OF(vault_denials)},
+    {"aws", aws_denials, COUNT_OF(aws_denials)},
+    {"azure", azure_denials, COUNT_OF(azure_denials)},
+};
+
 static bool on_vault(void)
 {
     return strcmp(behaviour_kms->name, "vault") == 0;
 }
 
+static size_t kms_index(void)
+{
+    size_t i = 0;
+    while (strcmp(denials[i].kms, behaviour_kms->name) != 0)
+        i++;
+    return i;
+}
+
 static const struct denial *denial_of(int row)
 {
-    return on_vault() ? &vault_denials[row] : &aws_denials[row];
+    return &denials[kms_index()].rows[row];
 }
 
 static int denial_count(void)
 {
-    return (int) (on_vault() ? COUNT_OF(vault_denials) : COUNT_OF(aws_denials));
+    return (int) denials[kms_index()].count;
 }
 
 /* ---- the servers ---- */
@@ -285,7 +313,8 @@ static void watch_log(enum log_level level, const char *line, void *context)
     int64_t never = NEVER;
     (void) level;
     (void) context;
-    if (strstr(line, "cannot unwrap") != NULL)
+    bool is_denial = strstr(line, "cannot unwrap") != NULL || strstr(line, "cannot log in") != NULL;
+    if (is_denial)
         (void) atomic_compare_exchange_strong(&denied_ms, &never, behaviour_now_ms());
 }
 

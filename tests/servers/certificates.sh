@@ -11,7 +11,8 @@ set -euo pipefail
 folder=$1
 mkdir -p "$folder"
 cd "$folder"
-names='subjectAltName=DNS:localhost,IP:127.0.0.1,IP:::1'
+# The names that end in .here are Azure's services in the tests.
+names='subjectAltName=DNS:localhost,IP:127.0.0.1,IP:::1,DNS:*.vault.here,DNS:*.managedhsm.here'
 
 # NAME SUBJECT ARGUMENT...: a key and a self-signed certificate.
 self_signed() {
