@@ -52,6 +52,9 @@ struct source_ops {
     CK_RV(*make_data_key)
     (struct source *source, const struct source_call *call, struct secret *ret_data_key,
      struct blob *ret_wrapped);
+    /* The login whose credential came with the calls is over: what was got by it is wiped. No I/O;
+     * calls may still run. NULL where nothing is kept. */
+    void (*forget)(struct source *source);
 };
 
 /* Every implementation begins with this. */
@@ -66,6 +69,7 @@ const char *source_names(void);
 
 CK_RV source_open(const struct conf_section *section, struct source **ret_source);
 void source_close(struct source **source);
+void source_forget(struct source *source);
 /* make_data_key, or the DRBG and wrap. */
 CK_RV source_make_data_key(struct source *source, const struct source_call *call,
                            struct secret *ret_data_key, struct blob *ret_wrapped);

@@ -46,6 +46,12 @@ void source_close(struct source **source)
     *source = NULL;
 }
 
+void source_forget(struct source *source)
+{
+    if (source->ops->forget != NULL)
+        source->ops->forget(source);
+}
+
 CK_RV source_make_data_key(struct source *source, const struct source_call *call,
                            struct secret *ret_data_key, struct blob *ret_wrapped)
 {

@@ -5,7 +5,9 @@
 void vault_configure(struct fake_service *fake, const struct kms_settings *settings)
 {
     char lines[1024];
-    bool has_place = strstr(kms_or_default(settings->more, ""), "vault_token_") != NULL;
+    const char *more = kms_or_default(settings->more, "");
+    bool has_place = strstr(more, "vault_token_file") != NULL ||
+                     strstr(more, "vault_token_env") != NULL || strstr(more, "vault_auth") != NULL;
     kms_set_variable(VAULT_VARIABLE, kms_or_default(settings->token, VAULT_TOKEN_GOOD));
     (void) snprintf(lines, sizeof(lines), "vault_addr = %s\nkey_name = %s\n%s",
                     settings->addr == NULL ? fake_service_url(fake, "") : settings->addr,
