@@ -224,8 +224,8 @@ static bool is_counted_right(const struct fault *fault, const struct outcome *ou
         return false;
     if (fault->requests == ANY)
         return true;
-    return fault->requests == SEVERAL ? outcome->requests > 1
-                                      : outcome->requests == fault->requests;
+    int wanted = fault->requests + (fault->cause == INDEXKEY_CAUSE_NONE ? table->logins : 0);
+    return fault->requests == SEVERAL ? outcome->requests > 1 : outcome->requests == wanted;
 }
 
 static bool is_right(const struct fault *fault, const struct outcome *outcome)

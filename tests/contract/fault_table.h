@@ -41,7 +41,8 @@ struct fault_table {
     size_t fault_count;
     const char *source; /* as log lines name it */
     struct view context;
-    bool wraps_as_base64;        /* what is changed stays base64 */
+    bool wraps_as_base64; /* what is changed stays base64 */
+    int logins;           /* requests that a call needs beside its own, where nothing fails */
     const char *const *canaries; /* never logged; NULL at the end */
     void (*start)(struct fake_service *fake);
     void (*configure)(struct fake_service *fake, const struct kms_settings *settings);
