@@ -39,8 +39,8 @@ bool json_has(const struct json *json, const char *path);
 /* Items of an array or members of an object; 0 for anything else. */
 size_t json_count(const struct json *json, const char *path);
 
-/* The string at the path, unescaped, as a secret; in `body` it becomes "" and blanks. Paths name
- * members of objects here, no array positions. CKR_DATA_INVALID: not there, no string, an empty
+/* The string at the path, unescaped, as a secret; in `body` it becomes "" and blanks.
+ * CKR_DATA_INVALID: not there, no string, an empty
  * one, not ASCII, or the text before it is malformed; `body` is then as it was, and must not go to
  * json_parse. */
 CK_RV json_secret_take(struct secret *body, const char *path, struct secret *ret_text);

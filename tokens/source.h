@@ -31,6 +31,15 @@ struct source_call {
     const atomic_bool *cancelled;
 };
 
+/* One of many that are unwrapped together. */
+struct source_item {
+    struct view wrapped;
+    struct view context;
+    struct secret value; /* empty: not opened */
+};
+
+#define SOURCE_ITEMS_MAX 128
+
 struct source_ops {
     const char *name;            /* the value of `source =` */
     const struct conf_key *keys; /* its keys in a token section */
@@ -52,6 +61,12 @@ struct source_ops {
     CK_RV(*make_data_key)
     (struct source *source, const struct source_call *call, struct secret *ret_data_key,
      struct blob *ret_wrapped);
+    /* Unwraps up to SOURCE_ITEMS_MAX of any lengths with one request; the call's own context is not
+     * used. CKR_OK: whatever is then still empty has failed by itself, and `unwrap` tells why. NULL
+     * where the service has none. */
+    CK_RV(*unwrap_many)
+    (struct source *source, const struct source_call *call, struct source_item *items,
+     size_t count);
     /* The login whose credential came with the calls is over: what was got by it is wiped. No I/O;
      * calls may still run. NULL where nothing is kept. */
     void (*forget)(struct source *source);

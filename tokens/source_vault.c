@@ -4,17 +4,13 @@
 
 #include "base/alloc.h"
 #include "tokens/json.h"
+#include "tokens/vault_batch.h"
+#include "tokens/vault_ciphertext.h"
 #include "tokens/vault_login.h"
 #include "tokens/vault_request.h"
 
 #define MOUNT_DEFAULT "transit"
-/* Of a data key it has about 90 bytes; of a key of 64 bytes under RSA-4096, 700. */
-#define CIPHERTEXT_LEN_MAX 4096
 #define DATA_KEY_BITS INT64_C(256)
-#define CIPHERTEXT_PREFIX "vault:v"
-#define VERSION_DIGITS_MAX 9
-/* A direct key may have another length than a data key; source_unwrap insists on that. */
-#define PLAINTEXT_LEN_MAX 1024
 
 static const struct vault_act make_act = {.path = "datakey/plaintext", .what = "make a data key"};
 static const struct vault_act wrap_act = {.path = "encrypt", .what = "wrap the data key"};
@@ -102,38 +98,6 @@ static CK_RV vault_open(const struct conf_section *section, struct source **ret_
 
 /* ---- ciphertexts ---- */
 
-static bool is_base64(char c)
-{
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '+' ||
-           c == '/' || c == '=';
-}
-
-/* "vault:v3:BASE64": false for anything else. */
-static bool read_version(struct view text, int64_t *ret_version)
-{
-    const char *at = (const char *) text.bytes;
-    size_t prefix_len = strlen(CIPHERTEXT_PREFIX);
-    if (text.len > CIPHERTEXT_LEN_MAX || text.len <= prefix_len ||
-        memcmp(at, CIPHERTEXT_PREFIX, prefix_len) != 0)
-        return false;
-    const char *end = at + text.len;
-    const char *digits = at + prefix_len;
-    int64_t version = 0;
-    for (at = digits; at < end && *at >= '0' && *at <= '9'; at++) {
-        if (at - digits == VERSION_DIGITS_MAX)
-            return false;
-        version = version * 10 + (*at - '0');
-    }
-    if (version == 0 || *digits == '0' || at == end || *at++ != ':' || at == end)
-        return false;
-    for (; at < end; at++) {
-        if (!is_base64(*at))
-            return false;
-    }
-    *ret_version = version;
-    return true;
-}
-
 /* The reply of `encrypt` and `datakey`, without plaintext. */
 static CK_RV take_ciphertext(const struct vault *vault, const struct http_result *result,
                              struct blob *ret_wrapped)
@@ -143,7 +107,7 @@ static CK_RV take_ciphertext(const struct vault *vault, const struct http_result
         return source_http_fail_reply(&vault->server.http, result, "it is not the JSON of Vault");
     const char *text = json_text(reply, "data.ciphertext");
     int64_t version;
-    if (text == NULL || !read_version(view_text(text), &version))
+    if (text == NULL || !vault_ciphertext_version(view_text(text), &version))
         return source_http_fail_reply(&vault->server.http, result,
                                       "its ciphertext has not the form vault:vN:BASE64");
     int64_t told = version;
@@ -196,7 +160,7 @@ static CK_RV vault_unwrap(struct source *source, const struct source_call *call,
     _cleanup_(secret_clear) struct secret data_key = {0};
     _cleanup_(json_free) struct json *rest = NULL;
     int64_t version;
-    if (!read_version(wrapped, &version))
+    if (!vault_ciphertext_version(wrapped, &version))
         return FAIL_CAUSE(INDEXKEY_CAUSE_TAMPERED,
                           "token '%s': its wrapped key is no ciphertext of Vault (vault:vN:…); "
                           "restore the store from a backup",
@@ -205,7 +169,8 @@ static CK_RV vault_unwrap(struct source *source, const struct source_call *call,
     json_write_view(&writer, "ciphertext", wrapped);
     TRY(finish_body(vault, call, &writer, &body));
     TRY(vault_request_send(vault, call, &unwrap_act, &body, &result));
-    CK_RV rv = json_base64_take(&result.body, "data.plaintext", 1, PLAINTEXT_LEN_MAX, &data_key);
+    CK_RV rv =
+        json_base64_take(&result.body, "data.plaintext", 1, VAULT_PLAINTEXT_LEN_MAX, &data_key);
     if (rv == CKR_OK)
         rv = json_parse((struct view){result.body.bytes, result.body.len}, &rest);
     if (rv == CKR_DATA_INVALID)
@@ -258,6 +223,12 @@ static CK_RV vault_make_data_key(struct source *source, const struct source_call
     return CKR_OK;
 }
 
+static CK_RV vault_unwrap_many(struct source *source, const struct source_call *call,
+                               struct source_item *items, size_t count)
+{
+    return vault_batch_unwrap((const struct vault *) source, call, items, count);
+}
+
 static void vault_forget(struct source *source)
 {
     vault_auth_forget(((struct vault *) source)->auth);
@@ -272,5 +243,6 @@ const struct source_ops source_vault_ops = {
     .wrap = vault_wrap,
     .unwrap = vault_unwrap,
     .make_data_key = vault_make_data_key,
+    .unwrap_many = vault_unwrap_many,
     .forget = vault_forget,
 };
