@@ -31,9 +31,9 @@ static const struct vault_refusal refusals[] = {
     {VAULT_BAD_REQUEST, "validating claims", INDEXKEY_CAUSE_DENIED,
      "the JWT's claims are not those that the role admits", "correct the role's bound claims"},
     {VAULT_BAD_REQUEST, "validating token", INDEXKEY_CAUSE_CREDENTIAL,
-     "the JWT has expired, or is not signed by whom the auth method trusts, or is for another "
-     "audience",
-     "have a new one written, or correct the auth method's config and the role's audience"},
+     "the JWT has expired, or is not signed by whom the auth method trusts, or has another issuer, "
+     "audience or subject than the role admits",
+     "have a new one written, or correct the auth method's config and the role's bound_*"},
     {VAULT_BAD_REQUEST, "client certificate must be supplied", INDEXKEY_CAUSE_CONFIG,
      "Vault has seen no client certificate",
      "check client_cert, the proxy before Vault, and tls_disable_client_certs of its listener"},
