@@ -85,11 +85,10 @@ static CK_RV write_pin(const struct vault_login *login, struct view shown,
 static CK_RV read_place(struct vault_login *login, const struct source_call *call,
                         struct secret *ret_text)
 {
-    const struct vault_server *server = login->server;
     _cleanup_(secret_clear) struct secret text = {0};
-    TRY(vault_place_read(server->http.token, &login->place, &text));
+    TRY(vault_place_read(login->server->http.token, &login->place, &text));
     if (login->is_wrapped)
-        return vault_wrapping_open(&login->wrapping, server, call, login->mount, &text, ret_text);
+        return vault_wrapping_open(&login->wrapping, call, &text, ret_text);
     *ret_text = secret_move(&text);
     return CKR_OK;
 }

@@ -151,7 +151,7 @@ CK_RV vault_login_configure(const struct conf_section *section, const struct vau
     enum vault_method method =
         (enum vault_method) conf_choice(section, "vault_auth", VAULT_METHOD_TOKEN);
     const char *role = method == VAULT_METHOD_APPROLE ? "vault_role_id" : "vault_role";
-    vault_wrapping_init(&login->wrapping);
+    vault_wrapping_init(&login->wrapping, server);
     login->server = server;
     login->method = method;
     login->is_wrapped = conf_bool(section, "vault_secret_id_wrapped", false);
@@ -161,6 +161,7 @@ CK_RV vault_login_configure(const struct conf_section *section, const struct vau
         !copy(conf_string(section, role, NULL), &login->role) ||
         !copy_place(section, method, &login->place))
         return FAIL(CKR_HOST_MEMORY, "token '%s': no memory for its source", section->name);
+    login->wrapping.mount = login->mount;
     return CKR_OK;
 }
 

@@ -20,8 +20,9 @@ static const struct vault_attempt attempt = {
     .refusals = refusals,
 };
 
-void vault_wrapping_init(struct vault_wrapping *wrapping)
+void vault_wrapping_init(struct vault_wrapping *wrapping, const struct vault_server *server)
 {
+    wrapping->server = server;
     (void) pthread_mutex_init(&wrapping->lock, NULL);
 }
 
@@ -60,9 +61,10 @@ static bool is_of_mount(const char *path, const char *mount)
            strncmp(at + mount_len, behind, sizeof(behind) - 1) == 0;
 }
 
-static CK_RV check_origin(const struct vault_server *server, const struct source_call *call,
-                          const char *mount, const struct secret *token)
+static CK_RV check_origin(const struct vault_wrapping *wrapping, const struct source_call *call,
+                          const struct secret *token)
 {
+    const struct vault_server *server = wrapping->server;
     _cleanup_(http_result_clear) struct http_result result = {0};
     _cleanup_(json_free) struct json *reply = NULL;
     _cleanup_(json_writer_clear) struct json_writer writer = {0};
@@ -85,12 +87,12 @@ static CK_RV check_origin(const struct vault_server *server, const struct source
     if (path == NULL)
         return source_http_fail_reply(&server->http, &result,
                                       "it does not say what the wrapping token was made by");
-    if (is_of_mount(path, mount))
+    if (is_of_mount(path, wrapping->mount))
         return CKR_OK;
     return FAIL_CAUSE(INDEXKEY_CAUSE_CREDENTIAL,
                       "token '%s': its wrapping token was not made for a secret id of auth/%s, so "
                       "that it is not opened: somebody may have exchanged it; wrap a new secret id",
-                      server->http.token, mount);
+                      server->http.token, wrapping->mount);
 }
 
 static CK_RV unwrap(const struct vault_server *server, const struct source_call *call,
@@ -127,8 +129,7 @@ static bool recall(struct vault_wrapping *wrapping, const struct secret *token,
     return is_known;
 }
 
-CK_RV vault_wrapping_open(struct vault_wrapping *wrapping, const struct vault_server *server,
-                          const struct source_call *call, const char *mount,
+CK_RV vault_wrapping_open(struct vault_wrapping *wrapping, const struct source_call *call,
                           const struct secret *token, struct secret *ret_secret_id)
 {
     _cleanup_(secret_clear) struct secret copy = {0};
@@ -138,8 +139,8 @@ CK_RV vault_wrapping_open(struct vault_wrapping *wrapping, const struct vault_se
         return rv;
     /* Before it is opened: what memory is short for must not be lost. */
     TRY(secret_from(token->bytes, token->len, &copy));
-    TRY(check_origin(server, call, mount, token));
-    TRY(unwrap(server, call, token, &secret_id));
+    TRY(check_origin(wrapping, call, token));
+    TRY(unwrap(wrapping->server, call, token, &secret_id));
     (void) pthread_mutex_lock(&wrapping->lock);
     secret_clear(&wrapping->token);
     secret_clear(&wrapping->secret_id);

@@ -11,17 +11,18 @@
 #include "tokens/vault_exchange.h"
 
 struct vault_wrapping {
-    pthread_mutex_t lock; /* a leaf */
+    const struct vault_server *server;
+    const char *mount;    /* of the AppRole method */
+    pthread_mutex_t lock; /* a leaf; for the rest */
     struct secret token;  /* that was opened; empty: none yet */
     struct secret secret_id;
 };
 
 /* Wiped with vault_wrapping_destroy, when nobody is inside. */
-void vault_wrapping_init(struct vault_wrapping *wrapping);
+void vault_wrapping_init(struct vault_wrapping *wrapping, const struct vault_server *server);
 void vault_wrapping_destroy(struct vault_wrapping *wrapping);
 
-/* The secret id that `token` wraps. `mount` is the AppRole method's: one of elsewhere is refused
- * unopened, since whoever opened the right one could have put it there. Logged, with its cause. */
-CK_RV vault_wrapping_open(struct vault_wrapping *wrapping, const struct vault_server *server,
-                          const struct source_call *call, const char *mount,
+/* The secret id that `token` wraps. One that is not of the mount is refused unopened, since whoever
+ * opened the right one could have put it there. Logged, with its cause. */
+CK_RV vault_wrapping_open(struct vault_wrapping *wrapping, const struct source_call *call,
                           const struct secret *token, struct secret *ret_secret_id);

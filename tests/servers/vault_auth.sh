@@ -7,7 +7,7 @@
 #   vault_auth.sh wrap FOLDER                 prints a wrapping token of another secret id
 #   vault_auth.sh jwt FOLDER CLAIMS           prints a JWT of FOLDER/jwt.key: a JSON object
 #   vault_auth.sh kubernetes FOLDER URL CA JWT
-#                                             kubernetes, whose TokenReview is at URL, asked with JWT
+#                                             kubernetes; its TokenReview is at URL, asked with JWT
 set -euo pipefail
 
 here=$(dirname "$(realpath "${BASH_SOURCE[0]}")")
@@ -36,8 +36,8 @@ jwt() {
     local head body
     head=$(printf '{"alg":"RS256","typ":"JWT"}' | base64url)
     body=$(printf '%s' "$1" | base64url)
-    printf '%s.%s.%s' "$head" "$body" \
-        "$(printf '%s.%s' "$head" "$body" | openssl dgst -sha256 -sign "$folder/jwt.key" | base64url)"
+    printf '%s.%s.' "$head" "$body"
+    printf '%s.%s' "$head" "$body" | openssl dgst -sha256 -sign "$folder/jwt.key" | base64url
 }
 
 secret_id() {
