@@ -63,12 +63,22 @@ static CK_RV check(const struct asking *asking, const struct direct_key *key,
     return check_pinned(asking, key, answer);
 }
 
+static CK_RV read_ciphertext(const struct asking *asking, const struct direct_key *key,
+                             struct source_call call, struct secret *ret_ciphertext)
+{
+    const struct ciphertext_owner owner = {asking->keys->token, key->name};
+    _cleanup_(secret_clear) struct secret value = {0};
+    if (!ciphertext_is_parameter(key->place))
+        return ciphertext_read(&owner, key->place, ret_ciphertext);
+    call.context = (struct view){0};
+    TRY(source_read_parameter(asking->source->source, &call, key->place, &value));
+    return ciphertext_from_parameter(&owner, (struct view){value.bytes, value.len}, ret_ciphertext);
+}
+
 static CK_RV unwrap(const struct asking *asking, const struct direct_key *key,
                     struct direct_answer *answer)
 {
-    const struct ciphertext_owner owner = {asking->keys->token, key->name};
     _cleanup_(secret_clear) struct secret ciphertext = {0};
-    TRY(ciphertext_read(&owner, key->place, &ciphertext));
     answer->asked_ms = clock_boot_ms();
     const struct source_call call = {
         .credential = asking->source->credential,
@@ -76,6 +86,7 @@ static CK_RV unwrap(const struct asking *asking, const struct direct_key *key,
         .deadline_ms = answer->asked_ms + asking->source->deadline_ms,
         .cancelled = asking->keys->cancelled,
     };
+    TRY(read_ciphertext(asking, key, call, &ciphertext));
     struct source *source = asking->source->source;
     TRY(source->ops->unwrap(source, &call, (struct view){ciphertext.bytes, ciphertext.len},
                             &answer->value));
@@ -222,7 +233,8 @@ static void batch_clear(struct batch *batch)
     }
 }
 
-/* A ciphertext that cannot be read is left to ask_one, which tells why. */
+/* A ciphertext that cannot be read is left to ask_one, which tells why; so is one that takes a
+ * request to be read. */
 static void gather(const struct asking *asking, size_t first, struct batch *batch)
 {
     size_t left = asking->due_count - first;
@@ -231,7 +243,8 @@ static void gather(const struct asking *asking, size_t first, struct batch *batc
         struct direct_key **key = &asking->due[first + i];
         const struct ciphertext_owner owner = {asking->keys->token, (*key)->name};
         struct secret *ciphertext = &batch->ciphertexts[batch->count];
-        if (ciphertext_read(&owner, (*key)->place, ciphertext) != CKR_OK)
+        if (ciphertext_is_parameter((*key)->place) ||
+            ciphertext_read(&owner, (*key)->place, ciphertext) != CKR_OK)
             continue;
         batch->keys[batch->count] = key;
         batch->items[batch->count++] = (struct source_item){
@@ -296,7 +309,7 @@ static void ask_many(void *context, size_t index)
     begin_reason(reason);
     gather(asking, index * SOURCE_ITEMS_MAX, &batch);
     begin_reason(reason);
-    CK_RV rv = unwrap_many(asking, &batch);
+    CK_RV rv = batch.count == 0 ? CKR_OK : unwrap_many(asking, &batch);
     enum indexkey_cause cause = end_reason(rv);
     if (is_for_all(cause))
         conclude_all(asking, &batch, cause, reason);

@@ -6,10 +6,12 @@
 #include "tokens/json.h"
 #include "tokens/vault_batch.h"
 #include "tokens/vault_ciphertext.h"
+#include "tokens/vault_kv.h"
 #include "tokens/vault_login.h"
 #include "tokens/vault_request.h"
 
 #define MOUNT_DEFAULT "transit"
+#define KV_SCHEME "kv:"
 #define DATA_KEY_BITS INT64_C(256)
 
 static const struct vault_act make_act = {.path = "datakey/plaintext", .what = "make a data key"};
@@ -229,6 +231,12 @@ static CK_RV vault_unwrap_many(struct source *source, const struct source_call *
     return vault_batch_unwrap((const struct vault *) source, call, items, count);
 }
 
+static CK_RV vault_read_parameter(struct source *source, const struct source_call *call,
+                                  const char *place, struct secret *ret_value)
+{
+    return vault_kv_read((const struct vault *) source, call, place + strlen(KV_SCHEME), ret_value);
+}
+
 static void vault_forget(struct source *source)
 {
     vault_auth_forget(((struct vault *) source)->auth);
@@ -244,5 +252,7 @@ const struct source_ops source_vault_ops = {
     .unwrap = vault_unwrap,
     .make_data_key = vault_make_data_key,
     .unwrap_many = vault_unwrap_many,
+    .parameter_schemes = KV_SCHEME,
+    .read_parameter = vault_read_parameter,
     .forget = vault_forget,
 };

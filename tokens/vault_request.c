@@ -57,17 +57,18 @@ static bool token_is_refused(const struct vault *vault, const struct source_call
 }
 
 /* Vault says "permission denied" of a token that it does not know, too. */
-static CK_RV fail_forbidden(const struct vault *vault, const struct vault_act *act,
+static CK_RV fail_forbidden(const struct vault *vault, const struct vault_request *request,
                             const struct http_result *result, bool token_refused)
 {
     const struct source_http *http = &vault->server.http;
+    const struct vault_act *act = request->act;
     const char *before = result->request_id[0] == '\0' ? "" : ", request ";
     if (token_refused)
         return FAIL_CAUSE(INDEXKEY_CAUSE_CREDENTIAL,
                           "token '%s': cannot %s by %s/%s at %s (HTTP %ld%s%s): Vault refuses its "
                           "Vault token, which is wrong, expired or revoked (lookup-self is refused "
                           "too); %s",
-                          http->token, act->what, vault->mount, vault->key, http->endpoint,
+                          http->token, act->what, request->mount, request->name, http->endpoint,
                           result->status, before, result->request_id,
                           vault_auth_logs_in(vault->auth)
                               ? "so is the one of another login; look at the token_* settings of "
@@ -76,20 +77,20 @@ static CK_RV fail_forbidden(const struct vault *vault, const struct vault_act *a
     return FAIL_CAUSE(INDEXKEY_CAUSE_DENIED,
                       "token '%s': cannot %s by %s/%s at %s (HTTP %ld%s%s): permission denied to "
                       "its Vault token; add to its policy: path \"%s/%s/%s\" { capabilities = "
-                      "[\"update\"] }",
-                      http->token, act->what, vault->mount, vault->key, http->endpoint,
-                      result->status, before, result->request_id, vault->mount, act->path,
-                      vault->key);
+                      "[\"%s\"] }",
+                      http->token, act->what, request->mount, request->name, http->endpoint,
+                      result->status, before, result->request_id, request->mount, act->path,
+                      request->name, act->capability == NULL ? "update" : act->capability);
 }
 
-static CK_RV fail(const struct vault *vault, const struct vault_act *act,
+static CK_RV fail(const struct vault *vault, const struct vault_request *request,
                   const struct http_result *result)
 {
-    _cleanup_(mem_free_pointer) char *place = mem_format("%s/%s", vault->mount, vault->key);
+    _cleanup_(mem_free_pointer) char *place = mem_format("%s/%s", request->mount, request->name);
     const struct vault_attempt attempt = {
-        .what = act->what,
-        .place = place == NULL ? vault->mount : place,
-        .refusals = refusals,
+        .what = request->act->what,
+        .place = place == NULL ? request->mount : place,
+        .refusals = request->refusals,
     };
     return vault_refusal_fail(&vault->server, result, &attempt);
 }
@@ -102,27 +103,36 @@ static bool is_answer(const struct vault_act *act, const struct http_result *res
                                           json_scan_to(&scan, "data.batch_results"));
 }
 
-static CK_RV send_authorised(const struct vault *vault, const struct source_call *call,
-                             const struct vault_act *act, struct vault_exchange *exchange,
-                             struct http_result *ret_result)
+CK_RV vault_request_run(const struct vault *vault, const struct source_call *call,
+                        const struct vault_request *request, struct http_result *ret_result)
 {
+    _cleanup_(mem_free_pointer) char *path =
+        mem_format("/v1/%s/%s/%s", request->mount, request->act->path, request->name);
+    if (path == NULL)
+        return FAIL(CKR_HOST_MEMORY, "token '%s': no memory to %s", vault->server.http.token,
+                    request->act->what);
+    struct vault_exchange exchange = {
+        .method = request->method,
+        .path = path,
+        .body = request->body,
+    };
     /* A token of a login of ours that Vault refuses (revoked, or used up) costs a login more. */
     for (bool is_last = false;; is_last = true) {
         _cleanup_(secret_clear) struct secret token = {0};
         _cleanup_(http_result_clear) struct http_result result = {0};
         TRY(vault_auth_token(vault->auth, call, &token));
-        exchange->token = &token;
-        TRY(vault_exchange_send(&vault->server, call, exchange, &result));
-        if (is_answer(act, &result)) {
+        exchange.token = &token;
+        TRY(vault_exchange_send(&vault->server, call, &exchange, &result));
+        if (is_answer(request->act, &result)) {
             *ret_result = result;
             result.body = (struct secret){0};
             return CKR_OK;
         }
         if (result.status != VAULT_FORBIDDEN || !vault_refusal_is_own(&result))
-            return fail(vault, act, &result);
+            return fail(vault, request, &result);
         bool is_refused = token_is_refused(vault, call, &token);
         if (is_last || !is_refused || !vault_auth_refuse(vault->auth, &token))
-            return fail_forbidden(vault, act, &result, is_refused);
+            return fail_forbidden(vault, request, &result, is_refused);
     }
 }
 
@@ -130,15 +140,13 @@ CK_RV vault_request_send(const struct vault *vault, const struct source_call *ca
                          const struct vault_act *act, const struct secret *body,
                          struct http_result *ret_result)
 {
-    _cleanup_(mem_free_pointer) char *path =
-        mem_format("/v1/%s/%s/%s", vault->mount, act->path, vault->key);
-    if (path == NULL)
-        return FAIL(CKR_HOST_MEMORY, "token '%s': no memory to %s", vault->server.http.token,
-                    act->what);
-    struct vault_exchange exchange = {
+    const struct vault_request request = {
         .method = "POST",
-        .path = path,
+        .act = act,
+        .mount = vault->mount,
+        .name = vault->key,
         .body = {body->bytes, body->len},
+        .refusals = refusals,
     };
-    return send_authorised(vault, call, act, &exchange, ret_result);
+    return vault_request_run(vault, call, &request, ret_result);
 }

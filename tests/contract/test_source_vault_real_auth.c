@@ -429,6 +429,41 @@ START_TEST(a_batch_is_unwrapped_and_a_bad_one_spoils_only_itself)
 }
 END_TEST
 
+/* ---- parameters ---- */
+
+START_TEST(a_parameter_is_read_from_kv_version_2)
+{
+    struct kms_settings settings = {
+        .addr = real_vault.addr, .ca = real_vault.ca, .token = real_vault.root_token};
+    struct secret value = {0};
+    (void) real_vault_api("POST sys/mounts/secret '{\"type\": \"kv\", \"options\": "
+                          "{\"version\": \"2\"}}'");
+    (void) real_vault_api(
+        "POST secret/data/index/key '{\"data\": {\"ciphertext\": \"vault:v1:AA\", "
+        "\"other\": \"vault:v1:BB\"}}'");
+    struct source *source = vault_open(NULL, &settings);
+    struct source_call call = call_of("");
+    kms_assert_ok(source_read_parameter(source, &call, "kv:secret/index/key#other", &value));
+    ck_assert_uint_eq(value.len, strlen("vault:v1:BB"));
+    ck_assert_mem_eq(value.bytes, "vault:v1:BB", value.len);
+    secret_clear(&value);
+    fixture_forget_log();
+    kms_assert_failed(source_read_parameter(source, &call, "kv:secret/index/none", &value),
+                      INDEXKEY_CAUSE_CONFIG, "nothing at that path");
+    (void) real_vault_api("DELETE secret/data/index/key");
+    fixture_forget_log();
+    kms_assert_failed(source_read_parameter(source, &call, "kv:secret/index/key", &value),
+                      INDEXKEY_CAUSE_CONFIG, "was deleted");
+    source_close(&source);
+    settings.token = real_vault.client_token;
+    source = vault_open(NULL, &settings);
+    fixture_forget_log();
+    kms_assert_failed(source_read_parameter(source, &call, "kv:secret/index/key", &value),
+                      INDEXKEY_CAUSE_DENIED, "capabilities = [\"read\"]");
+    source_close(&source);
+}
+END_TEST
+
 int main(void)
 {
     if (!real_vault_is_there()) {
@@ -447,5 +482,6 @@ int main(void)
     tcase_add_test(cases, an_approle_is_the_pin);
     tcase_add_test(cases, tokens_of_5_s_serve_many_threads);
     tcase_add_test(cases, a_batch_is_unwrapped_and_a_bad_one_spoils_only_itself);
+    tcase_add_test(cases, a_parameter_is_read_from_kv_version_2);
     return fixture_run("source vault: logins at a real Vault", cases);
 }

@@ -21,6 +21,7 @@ each change of ciphertext, context and key.
     {"do": "handler", "what": "keys"}              {"keys": [names in the root namespace]}
     {"do": "handler", "what": "encrypt", "contexts": ["", "abc"]}    or "count": N
                                                    {"ciphertexts": [of 32 random bytes each]}
+    {"do": "handler", "what": "parameter", "path": P, "fields": {…}}   at secret/P
     {"do": "handler", "what": "rate", "rate": N}   429 beyond N requests a second
 
 Who may ask is in fake_vault_auth.py:
@@ -108,6 +109,7 @@ class State:
         self.rate = 0  # requests a second; 0: any number
         self.allowance = 0.0
         self.allowance_s = 0.0
+        self.parameters = {}  # of the kv engine at `secret`: {path: fields}
         self.namespaces = {name: {MOUNT: {KEY_NAME: Key()}} for name in ("", "team-a")}
 
 
@@ -152,6 +154,9 @@ class FakeVault:
         if namespace not in self.state.namespaces:
             raise Refused(404, "namespace not found")
         mount, _, rest = path.partition("/")
+        if mount == "secret":
+            auth.permit(user, "kv")
+            return self._read_parameter(rest)
         act, _, name = rest.rpartition("/")
         keys = self.state.namespaces[namespace].get(mount)
         if keys is None:
@@ -192,6 +197,12 @@ class FakeVault:
         plaintext = os.urandom(body["bits"] // 8)
         return {"ciphertext": key.encrypt(plaintext, b""), "key_version": len(key.versions),
                 "plaintext": base64.b64encode(plaintext).decode()}
+
+    def _read_parameter(self, rest):
+        folder, _, name = rest.partition("/")
+        if folder != "data" or name not in self.state.parameters:
+            raise Refused(404)
+        return {"data": {"data": self.state.parameters[name], "metadata": {"version": 1}}}
 
     def _batch(self, key, items):
         results = []
@@ -278,6 +289,9 @@ class FakeVault:
         self.state.rate = command["rate"]
         self.state.allowance = float(command["rate"])
         self.state.allowance_s = time.monotonic()
+
+    def control_parameter(self, command):
+        self.state.parameters[command["path"]] = command["fields"]
 
     def control_encrypt(self, command):
         """Ciphertexts of what is random, one by its context each; "" is none."""
