@@ -74,7 +74,7 @@ static CK_RV check(const struct conf_section *section, enum vault_method method)
     TRY(check_owners(section, method));
     TRY(check_one_place(section, "vault_token_env", "vault_token_file", "Vault tokens"));
     TRY(check_one_place(section, "vault_secret_id_env", "vault_secret_id_file", "secret ids"));
-    if (by_credential && method > VAULT_METHOD_APPROLE)
+    if (by_credential && method != VAULT_METHOD_TOKEN && method != VAULT_METHOD_APPROLE)
         return FAIL_CAUSE(INDEXKEY_CAUSE_CONFIG,
                           "[token %s] in line %zu: with vault_auth = %s there is nothing to give "
                           "as a PIN, so login = credential has no meaning; set login to pin or "

@@ -2,6 +2,7 @@
  * Direct keys by the thousand: what one login asks of Vault, while Vault takes no more than 200
  * requests a second, and what a bad one among them does.
  */
+#include <pthread.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -67,10 +68,13 @@ static void make_token(void)
 
 static void keep_error(enum log_level level, const char *line, void *context)
 {
-    size_t len = strlen(errors);
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
     (void) context;
+    (void) pthread_mutex_lock(&lock);
+    size_t len = strlen(errors);
     if (level == LOG_LEVEL_ERROR)
         (void) snprintf(errors + len, sizeof(errors) - len, "%s\n", line);
+    (void) pthread_mutex_unlock(&lock);
 }
 
 static CK_SESSION_HANDLE log_in(void)

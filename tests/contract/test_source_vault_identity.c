@@ -1,5 +1,7 @@
 /* Whose Vault token serves: an AppRole as the PIN, a wrapped secret id, somebody else's token. */
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/clock.h"
@@ -118,6 +120,36 @@ START_TEST(an_approle_is_the_pin)
                   cause_name(cause), fixture_log());
     ck_assert_ptr_null(strstr(fixture_log(), "secret-1"));
     kms_reset(&fake);
+}
+END_TEST
+
+static CK_RV initialise_and_log_in(void)
+{
+    CK_UTF8CHAR pin[] = FIXTURE_PIN;
+    CK_SESSION_HANDLE session;
+    CK_RV rv = C_Initialize(NULL);
+    if (rv == CKR_OK)
+        rv = C_OpenSession(0, CKF_SERIAL_SESSION, NULL, NULL, &session);
+    return rv == CKR_OK ? C_Login(session, CKU_USER, pin, sizeof(pin) - 1) : rv;
+}
+
+/* The parent's token is not in the child's memory. */
+START_TEST(a_forked_child_logs_in_by_itself)
+{
+    struct kms_settings settings = {.more = APPROLE, .token = "secret-1"};
+    int status;
+    kms_reset(&fake);
+    vault_configure(&fake, &settings);
+    kms_init_token();
+    ck_assert_int_eq(vault_auth_count(&fake, "logins"), 1);
+    ck_assert_uint_eq(initialise_and_log_in(), CKR_OK);
+    pid_t child = fork();
+    if (child == 0)
+        _exit(initialise_and_log_in() == CKR_OK ? 0 : 1);
+    ck_assert_int_eq(waitpid(child, &status, 0), child);
+    ck_assert_int_eq(status, 0);
+    ck_assert_int_eq(vault_auth_count(&fake, "logins"), 3);
+    ck_assert_uint_eq(C_Finalize(NULL), CKR_OK);
 }
 END_TEST
 
@@ -242,6 +274,7 @@ int main(void)
     tcase_add_test(cases, a_token_got_by_one_pin_serves_no_other);
     tcase_add_test(cases, what_a_pin_got_is_wiped_at_the_logout);
     tcase_add_loop_test(cases, an_approle_is_the_pin, 0, (int) COUNT_OF(logins));
+    tcase_add_test(cases, a_forked_child_logs_in_by_itself);
     tcase_add_test(cases, a_wrapped_secret_id_is_opened_once);
     tcase_add_test(cases, a_wrapping_token_that_somebody_has_opened_is_told);
     tcase_add_loop_test(cases, a_wrapping_token_of_elsewhere_is_not_opened, 0,
