@@ -45,20 +45,26 @@ static CK_RV ask(const struct vault_server *server, const struct source_call *ca
     return CKR_OK;
 }
 
-/* "auth/MOUNT/role/NAME/secret-id", with a namespace before it or not. */
-static bool is_of_mount(const char *path, const char *mount)
+/* Moves behind what the text begins with. */
+static bool take(const char **text, const char *begin)
 {
-    static const char before[] = "auth/";
-    static const char behind[] = "/role/";
-    static const char end[] = "/secret-id";
-    size_t len = strlen(path);
-    size_t mount_len = strlen(mount);
-    const char *at = strstr(path, before);
-    if (at == NULL || len < sizeof(end) || strcmp(path + len - (sizeof(end) - 1), end) != 0)
+    size_t len = strlen(begin);
+    bool begins_so = strncmp(*text, begin, len) == 0;
+    *text += begins_so ? len : 0;
+    return begins_so;
+}
+
+/* "auth/MOUNT/role/NAME/secret-id", with our namespace before it or not. Nothing else may stand
+ * there: any engine's path can end so. */
+static bool is_of_mount(const struct vault_wrapping *wrapping, const char *path)
+{
+    const char *namespace = wrapping->server->namespace;
+    if (namespace != NULL && take(&path, namespace) && !take(&path, "/"))
         return false;
-    at += sizeof(before) - 1;
-    return strncmp(at, mount, mount_len) == 0 &&
-           strncmp(at + mount_len, behind, sizeof(behind) - 1) == 0;
+    if (!take(&path, "auth/") || !take(&path, wrapping->mount) || !take(&path, "/role/"))
+        return false;
+    const char *slash = strchr(path, '/');
+    return slash != NULL && slash != path && strcmp(slash, "/secret-id") == 0;
 }
 
 static CK_RV check_origin(const struct vault_wrapping *wrapping, const struct source_call *call,
@@ -87,7 +93,7 @@ static CK_RV check_origin(const struct vault_wrapping *wrapping, const struct so
     if (path == NULL)
         return source_http_fail_reply(&server->http, &result,
                                       "it does not say what the wrapping token was made by");
-    if (is_of_mount(path, wrapping->mount))
+    if (is_of_mount(wrapping, path))
         return CKR_OK;
     return FAIL_CAUSE(INDEXKEY_CAUSE_CREDENTIAL,
                       "token '%s': its wrapping token was not made for a secret id of auth/%s, so "

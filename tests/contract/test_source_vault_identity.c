@@ -188,12 +188,35 @@ START_TEST(a_wrapping_token_that_somebody_has_opened_is_told)
 }
 END_TEST
 
-static const char *const foreign_paths[] = {"sys/wrapping/wrap",
-                                            "auth/other/role/app/secret-id",
-                                            "auth/approle/role/app/role-id",
-                                            "auth/approlex/role/app/secret-id",
-                                            "secret-id",
-                                            ""};
+START_TEST(a_wrapping_token_of_our_namespace_is_opened)
+{
+    struct blob wrapped = {0};
+    struct kms_settings settings = {.more = WRAPPED "\nvault_namespace = team-a",
+                                    .token = "wrap-1"};
+    struct source *source = begin(&settings, &wrapped);
+    fake_service_command(&fake, "%s",
+                         WRAP("wrap-1", ", \"path\": \"team-a/auth/approle/role/app/secret-id\""));
+    blob_clear(&wrapped);
+    struct source_call call = kms_call(&settings, view_text(VAULT_CONTEXT));
+    kms_assert_ok(kms_make(source, call, &wrapped));
+    ck_assert_int_eq(vault_auth_count(&fake, "unwraps"), 1);
+    vault_end(source, &wrapped);
+}
+END_TEST
+
+static const char *const foreign_paths[] = {
+    "sys/wrapping/wrap",
+    "auth/other/role/app/secret-id",
+    "auth/approle/role/app/role-id",
+    "auth/approle/role/app/custom-secret-id",
+    "auth/approle/role//secret-id",
+    "auth/approlex/role/app/secret-id",
+    "kv/data/auth/approle/role/app/secret-id",
+    "my-auth/approle/role/app/secret-id",
+    "team-a/auth/approle/role/app/secret-id",
+    "secret-id",
+    "",
+};
 
 START_TEST(a_wrapping_token_of_elsewhere_is_not_opened)
 {
@@ -277,6 +300,7 @@ int main(void)
     tcase_add_test(cases, a_forked_child_logs_in_by_itself);
     tcase_add_test(cases, a_wrapped_secret_id_is_opened_once);
     tcase_add_test(cases, a_wrapping_token_that_somebody_has_opened_is_told);
+    tcase_add_test(cases, a_wrapping_token_of_our_namespace_is_opened);
     tcase_add_loop_test(cases, a_wrapping_token_of_elsewhere_is_not_opened, 0,
                         (int) COUNT_OF(foreign_paths));
     tcase_add_test(cases, a_token_of_somebody_elses_is_renewed_if_wanted);
