@@ -15,7 +15,11 @@
 #define SCHEME_ENV "env:"
 #define SCHEME_FILE "file:"
 #define WHAT_MAX 128
-#define FORMS "base64:TEXT, vault:vN:TEXT, env:NAME or file:/PATH"
+#define FORMS "base64:TEXT, vault:vN:TEXT, env:NAME, file:/PATH or a parameter (kv:MOUNT/PATH)"
+
+/* Of the parameter stores of all sources. */
+static const char *const parameter_schemes[] = {"kv:"};
+#define PARAMETER_SCHEME_COUNT (sizeof(parameter_schemes) / sizeof(parameter_schemes[0]))
 
 /* What follows the scheme; NULL when the place has another one. */
 static const char *after(const char *place, const char *scheme)
@@ -126,11 +130,22 @@ static CK_RV read_file(const struct ciphertext_owner *owner, const char *path,
     return read_form((struct view){content.bytes, content.len}, ret_ciphertext);
 }
 
+bool ciphertext_is_parameter(const char *place)
+{
+    for (size_t i = 0; i < PARAMETER_SCHEME_COUNT; i++) {
+        if (after(place, parameter_schemes[i]) != NULL)
+            return true;
+    }
+    return false;
+}
+
 const char *ciphertext_fault(const char *place)
 {
     const char *path = after(place, SCHEME_FILE);
-    if (strncmp(place, "ssm:", 4) == 0 || strncmp(place, "kv:", 3) == 0)
-        return FORMS " (ssm: and kv: are not available in this version)";
+    if (strncmp(place, "ssm:", 4) == 0)
+        return FORMS " (ssm: is not available in this version)";
+    if (ciphertext_is_parameter(place))
+        return is_all(view_text(place), is_printable) ? NULL : "printable ASCII after kv:";
     if (path != NULL)
         return path[0] == '/' ? NULL : "an absolute path after file:";
     const char *name = after(place, SCHEME_ENV);
@@ -143,24 +158,33 @@ const char *ciphertext_fault(const char *place)
     return after(place, SCHEME_VAULT) != NULL ? NULL : FORMS;
 }
 
-CK_RV ciphertext_read(const struct ciphertext_owner *owner, const char *place,
-                      struct secret *ret_ciphertext)
+/* `rv` is what reading it gave. */
+static CK_RV finish(const struct ciphertext_owner *owner, CK_RV rv)
 {
-    const char *name = after(place, SCHEME_ENV);
-    const char *path = after(place, SCHEME_FILE);
-    const char *text = after(place, SCHEME_BASE64);
-    CK_RV rv;
-    if (name != NULL)
-        rv = read_variable(owner, name, ret_ciphertext);
-    else if (path != NULL)
-        rv = read_file(owner, path, ret_ciphertext);
-    else
-        rv = text != NULL ? decode(view_text(text), ret_ciphertext)
-                          : read_form(view_text(place), ret_ciphertext);
     if (rv != CKR_DATA_INVALID)
         return rv;
     return FAIL_CAUSE(INDEXKEY_CAUSE_CONFIG,
                       "token '%s': the ciphertext of [key %s] is empty, longer than %d bytes or no "
                       "base64; put there what the source made",
                       owner->token, owner->key, CIPHERTEXT_LEN_MAX);
+}
+
+CK_RV ciphertext_from_parameter(const struct ciphertext_owner *owner, struct view value,
+                                struct secret *ret_ciphertext)
+{
+    return finish(owner, read_form(value, ret_ciphertext));
+}
+
+CK_RV ciphertext_read(const struct ciphertext_owner *owner, const char *place,
+                      struct secret *ret_ciphertext)
+{
+    const char *name = after(place, SCHEME_ENV);
+    const char *path = after(place, SCHEME_FILE);
+    const char *text = after(place, SCHEME_BASE64);
+    if (name != NULL)
+        return finish(owner, read_variable(owner, name, ret_ciphertext));
+    if (path != NULL)
+        return finish(owner, read_file(owner, path, ret_ciphertext));
+    return finish(owner, text != NULL ? decode(view_text(text), ret_ciphertext)
+                                      : read_form(view_text(place), ret_ciphertext));
 }

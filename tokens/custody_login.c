@@ -103,6 +103,8 @@ CK_RV custody_login(struct custody *custody, enum custody_role role, struct view
     CK_RV rv = log_in(custody, role, pin);
     if (rv == CKR_OK)
         keep_direct_keys(custody);
+    else
+        source_forget(custody->source);
     /* What is refused is what the user gave in place of a PIN, or the identity that stands for one.
      * */
     bool stands_for_pin = role == CUSTODY_USER && custody->login != CUSTODY_LOGIN_PIN;
@@ -117,6 +119,7 @@ static void end_login_locked(struct custody *custody)
     atomic_store(&custody->due, INT64_MAX);
     direct_keys_stop(custody->direct_keys);
     keyring_wipe(&custody->keyring);
+    source_forget(custody->source);
 }
 
 void custody_logout(struct custody *custody)

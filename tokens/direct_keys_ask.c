@@ -54,12 +54,31 @@ static CK_RV check_pinned(const struct asking *asking, const struct direct_key *
                       asking->keys->token, key->name);
 }
 
+/* What the source gave is what the section says. */
+static CK_RV check(const struct asking *asking, const struct direct_key *key,
+                   struct direct_answer *answer)
+{
+    TRY(check_len(asking, key, answer->value.len));
+    TRY(crypto_hmac_sha256(&answer->value, view_text(LABEL_DIRECT_CHECK), answer->mark));
+    return check_pinned(asking, key, answer);
+}
+
+static CK_RV read_ciphertext(const struct asking *asking, const struct direct_key *key,
+                             struct source_call call, struct secret *ret_ciphertext)
+{
+    const struct ciphertext_owner owner = {asking->keys->token, key->name};
+    _cleanup_(secret_clear) struct secret value = {0};
+    if (!ciphertext_is_parameter(key->place))
+        return ciphertext_read(&owner, key->place, ret_ciphertext);
+    call.context = (struct view){0};
+    TRY(source_read_parameter(asking->source->source, &call, key->place, &value));
+    return ciphertext_from_parameter(&owner, (struct view){value.bytes, value.len}, ret_ciphertext);
+}
+
 static CK_RV unwrap(const struct asking *asking, const struct direct_key *key,
                     struct direct_answer *answer)
 {
-    const struct ciphertext_owner owner = {asking->keys->token, key->name};
     _cleanup_(secret_clear) struct secret ciphertext = {0};
-    TRY(ciphertext_read(&owner, key->place, &ciphertext));
     answer->asked_ms = clock_boot_ms();
     const struct source_call call = {
         .credential = asking->source->credential,
@@ -67,12 +86,11 @@ static CK_RV unwrap(const struct asking *asking, const struct direct_key *key,
         .deadline_ms = answer->asked_ms + asking->source->deadline_ms,
         .cancelled = asking->keys->cancelled,
     };
+    TRY(read_ciphertext(asking, key, call, &ciphertext));
     struct source *source = asking->source->source;
     TRY(source->ops->unwrap(source, &call, (struct view){ciphertext.bytes, ciphertext.len},
                             &answer->value));
-    TRY(check_len(asking, key, answer->value.len));
-    TRY(crypto_hmac_sha256(&answer->value, view_text(LABEL_DIRECT_CHECK), answer->mark));
-    return check_pinned(asking, key, answer);
+    return check(asking, key, answer);
 }
 
 /* ---- what the log says ---- */
@@ -113,7 +131,7 @@ static void tell_failure(const struct direct_key *key, enum direct_outcome outco
              "[key %s] %s (%s): %s", key->name, effects[outcome], cause_name(cause), reason);
 }
 
-/* ---- the round ---- */
+/* ---- answers ---- */
 
 static void settle(struct asking *asking, struct direct_key *key, struct direct_answer *answer,
                    const char *reason)
@@ -155,29 +173,168 @@ static void skip(struct asking *asking, struct direct_key *key)
 
 /* The source logs its failures itself, by the token's name; diverted, they become part of the one
  * line that names the key. */
+static void begin_reason(char reason[REASON_MAX])
+{
+    (void) snprintf(reason, REASON_MAX, "%s", "no memory for it, or another thread's log says why");
+    cause_clear();
+    log_divert(reason, REASON_MAX);
+}
+
+static enum indexkey_cause end_reason(CK_RV rv)
+{
+    log_divert(NULL, 0);
+    if (rv == CKR_OK)
+        return INDEXKEY_CAUSE_NONE;
+    return cause_last() == INDEXKEY_CAUSE_NONE ? INDEXKEY_CAUSE_INTERNAL : cause_last();
+}
+
+/* Wipes the value that is left. */
+static void conclude(struct asking *asking, struct direct_key *key, struct direct_answer *answer,
+                     const char *reason)
+{
+    if (is_unanswered(answer->cause))
+        atomic_fetch_add(&asking->unanswered, 1);
+    else
+        atomic_store(&asking->unanswered, 0);
+    settle(asking, key, answer, answer->cause == INDEXKEY_CAUSE_CANCELLED ? NULL : reason);
+    secret_clear(&answer->value);
+}
+
 static void ask_one(void *context, size_t index)
 {
     struct asking *asking = context;
     struct direct_key *key = asking->due[index];
     struct direct_answer answer = {0};
-    char reason[REASON_MAX] = "no memory for it";
+    char reason[REASON_MAX];
     if (is_given_up(asking)) {
         skip(asking, key);
         return;
     }
-    cause_clear();
-    log_divert(reason, sizeof(reason));
-    CK_RV rv = unwrap(asking, key, &answer);
-    log_divert(NULL, 0);
-    if (rv != CKR_OK)
-        answer.cause = cause_last() == INDEXKEY_CAUSE_NONE ? INDEXKEY_CAUSE_INTERNAL : cause_last();
-    if (is_unanswered(answer.cause))
-        atomic_fetch_add(&asking->unanswered, 1);
-    else
-        atomic_store(&asking->unanswered, 0);
-    settle(asking, key, &answer, answer.cause == INDEXKEY_CAUSE_CANCELLED ? NULL : reason);
-    secret_clear(&answer.value);
+    begin_reason(reason);
+    answer.cause = end_reason(unwrap(asking, key, &answer));
+    conclude(asking, key, &answer, reason);
 }
+
+/* ---- many with one request ---- */
+
+struct batch {
+    struct direct_key **keys[SOURCE_ITEMS_MAX]; /* into `due` */
+    struct secret ciphertexts[SOURCE_ITEMS_MAX];
+    struct source_item items[SOURCE_ITEMS_MAX];
+    size_t count;
+    int64_t asked_ms;
+};
+
+static void batch_clear(struct batch *batch)
+{
+    for (size_t i = 0; i < batch->count; i++) {
+        secret_clear(&batch->ciphertexts[i]);
+        secret_clear(&batch->items[i].value);
+    }
+}
+
+/* A ciphertext that cannot be read is left to ask_one, which tells why; so is one that takes a
+ * request to be read. */
+static void gather(const struct asking *asking, size_t first, struct batch *batch)
+{
+    size_t left = asking->due_count - first;
+    size_t count = left < SOURCE_ITEMS_MAX ? left : SOURCE_ITEMS_MAX;
+    for (size_t i = 0; i < count; i++) {
+        struct direct_key **key = &asking->due[first + i];
+        const struct ciphertext_owner owner = {asking->keys->token, (*key)->name};
+        struct secret *ciphertext = &batch->ciphertexts[batch->count];
+        if (ciphertext_is_parameter((*key)->place) ||
+            ciphertext_read(&owner, (*key)->place, ciphertext) != CKR_OK)
+            continue;
+        batch->keys[batch->count] = key;
+        batch->items[batch->count++] = (struct source_item){
+            .wrapped = {ciphertext->bytes, ciphertext->len},
+            .context = blob_view(&(*key)->context),
+        };
+    }
+}
+
+static CK_RV unwrap_many(const struct asking *asking, struct batch *batch)
+{
+    struct source *source = asking->source->source;
+    batch->asked_ms = clock_boot_ms();
+    const struct source_call call = {
+        .credential = asking->source->credential,
+        .deadline_ms = batch->asked_ms + asking->source->deadline_ms,
+        .cancelled = asking->keys->cancelled,
+    };
+    return source->ops->unwrap_many(source, &call, batch->items, batch->count);
+}
+
+static void conclude_item(struct asking *asking, struct batch *batch, size_t index)
+{
+    struct direct_key *key = *batch->keys[index];
+    struct direct_answer answer = {
+        .asked_ms = batch->asked_ms,
+        .value = secret_move(&batch->items[index].value),
+    };
+    char reason[REASON_MAX];
+    begin_reason(reason);
+    answer.cause = end_reason(check(asking, key, &answer));
+    conclude(asking, key, &answer, reason);
+    *batch->keys[index] = NULL;
+}
+
+/* What was refused or unanswered would be so for each of them alone; after anything else, one of
+ * them may have spoilt the request. */
+static bool is_for_all(enum indexkey_cause cause)
+{
+    return is_unanswered(cause) || cause == INDEXKEY_CAUSE_THROTTLED ||
+           cause == INDEXKEY_CAUSE_CANCELLED || cause == INDEXKEY_CAUSE_CREDENTIAL ||
+           cause == INDEXKEY_CAUSE_DENIED || cause == INDEXKEY_CAUSE_DELETED;
+}
+
+static void conclude_all(struct asking *asking, struct batch *batch, enum indexkey_cause cause,
+                         const char *reason)
+{
+    for (size_t i = 0; i < batch->count; i++) {
+        struct direct_answer answer = {.cause = cause, .asked_ms = batch->asked_ms};
+        conclude(asking, *batch->keys[i], &answer, reason);
+        *batch->keys[i] = NULL;
+    }
+}
+
+static void ask_many(void *context, size_t index)
+{
+    struct asking *asking = context;
+    _cleanup_(batch_clear) struct batch batch = {.count = 0};
+    char reason[REASON_MAX];
+    if (is_given_up(asking))
+        return;
+    begin_reason(reason);
+    gather(asking, index * SOURCE_ITEMS_MAX, &batch);
+    begin_reason(reason);
+    CK_RV rv = batch.count == 0 ? CKR_OK : unwrap_many(asking, &batch);
+    enum indexkey_cause cause = end_reason(rv);
+    if (is_for_all(cause))
+        conclude_all(asking, &batch, cause, reason);
+    for (size_t i = 0; i < batch.count && rv == CKR_OK; i++) {
+        if (batch.items[i].value.len > 0)
+            conclude_item(asking, &batch, i);
+    }
+}
+
+/* What is left in `due` is to be asked for one by one. */
+static void ask_together(struct asking *asking)
+{
+    size_t left = 0;
+    if (asking->source->source->ops->unwrap_many == NULL || asking->due_count < 2)
+        return;
+    workers_run((asking->due_count + SOURCE_ITEMS_MAX - 1) / SOURCE_ITEMS_MAX,
+                asking->keys->may_create_threads, ask_many, asking);
+    for (size_t i = 0; i < asking->due_count; i++) {
+        if (asking->due[i] != NULL)
+            asking->due[left++] = asking->due[i];
+    }
+    asking->due_count = left;
+}
+
+/* ---- the round ---- */
 
 static void collect_locked(struct direct_keys *keys, struct asking *asking)
 {
@@ -221,6 +378,7 @@ void direct_keys_ask(struct direct_keys *keys, const struct direct_keys_source *
     struct asking asking = {.keys = keys, .source = source, .due = due};
     if (due == NULL || !begin(keys, &asking))
         return;
+    ask_together(&asking);
     workers_run(asking.due_count, keys->may_create_threads, ask_one, &asking);
     end(keys, &asking);
     size_t skipped = atomic_load(&asking.skipped);

@@ -43,8 +43,8 @@ size_t json_count(const struct json *json, const char *path);
 bool json_member(const struct json *json, const char *path, size_t index, const char **ret_name,
                  const char **ret_text);
 
-/* The string at the path, unescaped, as a secret; in `body` it becomes "" and blanks. Paths name
- * members of objects here, no array positions. CKR_DATA_INVALID: not there, no string, an empty
+/* The string at the path, unescaped, as a secret; in `body` it becomes "" and blanks.
+ * CKR_DATA_INVALID: not there, no string, an empty
  * one, not ASCII, or the text before it is malformed; `body` is then as it was, and must not go to
  * json_parse. */
 CK_RV json_secret_take(struct secret *body, const char *path, struct secret *ret_text);

@@ -104,11 +104,36 @@ static bool enter_member(struct reader *scan, struct view name)
     return false;
 }
 
+/* From before an array to its item; `digits` counts them from 0. */
+static bool enter_item(struct reader *scan, struct view digits)
+{
+    size_t position = 0;
+    for (size_t i = 0; i < digits.len; i++) {
+        if (digits.bytes[i] < '0' || digits.bytes[i] > '9' || position > JSON_LEN_MAX)
+            return false;
+        position = position * 10 + (size_t) (digits.bytes[i] - '0');
+    }
+    if (digits.len == 0 || !take(scan, '['))
+        return false;
+    for (; position > 0; position--) {
+        if (!skip_value(scan) || !take(scan, ','))
+            return false;
+    }
+    return true;
+}
+
+static bool is_array(struct reader *scan)
+{
+    skip_blanks(scan);
+    return scan->at < scan->end && *scan->at == '[';
+}
+
 bool json_scan_to(struct reader *scan, const char *path)
 {
     for (const char *at = path;; at++) {
         size_t len = strcspn(at, ".");
-        if (!enter_member(scan, (struct view){(const unsigned char *) at, len}))
+        struct view name = {(const unsigned char *) at, len};
+        if (!(is_array(scan) ? enter_item(scan, name) : enter_member(scan, name)))
             return false;
         at += len;
         if (*at == '\0') {

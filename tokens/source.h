@@ -31,6 +31,15 @@ struct source_call {
     const atomic_bool *cancelled;
 };
 
+/* One of many that are unwrapped together. */
+struct source_item {
+    struct view wrapped;
+    struct view context;
+    struct secret value; /* empty: not opened */
+};
+
+#define SOURCE_ITEMS_MAX 128
+
 struct source_ops {
     const char *name;            /* the value of `source =` */
     const struct conf_key *keys; /* its keys in a token section */
@@ -52,6 +61,23 @@ struct source_ops {
     CK_RV(*make_data_key)
     (struct source *source, const struct source_call *call, struct secret *ret_data_key,
      struct blob *ret_wrapped);
+    /* Unwraps up to SOURCE_ITEMS_MAX of any lengths with one request; the call's own context is not
+     * used. CKR_OK: whatever is then still empty has failed by itself, and `unwrap` tells why. NULL
+     * where the service has none. */
+    CK_RV(*unwrap_many)
+    (struct source *source, const struct source_call *call, struct source_item *items,
+     size_t count);
+    /* The value of a parameter store that belongs to the service, for `ciphertext =` of a [key]
+     * section: `place` begins with a scheme of `parameter_schemes` ("kv:", more of them separated
+     * by blanks), and the call has no context. What is not there is CAUSE_CONFIG. Both
+     * NULL where the service has none. */
+    const char *parameter_schemes;
+    CK_RV(*read_parameter)
+    (struct source *source, const struct source_call *call, const char *place,
+     struct secret *ret_value);
+    /* The login whose credential came with the calls is over: what was got by it is wiped. No I/O;
+     * calls may still run. NULL where nothing is kept. */
+    void (*forget)(struct source *source);
 };
 
 /* Every implementation begins with this. */
@@ -66,6 +92,10 @@ const char *source_names(void);
 
 CK_RV source_open(const struct conf_section *section, struct source **ret_source);
 void source_close(struct source **source);
+void source_forget(struct source *source);
+/* CAUSE_CONFIG, logged, when the source has no parameter store of that scheme. */
+CK_RV source_read_parameter(struct source *source, const struct source_call *call,
+                            const char *place, struct secret *ret_value);
 /* make_data_key, or the DRBG and wrap. */
 CK_RV source_make_data_key(struct source *source, const struct source_call *call,
                            struct secret *ret_data_key, struct blob *ret_wrapped);

@@ -4,70 +4,21 @@
 
 #include "base/alloc.h"
 #include "tokens/json.h"
+#include "tokens/vault_batch.h"
+#include "tokens/vault_ciphertext.h"
+#include "tokens/vault_kv.h"
+#include "tokens/vault_login.h"
 #include "tokens/vault_request.h"
 
-#define TOKEN_VARIABLE "VAULT_TOKEN"
 #define MOUNT_DEFAULT "transit"
-#define NAME_LEN_MAX 255
-/* Of a data key it has about 90 bytes; of a key of 64 bytes under RSA-4096, 700. */
-#define CIPHERTEXT_LEN_MAX 4096
+#define KV_SCHEME "kv:"
 #define DATA_KEY_BITS INT64_C(256)
-#define CIPHERTEXT_PREFIX "vault:v"
-#define VERSION_DIGITS_MAX 9
-/* A direct key may have another length than a data key; source_unwrap insists on that. */
-#define PLAINTEXT_LEN_MAX 1024
 
-static const struct vault_act make_act = {"datakey/plaintext", "make a data key"};
-static const struct vault_act wrap_act = {"encrypt", "wrap the data key"};
-static const struct vault_act unwrap_act = {"decrypt", "unwrap the data key"};
+static const struct vault_act make_act = {.path = "datakey/plaintext", .what = "make a data key"};
+static const struct vault_act wrap_act = {.path = "encrypt", .what = "wrap the data key"};
+static const struct vault_act unwrap_act = {.path = "decrypt", .what = "unwrap the data key"};
 
 /* ---- configuration ---- */
-
-static bool is_word(char c)
-{
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
-}
-
-/* As Vault has it for names in paths: letters, digits and _, with - and . between. */
-static bool is_name(const char *text, size_t len)
-{
-    if (len == 0 || len > NAME_LEN_MAX || !is_word(text[0]) || !is_word(text[len - 1]))
-        return false;
-    for (size_t i = 0; i < len; i++) {
-        if (!is_word(text[i]) && text[i] != '-' && text[i] != '.')
-            return false;
-    }
-    return true;
-}
-
-static bool is_path(const char *text)
-{
-    if (strlen(text) > NAME_LEN_MAX)
-        return false;
-    size_t len = strcspn(text, "/");
-    for (; text[len] == '/'; text += len + 1, len = strcspn(text, "/")) {
-        if (!is_name(text, len))
-            return false;
-    }
-    return is_name(text, len);
-}
-
-static const char *check_key_name(const char *value)
-{
-    return is_name(value, strlen(value)) ? NULL : "a key's name: letters, digits, _, - and .";
-}
-
-static const char *check_path(const char *value)
-{
-    return is_path(value) ? NULL : "names of letters, digits, _, - and ., with / between them";
-}
-
-static const char *check_variable(const char *value)
-{
-    return *value != '\0' && strchr(value, '=') == NULL
-               ? NULL
-               : "the name of an environment variable, not its value";
-}
 
 static const struct conf_key vault_keys[] = {
     {.name = "vault_addr",
@@ -79,26 +30,16 @@ static const struct conf_key vault_keys[] = {
      .type = CONF_STRING,
      .required = true,
      .help = "the transit key, made by: vault write -f transit/keys/NAME",
-     .check = check_key_name},
+     .check = vault_check_name},
     {.name = "transit_mount",
      .type = CONF_STRING,
      .help = "where the transit engine is mounted; transit by default",
-     .check = check_path},
+     .check = vault_check_path},
     {.name = "vault_namespace",
      .type = CONF_STRING,
      .help = "the namespace of the mount and of the token",
-     .check = check_path},
-    {.name = "vault_auth",
-     .type = CONF_CHOICE,
-     .choices = "token",
-     .help = "how to log in to Vault: with a token that somebody else has got"},
-    {.name = "vault_token_env",
-     .type = CONF_STRING,
-     .help = "name of the environment variable with the Vault token; " TOKEN_VARIABLE " by default",
-     .check = check_variable},
-    {.name = "vault_token_file",
-     .type = CONF_PATH,
-     .help = "file with the Vault token, as Vault Agent writes it"},
+     .check = vault_check_path},
+    VAULT_LOGIN_KEYS,
     SOURCE_HTTP_KEYS,
     {.name = NULL},
 };
@@ -106,12 +47,11 @@ static const struct conf_key vault_keys[] = {
 static void vault_close(struct source *source)
 {
     struct vault *vault = (struct vault *) source;
-    source_http_close(&vault->http);
-    mem_free(vault->token_place.variable);
-    mem_free(vault->token_place.file);
+    vault_auth_close(&vault->auth);
+    source_http_close(&vault->server.http);
     mem_free(vault->mount);
     mem_free(vault->key);
-    mem_free(vault->namespace);
+    mem_free(vault->server.namespace);
     mem_free(vault);
 }
 
@@ -124,38 +64,23 @@ static bool copy_string(const struct conf_section *section, const char *name, co
     return value == NULL || *ret_copy != NULL;
 }
 
-static CK_RV check_section(const struct conf_section *section)
-{
-    if (conf_string(section, "key_name", NULL) == NULL)
-        return FAIL_CAUSE(INDEXKEY_CAUSE_CONFIG,
-                          "[token %s] in line %zu: source = vault needs key_name", section->name,
-                          conf_section_line(section));
-    if (conf_string(section, "vault_token_env", NULL) == NULL ||
-        conf_string(section, "vault_token_file", NULL) == NULL)
-        return CKR_OK;
-    return FAIL_CAUSE(INDEXKEY_CAUSE_CONFIG,
-                      "[token %s] in line %zu: vault_token_env and vault_token_file name two Vault "
-                      "tokens; keep one of them",
-                      section->name, conf_section_line(section));
-}
-
 static CK_RV configure(struct vault *vault, const struct conf_section *section)
 {
     static const struct source_http_options options = {
         .service = "Vault",
         .endpoint_key = "vault_addr",
     };
-    TRY(check_section(section));
-    bool has_file = conf_string(section, "vault_token_file", NULL) != NULL;
+    if (conf_string(section, "key_name", NULL) == NULL)
+        return FAIL_CAUSE(INDEXKEY_CAUSE_CONFIG,
+                          "[token %s] in line %zu: source = vault needs key_name", section->name,
+                          conf_section_line(section));
     bool good = copy_string(section, "transit_mount", MOUNT_DEFAULT, &vault->mount) &&
                 copy_string(section, "key_name", NULL, &vault->key) &&
-                copy_string(section, "vault_namespace", NULL, &vault->namespace) &&
-                copy_string(section, "vault_token_file", NULL, &vault->token_place.file) &&
-                copy_string(section, "vault_token_env", has_file ? NULL : TOKEN_VARIABLE,
-                            &vault->token_place.variable);
+                copy_string(section, "vault_namespace", NULL, &vault->server.namespace);
     if (!good)
         return FAIL(CKR_HOST_MEMORY, "token '%s': no memory for its source", section->name);
-    return source_http_open(&options, section, &vault->http);
+    TRY(source_http_open(&options, section, &vault->server.http));
+    return vault_auth_open(section, &vault->server, &vault->auth);
 }
 
 static CK_RV vault_open(const struct conf_section *section, struct source **ret_source)
@@ -175,56 +100,26 @@ static CK_RV vault_open(const struct conf_section *section, struct source **ret_
 
 /* ---- ciphertexts ---- */
 
-static bool is_base64(char c)
-{
-    return (is_word(c) && c != '_') || c == '+' || c == '/' || c == '=';
-}
-
-/* "vault:v3:BASE64": false for anything else. */
-static bool read_version(struct view text, int64_t *ret_version)
-{
-    const char *at = (const char *) text.bytes;
-    size_t prefix_len = strlen(CIPHERTEXT_PREFIX);
-    if (text.len > CIPHERTEXT_LEN_MAX || text.len <= prefix_len ||
-        memcmp(at, CIPHERTEXT_PREFIX, prefix_len) != 0)
-        return false;
-    const char *end = at + text.len;
-    const char *digits = at + prefix_len;
-    int64_t version = 0;
-    for (at = digits; at < end && *at >= '0' && *at <= '9'; at++) {
-        if (at - digits == VERSION_DIGITS_MAX)
-            return false;
-        version = version * 10 + (*at - '0');
-    }
-    if (version == 0 || *digits == '0' || at == end || *at++ != ':' || at == end)
-        return false;
-    for (; at < end; at++) {
-        if (!is_base64(*at))
-            return false;
-    }
-    *ret_version = version;
-    return true;
-}
-
 /* The reply of `encrypt` and `datakey`, without plaintext. */
 static CK_RV take_ciphertext(const struct vault *vault, const struct http_result *result,
                              struct blob *ret_wrapped)
 {
     _cleanup_(json_free) struct json *reply = NULL;
     if (json_parse((struct view){result->body.bytes, result->body.len}, &reply) != CKR_OK)
-        return source_http_fail_reply(&vault->http, result, "it is not the JSON of Vault");
+        return source_http_fail_reply(&vault->server.http, result, "it is not the JSON of Vault");
     const char *text = json_text(reply, "data.ciphertext");
     int64_t version;
-    if (text == NULL || !read_version(view_text(text), &version))
-        return source_http_fail_reply(&vault->http, result,
+    if (text == NULL || !vault_ciphertext_version(view_text(text), &version))
+        return source_http_fail_reply(&vault->server.http, result,
                                       "its ciphertext has not the form vault:vN:BASE64");
     int64_t told = version;
     (void) json_number(reply, "data.key_version", &told);
     if (told != version)
-        return source_http_fail_reply(&vault->http, result,
+        return source_http_fail_reply(&vault->server.http, result,
                                       "its ciphertext is of another key version than it says");
     if (blob_from(text, strlen(text), ret_wrapped) != CKR_OK)
-        return FAIL(CKR_HOST_MEMORY, "token '%s': no memory for a wrapped key", vault->http.token);
+        return FAIL(CKR_HOST_MEMORY, "token '%s': no memory for a wrapped key",
+                    vault->server.http.token);
     return CKR_OK;
 }
 
@@ -239,7 +134,7 @@ static CK_RV finish_body(const struct vault *vault, const struct source_call *ca
     json_write_end_object(writer);
     CK_RV rv = json_write_finish(writer, ret_body);
     if (rv != CKR_OK)
-        return FAIL(rv, "token '%s': no memory for a request to Vault", vault->http.token);
+        return FAIL(rv, "token '%s': no memory for a request to Vault", vault->server.http.token);
     return CKR_OK;
 }
 
@@ -267,20 +162,22 @@ static CK_RV vault_unwrap(struct source *source, const struct source_call *call,
     _cleanup_(secret_clear) struct secret data_key = {0};
     _cleanup_(json_free) struct json *rest = NULL;
     int64_t version;
-    if (!read_version(wrapped, &version))
+    if (!vault_ciphertext_version(wrapped, &version))
         return FAIL_CAUSE(INDEXKEY_CAUSE_TAMPERED,
                           "token '%s': its wrapped key is no ciphertext of Vault (vault:vN:…); "
                           "restore the store from a backup",
-                          vault->http.token);
+                          vault->server.http.token);
     json_write_object(&writer, NULL);
     json_write_view(&writer, "ciphertext", wrapped);
     TRY(finish_body(vault, call, &writer, &body));
     TRY(vault_request_send(vault, call, &unwrap_act, &body, &result));
-    CK_RV rv = json_base64_take(&result.body, "data.plaintext", 1, PLAINTEXT_LEN_MAX, &data_key);
+    CK_RV rv =
+        json_base64_take(&result.body, "data.plaintext", 1, VAULT_PLAINTEXT_LEN_MAX, &data_key);
     if (rv == CKR_OK)
         rv = json_parse((struct view){result.body.bytes, result.body.len}, &rest);
     if (rv == CKR_DATA_INVALID)
-        return source_http_fail_reply(&vault->http, &result, "it has no key where Vault puts it");
+        return source_http_fail_reply(&vault->server.http, &result,
+                                      "it has no key where Vault puts it");
     TRY(rv);
     *ret_data_key = secret_move(&data_key);
     return CKR_OK;
@@ -303,7 +200,7 @@ static CK_RV ask_data_key(const struct vault *vault, const struct source_call *c
     CK_RV rv =
         json_base64_take(&result.body, "data.plaintext", DATA_KEY_LEN, DATA_KEY_LEN, &data_key);
     if (rv == CKR_DATA_INVALID)
-        return source_http_fail_reply(&vault->http, &result, "it has no key of 256 bits");
+        return source_http_fail_reply(&vault->server.http, &result, "it has no key of 256 bits");
     TRY(rv);
     TRY(take_ciphertext(vault, &result, ret_wrapped));
     *ret_data_key = secret_move(&data_key);
@@ -328,6 +225,23 @@ static CK_RV vault_make_data_key(struct source *source, const struct source_call
     return CKR_OK;
 }
 
+static CK_RV vault_unwrap_many(struct source *source, const struct source_call *call,
+                               struct source_item *items, size_t count)
+{
+    return vault_batch_unwrap((const struct vault *) source, call, items, count);
+}
+
+static CK_RV vault_read_parameter(struct source *source, const struct source_call *call,
+                                  const char *place, struct secret *ret_value)
+{
+    return vault_kv_read((const struct vault *) source, call, place + strlen(KV_SCHEME), ret_value);
+}
+
+static void vault_forget(struct source *source)
+{
+    vault_auth_forget(((struct vault *) source)->auth);
+}
+
 const struct source_ops source_vault_ops = {
     .name = "vault",
     .keys = vault_keys,
@@ -337,4 +251,8 @@ const struct source_ops source_vault_ops = {
     .wrap = vault_wrap,
     .unwrap = vault_unwrap,
     .make_data_key = vault_make_data_key,
+    .unwrap_many = vault_unwrap_many,
+    .parameter_schemes = KV_SCHEME,
+    .read_parameter = vault_read_parameter,
+    .forget = vault_forget,
 };

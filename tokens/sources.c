@@ -50,6 +50,35 @@ void source_close(struct source **source)
     *source = NULL;
 }
 
+void source_forget(struct source *source)
+{
+    if (source->ops->forget != NULL)
+        source->ops->forget(source);
+}
+
+static bool has_scheme(const char *schemes, const char *place)
+{
+    size_t len = strcspn(place, ":") + 1;
+    for (; schemes != NULL && *schemes != '\0'; schemes += strspn(schemes, " ")) {
+        size_t step = strcspn(schemes, " ");
+        if (step == len && strncmp(schemes, place, len) == 0)
+            return true;
+        schemes += step;
+    }
+    return false;
+}
+
+CK_RV source_read_parameter(struct source *source, const struct source_call *call,
+                            const char *place, struct secret *ret_value)
+{
+    if (!has_scheme(source->ops->parameter_schemes, place))
+        return FAIL_CAUSE(INDEXKEY_CAUSE_CONFIG,
+                          "source = %s has no parameter store for %.*s:; put the ciphertext into a "
+                          "file, or correct the scheme",
+                          source->ops->name, (int) strcspn(place, ":"), place);
+    return source->ops->read_parameter(source, call, place, ret_value);
+}
+
 CK_RV source_make_data_key(struct source *source, const struct source_call *call,
                            struct secret *ret_data_key, struct blob *ret_wrapped)
 {

@@ -2,100 +2,23 @@
  * `source = vault` on a real Vault (or OpenBao) over TLS, which tests/servers/vault.sh starts.
  * Skipped where there is none. It prints a table.
  */
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
+#include "tests/contract/real_vault.h"
 #include "tests/contract/vault_fixture.h"
 
-#define SKIPPED 77
-#define SCRIPT FAKE_SERVICE_FOLDER "/vault.sh"
 #define CONTEXT "context"
-#define OUTPUT_MAX 16384
-#define TOKEN_MAX 256
 
-static char folder[64];
-static char addr[128];
-static char ca[128];
-static char client_token[TOKEN_MAX];
-static char root_token[TOKEN_MAX];
 static char made[32]; /* a fault's own key */
-
-static int run(const char *command, char *output, size_t size)
-{
-    FILE *pipe = popen(command, "r");
-    ck_assert_ptr_nonnull(pipe);
-    size_t len = fread(output, 1, size - 1, pipe);
-    output[len] = '\0';
-    while (len > 0 && output[len - 1] == '\n')
-        output[--len] = '\0';
-    int status = pclose(pipe);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-}
-
-/* "SCRIPT <verb> FOLDER <arguments>"; answers its output, until the next. */
-static const char *script(const char *verb, const char *arguments)
-{
-    static char output[OUTPUT_MAX];
-    char command[4096];
-    (void) snprintf(command, sizeof(command), "%s %s %s %s", SCRIPT, verb, folder, arguments);
-    int status = run(command, output, sizeof(output));
-    ck_assert_msg(status == 0, "%s: %d %s", command, status, output);
-    return output;
-}
-
-/* METHOD PATH [JSON] with the root token. */
-static const char *api(const char *format, ...) __attribute__((format(printf, 1, 2)));
-static const char *api(const char *format, ...)
-{
-    char arguments[2048];
-    va_list args;
-    va_start(args, format);
-    (void) vsnprintf(arguments, sizeof(arguments), format, args);
-    va_end(args);
-    return script("api", arguments);
-}
-
-/* A variable of FOLDER/env. */
-static void read_variable(const char *name, char *text, size_t size)
-{
-    char command[256];
-    (void) snprintf(command, sizeof(command), ". %s/env && printf %%s \"$%s\"", folder, name);
-    ck_assert_int_eq(run(command, text, size), 0);
-    ck_assert_str_ne(text, "");
-}
-
-static void start(void)
-{
-    strcpy(folder, "/tmp/indexkey-vault-XXXXXX");
-    ck_assert_ptr_nonnull(mkdtemp(folder));
-    /* Another CA than the server's. Here, so that stop finds them. */
-    (void) fake_service_certificates();
-    (void) script("start", "");
-    read_variable("VAULT_ADDR", addr, sizeof(addr));
-    read_variable("CLIENT_TOKEN", client_token, sizeof(client_token));
-    read_variable("ROOT_TOKEN", root_token, sizeof(root_token));
-    read_variable("VAULT_CACERT", ca, sizeof(ca));
-}
-
-static void stop(void)
-{
-    char output[16];
-    char command[128];
-    (void) script("stop", "");
-    (void) snprintf(command, sizeof(command), "rm -rf %s", folder);
-    (void) run(command, output, sizeof(output));
-    fake_service_clean();
-}
 
 /* A token with that policy; until the next call. */
 static const char *token_with(const char *policy, const char *ttl)
 {
-    static char token[TOKEN_MAX];
-    const char *reply =
-        api("POST auth/token/create '{\"policies\": [\"%s\"], \"ttl\": \"%s\"}'", policy, ttl);
+    static char token[REAL_VAULT_TOKEN_MAX];
+    const char *reply = real_vault_api(
+        "POST auth/token/create '{\"policies\": [\"%s\"], \"ttl\": \"%s\"}'", policy, ttl);
     const char *found = strstr(reply, "\"client_token\":\"");
     ck_assert_ptr_nonnull(found);
     found += strlen("\"client_token\":\"");
@@ -105,7 +28,7 @@ static const char *token_with(const char *policy, const char *ttl)
 
 static void make_key(const char *name, const char *options)
 {
-    (void) api("POST transit/keys/%s '{%s}'", name, options);
+    (void) real_vault_api("POST transit/keys/%s '{%s}'", name, options);
 }
 
 /* ---- the faults: each is made at the server, answers the token to come with ---- */
@@ -123,9 +46,9 @@ static const char *wrong_token(void)
 static const char *revoked_token(void)
 {
     const char *token = token_with("index-keys", "1h");
-    char copy[TOKEN_MAX];
+    char copy[REAL_VAULT_TOKEN_MAX];
     (void) snprintf(copy, sizeof(copy), "%s", token);
-    (void) api("POST auth/token/revoke '{\"token\": \"%s\"}'", copy);
+    (void) real_vault_api("POST auth/token/revoke '{\"token\": \"%s\"}'", copy);
     return token;
 }
 
@@ -138,7 +61,7 @@ static const char *expired_token(void)
 
 static const char *denied_token(void)
 {
-    (void) api(
+    (void) real_vault_api(
         "PUT sys/policies/acl/encrypt-only "
         "'{\"policy\": \"path \\\"transit/encrypt/*\\\" { capabilities = [\\\"update\\\"] }\"}'");
     return token_with("encrypt-only", "1h");
@@ -146,91 +69,94 @@ static const char *denied_token(void)
 
 static const char *as_root(void)
 {
-    return root_token;
+    return real_vault.root_token;
 }
 
 static const char *delete_key(void)
 {
-    (void) api("POST transit/keys/%s/config '{\"deletion_allowed\": true}'", made);
-    (void) api("DELETE transit/keys/%s", made);
-    return root_token;
+    (void) real_vault_api("POST transit/keys/%s/config '{\"deletion_allowed\": true}'", made);
+    (void) real_vault_api("DELETE transit/keys/%s", made);
+    return real_vault.root_token;
 }
 
 static const char *delete_and_make_key(void)
 {
     (void) delete_key();
     make_key(made, "");
-    return root_token;
+    return real_vault.root_token;
 }
 
 static const char *raise_min_version(void)
 {
-    (void) api("POST transit/keys/%s/rotate", made);
-    (void) api("POST transit/keys/%s/config '{\"min_decryption_version\": 2}'", made);
-    return root_token;
+    (void) real_vault_api("POST transit/keys/%s/rotate", made);
+    (void) real_vault_api("POST transit/keys/%s/config '{\"min_decryption_version\": 2}'", made);
+    return real_vault.root_token;
 }
 
 static const char *trim_version(void)
 {
     (void) raise_min_version();
-    (void) api("POST transit/keys/%s/config '{\"min_encryption_version\": 2}'", made);
-    (void) api("POST transit/keys/%s/trim '{\"min_available_version\": 2}'", made);
-    return root_token;
+    (void) real_vault_api("POST transit/keys/%s/config '{\"min_encryption_version\": 2}'", made);
+    (void) real_vault_api("POST transit/keys/%s/trim '{\"min_available_version\": 2}'", made);
+    return real_vault.root_token;
 }
 
 static const char *only_rotate(void)
 {
-    (void) api("POST transit/keys/%s/rotate", made);
-    return root_token;
+    (void) real_vault_api("POST transit/keys/%s/rotate", made);
+    return real_vault.root_token;
 }
 
 static const char *seal(void)
 {
-    (void) api("PUT sys/seal");
-    return root_token;
+    (void) real_vault_api("PUT sys/seal");
+    return real_vault.root_token;
 }
 
 static const char *limit_rate(void)
 {
-    (void) api("POST sys/quotas/rate-limit/tests '{\"rate\": 1, \"interval\": \"1m\", \"path\": "
-               "\"transit\"}'");
+    (void) real_vault_api(
+        "POST sys/quotas/rate-limit/tests '{\"rate\": 1, \"interval\": \"1m\", \"path\": "
+        "\"transit\"}'");
     /* Uses up the first one. */
-    char output[OUTPUT_MAX];
+    char output[REAL_VAULT_OUTPUT_MAX];
     char command[256];
-    (void) snprintf(command, sizeof(command), "%s api %s GET transit/keys/%s", SCRIPT, folder,
-                    made);
-    (void) run(command, output, sizeof(output));
-    return root_token;
+    (void) snprintf(command, sizeof(command), "%s api %s GET transit/keys/%s", REAL_VAULT_SCRIPT,
+                    real_vault.folder, made);
+    (void) real_vault_run(command, output, sizeof(output));
+    return real_vault.root_token;
 }
 
 static const char *mount_kv(void)
 {
-    (void) api("POST sys/mounts/kv1 '{\"type\": \"kv\", \"options\": {\"version\": \"1\"}}'");
-    return root_token;
+    (void) real_vault_api(
+        "POST sys/mounts/kv1 '{\"type\": \"kv\", \"options\": {\"version\": \"1\"}}'");
+    return real_vault.root_token;
 }
 
 static const char *mount_kv2(void)
 {
-    (void) api("POST sys/mounts/kv2 '{\"type\": \"kv\", \"options\": {\"version\": \"2\"}}'");
-    return root_token;
+    (void) real_vault_api(
+        "POST sys/mounts/kv2 '{\"type\": \"kv\", \"options\": {\"version\": \"2\"}}'");
+    return real_vault.root_token;
 }
 
 static const char *make_signing_key(void)
 {
     make_key("signing", "\"type\": \"ed25519\"");
-    return root_token;
+    return real_vault.root_token;
 }
 
 static const char *make_derived_key(void)
 {
     make_key("derived", "\"derived\": true");
-    return root_token;
+    return real_vault.root_token;
 }
 
 static const char *make_rsa_key(void)
 {
     make_key("rsa", "\"type\": \"rsa-2048\"");
-    return root_token;
+    return real_vault.root_token;
 }
 
 enum { MAKES = 1, SEALS = 2, LIMITS = 4, OTHER_CA = 8 };
@@ -326,13 +252,13 @@ static const struct fault faults[] = {
 static struct kms_settings with_defaults(const struct kms_settings *settings)
 {
     struct kms_settings full = *settings;
-    full.addr = addr;
+    full.addr = real_vault.addr;
     if (full.ca == NULL)
-        full.ca = ca;
+        full.ca = real_vault.ca;
     if (full.key == NULL)
         full.key = made;
     if (full.token == NULL)
-        full.token = client_token;
+        full.token = real_vault.client_token;
     return full;
 }
 
@@ -359,14 +285,14 @@ static CK_RV unwrap_with(const struct kms_settings *settings, const char *contex
 static void repair(const struct fault *fault)
 {
     if ((fault->flags & SEALS) != 0)
-        (void) script("unseal", "");
+        (void) real_vault_script("unseal", "");
     if ((fault->flags & LIMITS) != 0)
-        (void) api("DELETE sys/quotas/rate-limit/tests");
+        (void) real_vault_api("DELETE sys/quotas/rate-limit/tests");
 }
 
 static CK_RV try_fault(const struct fault *fault)
 {
-    struct kms_settings settings = {.token = root_token};
+    struct kms_settings settings = {.token = real_vault.root_token};
     struct blob wrapped = {0};
     make_key(made, "");
     CK_RV rv = make_with(&settings, CONTEXT, &wrapped);
@@ -409,10 +335,10 @@ END_TEST
 
 START_TEST(no_failed_attempt_has_made_a_key)
 {
-    struct kms_settings settings = {.token = root_token, .key = "absent"};
+    struct kms_settings settings = {.token = real_vault.root_token, .key = "absent"};
     struct blob wrapped = {0};
     ck_assert_uint_eq(make_with(&settings, CONTEXT, &wrapped), CKR_FUNCTION_FAILED);
-    ck_assert_ptr_null(strstr(api("LIST transit/keys"), "absent"));
+    ck_assert_ptr_null(strstr(real_vault_api("LIST transit/keys"), "absent"));
 }
 END_TEST
 
@@ -420,7 +346,7 @@ END_TEST
 START_TEST(what_datakey_made_unwraps_without_a_context)
 {
     struct kms_settings settings = {.key = "index-keys"};
-    const char *reply = api("POST transit/datakey/wrapped/index-keys");
+    const char *reply = real_vault_api("POST transit/datakey/wrapped/index-keys");
     const char *text = strstr(reply, "vault:v1:");
     struct blob wrapped = {0};
     ck_assert_ptr_nonnull(text);
@@ -439,10 +365,10 @@ START_TEST(a_token_is_initialised_and_logs_in_with_one_call)
     settings.key = "index-keys";
     vault_configure(NULL, &settings);
     kms_init_token();
-    int before = atoi(script("count", ""));
+    int before = atoi(real_vault_script("count", ""));
     for (int i = 0; i < 20; i++)
         ck_assert_uint_eq(kms_login(FIXTURE_PIN, &cause), CKR_OK);
-    ck_assert_int_eq(atoi(script("count", "")) - before, 20);
+    ck_assert_int_eq(atoi(real_vault_script("count", "")) - before, 20);
     ck_assert_uint_eq(kms_login("another-pin", &cause), CKR_PIN_INCORRECT);
     settings.token = "s.wrong";
     vault_configure(NULL, &settings);
@@ -462,36 +388,21 @@ START_TEST(a_vault_token_is_the_pin)
     kms_init_token();
     settings.token = "";
     vault_configure(NULL, &settings);
-    ck_assert_uint_eq(kms_login(client_token, &cause), CKR_OK);
+    ck_assert_uint_eq(kms_login(real_vault.client_token, &cause), CKR_OK);
     ck_assert_uint_eq(kms_login("s.wrong", &cause), CKR_PIN_INCORRECT);
     ck_assert_int_eq((int) cause, INDEXKEY_CAUSE_CREDENTIAL);
 }
 END_TEST
 
-/* One on PATH, or one that vault.sh has built; not to build it here, which takes minutes. */
-static bool has_vault(void)
-{
-    static const char search[] =
-        "command -v vault || command -v bao || "
-        "ls \"${INDEXKEY_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/indexkey}\"/vault-server/*/vault";
-    char output[OUTPUT_MAX];
-    char command[sizeof(search) + sizeof("{ ; } 2>/dev/null")];
-    (void) snprintf(command, sizeof(command), "{ %s; } 2>/dev/null", search);
-    FILE *pipe = popen(command, "r");
-    size_t len = pipe == NULL ? 0 : fread(output, 1, sizeof(output), pipe);
-    (void) (pipe == NULL ? 0 : pclose(pipe));
-    return len > 0;
-}
-
 int main(void)
 {
-    if (!has_vault()) {
+    if (!real_vault_is_there()) {
         printf("skipped: no Vault server: run tests/servers/vault.sh build, once\n");
-        return SKIPPED;
+        return REAL_VAULT_SKIPPED;
     }
     TCase *cases = tcase_create("real");
     tcase_set_timeout(cases, 60);
-    tcase_add_unchecked_fixture(cases, start, stop);
+    tcase_add_unchecked_fixture(cases, real_vault_start, real_vault_stop);
     tcase_add_checked_fixture(cases, kms_first_call, NULL);
     tcase_add_loop_test(cases, a_fault, 0, (int) COUNT_OF(faults));
     tcase_add_test(cases, no_failed_attempt_has_made_a_key);

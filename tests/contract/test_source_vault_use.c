@@ -69,7 +69,7 @@ static const struct {
     {"vault_addr = http://v.example:8200\nkey_name = k", "vault_addr must be"},
     {"vault_addr = https://user:secret@v.example\nkey_name = k", "vault_addr must be"},
     {"vault_addr = v.example:8200\nkey_name = k", "vault_addr must be"},
-    {"vault_addr = https://v.example\nkey_name = k\nvault_auth = approle",
+    {"vault_addr = https://v.example\nkey_name = k\nvault_auth = ldap",
      "vault_auth must be one of token"},
     {"vault_addr = https://v.example\nkey_name = a/b", "key_name must be"},
     {"vault_addr = https://v.example\nkey_name = ..", "key_name must be"},

@@ -19,6 +19,21 @@ each change of ciphertext, context and key.
     {"do": "handler", "what": "min_version", "version": N}
     {"do": "handler", "what": "drop_namespace"}    team-a
     {"do": "handler", "what": "keys"}              {"keys": [names in the root namespace]}
+    {"do": "handler", "what": "encrypt", "contexts": ["", "abc"]}    or "count": N
+                                                   {"ciphertexts": [of 32 random bytes each]}
+    {"do": "handler", "what": "parameter", "path": P, "fields": {…}}   at secret/P
+    {"do": "handler", "what": "rate", "rate": N}   429 beyond N requests a second
+
+Who may ask is in fake_vault_auth.py:
+
+    {"do": "handler", "what": "login_options", "options": {"ttl": S, "max_ttl": S,
+     "renewable": true, "uses": N}}                of tokens that logins give
+    {"do": "handler", "what": "token", "token": T, "acts": [...], "options": {...}}
+    {"do": "handler", "what": "revoke_logins"}     all tokens that logins gave
+    {"do": "handler", "what": "disable_auth", "method": M}
+    {"do": "handler", "what": "drop_secret_id"}
+    {"do": "handler", "what": "wrap", "token": T, "path": P}   T wraps the secret id
+    {"do": "handler", "what": "auth_counts"}       {"logins", "renewals", "unwraps"}
 """
 import base64
 import binascii
@@ -27,20 +42,14 @@ import hashlib
 import hmac
 import json
 import os
+import time
+
+from fake_vault_auth import SECRET_ID, SECRET_ID_PATH, Auth, Refused, Token
 
 KEY_NAME = "index-keys"
 MOUNT = "transit"
-TOKEN = "good-token"
-ACTS = ("datakey/plaintext", "encrypt", "decrypt", "lookup-self")
 NONCE_LEN = 12
 TAG_LEN = 16
-
-
-class Refused(Exception):
-    def __init__(self, status, *errors):
-        super().__init__(status, errors)
-        self.status = status
-        self.errors = errors
 
 
 class Key:
@@ -96,8 +105,11 @@ class Key:
 class State:
     def __init__(self):
         self.sealed = False
-        self.openbao = False
-        self.tokens = {TOKEN: list(ACTS)}
+        self.auth = Auth()
+        self.rate = 0  # requests a second; 0: any number
+        self.allowance = 0.0
+        self.allowance_s = 0.0
+        self.parameters = {}  # of the kv engine at `secret`: {path: fields}
         self.namespaces = {name: {MOUNT: {KEY_NAME: Key()}} for name in ("", "team-a")}
 
 
@@ -111,38 +123,60 @@ class FakeVault:
             status, answer = 200, self._answer(request)
         except Refused as refused:
             status, answer = refused.status, {"errors": list(refused.errors)}
+        if "batch_results" in (answer.get("data") or {}):
+            failed = any("error" in item for item in answer["data"]["batch_results"])
+            status = 400 if failed else 200
         return status, {"Content-Type": "application/json"}, json.dumps(answer).encode()
 
     def _answer(self, request):
         if self.state.sealed:
             raise Refused(503, "Vault is sealed")
-        acts = self._acts_of(request.headers.get("x-vault-token", ""))
+        self._throttle()
+        auth = self.state.auth
+        token = request.headers.get("x-vault-token", "")
         path = request.path.removeprefix("/v1/")
-        if path == "auth/token/lookup-self":
-            self._permit(acts, "lookup-self")
-            return {"data": {"id": request.headers["x-vault-token"], "ttl": 3600}}
+        body = json.loads(request.body) if request.body else {}
         namespace = request.headers.get("x-vault-namespace", "").strip("/")
+        if path == "auth/token/renew-self":
+            return auth.renew(token)
+        if path == "sys/wrapping/lookup":
+            return auth.look_up_wrapped(body.get("token"))
+        if path == "sys/wrapping/unwrap":
+            return auth.unwrap(token)
+        if path.startswith("auth/") and path.endswith("/login"):
+            if namespace not in self.state.namespaces:
+                raise Refused(404, "namespace not found")
+            return auth.log_in(path.split("/")[1], body)
+        user = auth.use(token)
+        if path == "auth/token/lookup-self":
+            auth.permit(user, "lookup-self")
+            return {"data": {"id": token, "ttl": user.left_s()}}
         if namespace not in self.state.namespaces:
             raise Refused(404, "namespace not found")
         mount, _, rest = path.partition("/")
+        if mount == "secret":
+            auth.permit(user, "kv")
+            return self._read_parameter(rest)
         act, _, name = rest.rpartition("/")
         keys = self.state.namespaces[namespace].get(mount)
         if keys is None:
             raise Refused(404, f'no handler for route "{path}". route entry not found.')
-        self._permit(acts, act)
-        data = self._act(keys, act, name, json.loads(request.body))
+        auth.permit(user, act)
+        data = self._act(keys, act, name, body)
         return {"request_id": "0b0b", "lease_id": "", "data": data}
 
-    def _acts_of(self, token):
-        if token in self.state.tokens:
-            return self.state.tokens[token]
-        if self.state.openbao:
-            raise Refused(403, "permission denied")
-        raise Refused(403, "2 errors occurred:\n\t* permission denied\n\t* invalid token\n\n")
-
-    def _permit(self, acts, act):
-        if act not in acts:
-            raise Refused(403, "1 error occurred:\n\t* permission denied\n\n")
+    def _throttle(self):
+        """A token bucket, as Vault's rate limit quotas have it."""
+        state = self.state
+        if not state.rate:
+            return
+        now = time.monotonic()
+        earned = (now - state.allowance_s) * state.rate
+        state.allowance = min(float(state.rate), state.allowance + earned)
+        state.allowance_s = now
+        if state.allowance < 1:
+            raise Refused(429, 'request path "transit": rate limit quota exceeded')
+        state.allowance -= 1
 
     def _act(self, keys, act, name, body):
         if act == "encrypt" and name not in keys:
@@ -150,6 +184,8 @@ class FakeVault:
         if name not in keys:
             raise Refused(400, "encryption key not found")
         key = keys[name]
+        if "batch_input" in body:
+            return self._batch(key, body["batch_input"])
         associated = base64.b64decode(body.get("associated_data", ""), validate=True)
         if act == "decrypt":
             plaintext = key.decrypt(body["ciphertext"], associated)
@@ -161,6 +197,24 @@ class FakeVault:
         plaintext = os.urandom(body["bits"] // 8)
         return {"ciphertext": key.encrypt(plaintext, b""), "key_version": len(key.versions),
                 "plaintext": base64.b64encode(plaintext).decode()}
+
+    def _read_parameter(self, rest):
+        folder, _, name = rest.partition("/")
+        if folder != "data" or name not in self.state.parameters:
+            raise Refused(404)
+        return {"data": {"data": self.state.parameters[name], "metadata": {"version": 1}}}
+
+    def _batch(self, key, items):
+        results = []
+        for item in items:
+            associated = base64.b64decode(item.get("associated_data", ""), validate=True)
+            try:
+                plaintext = key.decrypt(item["ciphertext"], associated)
+                result = {"plaintext": base64.b64encode(plaintext).decode(), "reference": ""}
+            except Refused as refused:
+                result = {"plaintext": "", "error": refused.errors[0], "reference": ""}
+            results.append(result)
+        return {"batch_results": results}
 
     def control(self, command):
         return getattr(self, "control_" + command["what"])(command) or {}
@@ -178,13 +232,13 @@ class FakeVault:
         self.state.sealed = True
 
     def control_openbao(self, _command):
-        self.state.openbao = True
+        self.state.auth.openbao = True
 
     def control_revoke(self, command):
-        del self.state.tokens[command["token"]]
+        del self.state.auth.tokens[command["token"]]
 
     def control_allow(self, command):
-        self.state.tokens[command["token"]] = command["acts"]
+        self.state.auth.tokens[command["token"]] = Token(command["acts"])
 
     def control_unmount(self, _command):
         del self.state.namespaces[""][MOUNT]
@@ -206,3 +260,42 @@ class FakeVault:
 
     def control_keys(self, _command):
         return {"keys": sorted(self._keys())}
+
+    def control_login_options(self, command):
+        self.state.auth.login_options = command["options"]
+
+    def control_revoke_logins(self, _command):
+        tokens = self.state.auth.tokens
+        for text in [text for text in tokens if text.startswith("hvs.")]:
+            del tokens[text]
+
+    def control_token(self, command):
+        self.state.auth.tokens[command["token"]] = Token(command["acts"], **command["options"])
+
+    def control_disable_auth(self, command):
+        self.state.auth.methods.discard(command["method"])
+
+    def control_drop_secret_id(self, _command):
+        self.state.auth.secret_ids.clear()
+
+    def control_wrap(self, command):
+        path = command.get("path", SECRET_ID_PATH)
+        self.state.auth.wrapped[command["token"]] = (path, SECRET_ID)
+
+    def control_auth_counts(self, _command):
+        return self.state.auth.counts
+
+    def control_rate(self, command):
+        self.state.rate = command["rate"]
+        self.state.allowance = float(command["rate"])
+        self.state.allowance_s = time.monotonic()
+
+    def control_parameter(self, command):
+        self.state.parameters[command["path"]] = command["fields"]
+
+    def control_encrypt(self, command):
+        """Ciphertexts of what is random, one by its context each; "" is none."""
+        key = self._keys()[KEY_NAME]
+        contexts = command.get("contexts", [""] * command.get("count", 1))
+        return {"ciphertexts": [key.encrypt(os.urandom(32), context.encode())
+                                for context in contexts]}

@@ -72,12 +72,13 @@ static const struct {
     const char *ciphertext;
     const char *logged;
 } bad_places[] = {
-    {"ssm:/prod/key", "ssm: and kv: are not available in this version"},
-    {"kv:secret/key", "ssm: and kv: are not available in this version"},
+    {"ssm:/prod/key", "ssm: is not available in this version"},
+    {"kv:", "or a parameter (kv:MOUNT/PATH)"},
+    {"kv:secret/\xc3\xa9", "printable ASCII after kv:"},
     {"file:relative", "an absolute path after file:"},
     {"base64:not base64!", "base64 after base64:"},
-    {"AQICAHg=", "base64:TEXT, vault:vN:TEXT, env:NAME or file:/PATH"},
-    {"base64:", "base64:TEXT, vault:vN:TEXT, env:NAME or file:/PATH"},
+    {"AQICAHg=", "base64:TEXT, vault:vN:TEXT, env:NAME, file:/PATH or a"},
+    {"base64:", "base64:TEXT, vault:vN:TEXT, env:NAME, file:/PATH or a"},
     {"vault:1\nid = 0", "id must be 1 to 32 bytes in hexadecimal"},
     {"vault:1\nid = xy", "id must be 1 to 32 bytes in hexadecimal"},
     {"vault:1\ncheck_value = 0102", "check_value must be the 16 hexadecimal digits"},
@@ -97,6 +98,18 @@ START_TEST(a_bad_section_is_left_out_with_its_remedy)
     fixture_login_user(custody);
     ck_assert_uint_eq(custody_direct_keys_count(custody), 1);
     ck_assert(direct_is_open(custody, 0));
+    custody_close(&custody);
+}
+END_TEST
+
+START_TEST(a_source_without_parameters_says_so)
+{
+    struct custody *custody =
+        direct_token(LEASES, "[key k]\ntoken = vectors\nciphertext = kv:secret/key\n", true);
+    fixture_login_user(custody);
+    ck_assert(!direct_is_open(custody, 0));
+    ck_assert_ptr_nonnull(strstr(fixture_log(), "[key k] is not shown"));
+    ck_assert_ptr_nonnull(strstr(fixture_log(), "has no parameter store for kv:"));
     custody_close(&custody);
 }
 END_TEST
@@ -162,6 +175,7 @@ int main(void)
 {
     TCase *cases = tcase_create("direct_keys_conf");
     tcase_add_test(cases, every_form_of_a_ciphertext_opens);
+    tcase_add_test(cases, a_source_without_parameters_says_so);
     tcase_add_loop_test(cases, a_bad_section_is_left_out_with_its_remedy, 0,
                         (int) COUNT_OF(bad_places));
     tcase_add_loop_test(cases, a_bad_file_hides_its_key_alone, 0, (int) COUNT_OF(bad_files));
