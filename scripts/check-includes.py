@@ -34,6 +34,7 @@ LIBRARIES = {
     # The TLS options of libcurl's connections.
     "openssl/ssl.h": ("tokens/http_library.c",),
     "curl/*": ("tokens/http*.[ch]",),
+    "p11-kit/*": ("tokens/hsm_*.[ch]",),
     "sqlite3.h": ("tokens/store_sqlite*.[ch]", "tokens/sqlite_*.[ch]", "examples/*"),
     "libpq-fe.h": ("tokens/store_postgresql*.[ch]",),
 }

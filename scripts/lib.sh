@@ -13,11 +13,11 @@ die() {
 # ---- packages ----
 
 packages_build=(gcc libc6-dev meson ninja-build pkgconf libssl-dev libsqlite3-dev
-    libcurl4-openssl-dev libjansson-dev)
+    libcurl4-openssl-dev libjansson-dev libp11-kit-dev)
 packages_demo=("${packages_build[@]}" opensc openssl python3)
 packages_servers=(ca-certificates curl openssl python3 python3-venv util-linux)
 packages_test=("${packages_demo[@]}" "${packages_servers[@]}" binutils check gdb gnutls-bin
-    libnss3-dev libp11-kit-dev p11-kit softhsm2 sqlite3)
+    libnss3-dev p11-kit softhsm2 sqlite3)
 packages_check=("${packages_build[@]}" binutils clang-format cppcheck python3)
 
 packages_missing() {
