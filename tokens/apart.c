@@ -26,13 +26,10 @@ void apart_init(struct apart *work, void (*run)(struct apart *work),
     work->free = free;
     work->is_done = false;
     atomic_init(&work->is_left, false);
-    atomic_init(&work->holders, 1);
 }
 
-void apart_release(struct apart *work)
+void apart_free(struct apart *work)
 {
-    if (atomic_fetch_sub(&work->holders, 1) > 1)
-        return;
     (void) pthread_cond_destroy(&work->changed);
     (void) pthread_mutex_destroy(&work->lock);
     work->free(work);
@@ -45,9 +42,12 @@ static void *run_inside(void *context)
     work->run(work);
     (void) pthread_mutex_lock(&work->lock);
     work->is_done = true;
+    bool is_left = atomic_load(&work->is_left);
     (void) pthread_cond_signal(&work->changed);
     (void) pthread_mutex_unlock(&work->lock);
-    apart_release(work);
+    /* Else it may be freed by now. */
+    if (is_left)
+        apart_free(work);
     return NULL;
 }
 
@@ -81,13 +81,8 @@ static enum apart_end wait_locked(struct apart *work, int64_t deadline_ms,
 
 enum apart_end apart_run(struct apart *work, int64_t deadline_ms, const atomic_bool *cancelled)
 {
-    if (cancelled != NULL && atomic_load(cancelled))
-        return APART_CANCELLED;
-    atomic_fetch_add(&work->holders, 1);
-    if (!workers_start_detached(run_inside, work)) {
-        atomic_fetch_sub(&work->holders, 1);
+    if (!workers_start_detached(run_inside, work))
         return APART_NO_THREAD;
-    }
     (void) pthread_mutex_lock(&work->lock);
     enum apart_end end = wait_locked(work, deadline_ms, cancelled);
     atomic_store(&work->is_left, end != APART_DONE);

@@ -4,7 +4,7 @@
  * ends when the library comes back, if it ever does.
  *
  * So the work owns all that it touches: what it reads is copied into it before, and it logs
- * nothing. Its struct begins with a struct apart, is made by apart_init and goes by apart_release.
+ * nothing. Its struct begins with a struct apart and is made by apart_init.
  */
 #pragma once
 
@@ -17,32 +17,30 @@
 
 enum apart_end {
     APART_DONE,
-    APART_TIMEOUT,
-    APART_CANCELLED,
+    APART_TIMEOUT,   /* left behind: the work is the thread's, and gone for the caller */
+    APART_CANCELLED, /* so, too */
     APART_NO_THREAD, /* nothing was done */
 };
 
 struct apart {
     void (*run)(struct apart *work);
-    /* Frees the whole, by whoever is last: the caller, or the thread that it left behind. */
+    /* Frees the whole: called by apart_free, or by the thread that was left behind. */
     void (*free)(struct apart *work);
     /* Nobody waits any more: the work is to begin nothing new. */
     atomic_bool is_left;
 
-    atomic_uint holders;
-    pthread_mutex_t lock;
+    pthread_mutex_t lock; /* is_left and is_done change under it */
     pthread_cond_t changed;
     bool is_done;
 };
 
-/* One holder, the caller. Cannot fail. */
+/* Cannot fail. Freed with apart_free, unless it was left behind. */
 void apart_init(struct apart *work, void (*run)(struct apart *work),
                 void (*free)(struct apart *work));
-/* At most once. After APART_DONE the work is the caller's alone; after the others it belongs to the
- * thread. `deadline_ms` is of clock_boot_ms; `cancelled` may be NULL. No lock is held. */
+/* At most once. `deadline_ms` is of clock_boot_ms; `cancelled` may be NULL. The caller holds no
+ * lock. */
 enum apart_end apart_run(struct apart *work, int64_t deadline_ms, const atomic_bool *cancelled);
-/* The caller's hold; for a work that did not run, too. */
-void apart_release(struct apart *work);
+void apart_free(struct apart *work);
 
 /* This thread runs such work: a call into the module comes from the library that is being called.
  */

@@ -194,5 +194,6 @@ CK_RV hsm_fault_tell(const char *token, const char *what, const char *module,
         (void) snprintf(detail, sizeof(detail), "%s: %s", step_name(fault->step), row->name);
     else
         (void) snprintf(detail, sizeof(detail), "%s: CKR 0x%lx", step_name(fault->step), fault->rv);
-    return tell(token, what, module, detail, row != NULL ? &row->means : &other);
+    CK_RV rv = tell(token, what, module, detail, row != NULL ? &row->means : &other);
+    return fault->rv == CKR_PIN_LOCKED ? CKR_PIN_LOCKED : rv;
 }

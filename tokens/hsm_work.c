@@ -233,19 +233,29 @@ static CK_RV fail(struct hsm_fault *ret_fault, enum hsm_trouble trouble)
     return hsm_fault_set(ret_fault, trouble);
 }
 
-CK_RV hsm_work_run(struct hsm_work *work, int64_t deadline_ms, const atomic_bool *cancelled,
+void hsm_work_free(struct hsm_work **work)
+{
+    if (*work != NULL)
+        apart_free(&(*work)->apart);
+    *work = NULL;
+}
+
+CK_RV hsm_work_run(struct hsm_work **work, int64_t deadline_ms, const atomic_bool *cancelled,
                    struct hsm_fault *ret_fault)
 {
-    if (atomic_load(&work->parent->calls) >= CALLS_MAX)
+    struct hsm_parent *parent = (*work)->parent;
+    if (atomic_load(&parent->calls) >= CALLS_MAX)
         return fail(ret_fault, HSM_STUCK);
-    atomic_store(&work->parent->was_used, true);
-    switch (apart_run(&work->apart, deadline_ms, cancelled)) {
+    atomic_store(&parent->was_used, true);
+    switch (apart_run(&(*work)->apart, deadline_ms, cancelled)) {
     case APART_DONE:
-        *ret_fault = work->fault;
-        return work->rv;
+        *ret_fault = (*work)->fault;
+        return (*work)->rv;
     case APART_TIMEOUT:
+        *work = NULL;
         return fail(ret_fault, HSM_TIMEOUT);
     case APART_CANCELLED:
+        *work = NULL;
         return fail(ret_fault, HSM_CANCELLED);
     default:
         return fail(ret_fault, HSM_NO_THREAD);
@@ -274,7 +284,9 @@ void hsm_work_close(struct hsm_parent *parent)
         return;
     apart_init(&work->apart, run_close, free_work);
     work->parent = parent;
-    if (apart_run(&work->apart, clock_boot_ms() + CLOSE_MS, NULL) == APART_NO_THREAD)
+    enum apart_end end = apart_run(&work->apart, clock_boot_ms() + CLOSE_MS, NULL);
+    if (end == APART_NO_THREAD)
         work->parent = NULL;
-    apart_release(&work->apart);
+    if (end == APART_NO_THREAD || end == APART_DONE)
+        hsm_work_free(&work);
 }

@@ -21,12 +21,14 @@ struct hsm_work {
     struct hsm_fault fault; /* out, unless rv is CKR_OK */
 };
 
-/* Holds the parent. All else is empty, for the caller to fill in; released with apart_release.
- * NULL when memory is short. */
+/* Holds the parent. All else is empty, for the caller to fill in; freed with hsm_work_free. NULL
+ * when memory is short. */
 struct hsm_work *hsm_work_new(struct hsm_parent *parent);
-/* Runs it. After an end that is none, the fault is returned in `ret_fault` and the work is not to
- * be looked at any more; nothing is logged. */
-CK_RV hsm_work_run(struct hsm_work *work, int64_t deadline_ms, const atomic_bool *cancelled,
+/* Sets NULL. NULL is nothing. */
+void hsm_work_free(struct hsm_work **work);
+/* Runs it. After a failure `*ret_fault` says why, and nothing is logged; a work that was left
+ * behind is gone, and `*work` NULL. */
+CK_RV hsm_work_run(struct hsm_work **work, int64_t deadline_ms, const atomic_bool *cancelled,
                    struct hsm_fault *ret_fault);
 
 /* Gives up a hold of the parent, inside, and waits a moment for that. */

@@ -126,17 +126,11 @@ static CK_RV read_pin(const struct hsm *hsm, const struct source_call *call, str
 
 /* ---- calls ---- */
 
-static void release_work(struct hsm_work **work)
-{
-    if (*work != NULL)
-        apart_release(&(*work)->apart);
-}
-
-/* What both have in common. Freed with release_work. */
+/* What both have in common. Freed with hsm_work_free. */
 static CK_RV make_work(const struct hsm *hsm, const struct source_call *call,
                        struct hsm_work **ret_work)
 {
-    _cleanup_(release_work) struct hsm_work *work = hsm_work_new(hsm->parent);
+    _cleanup_(hsm_work_free) struct hsm_work *work = hsm_work_new(hsm->parent);
     if (work == NULL || blob_from(call->context.bytes, call->context.len, &work->context) != CKR_OK)
         return fail_memory(hsm->token);
     work->mechanism = hsm->mechanism;
@@ -145,13 +139,14 @@ static CK_RV make_work(const struct hsm *hsm, const struct source_call *call,
     return CKR_OK;
 }
 
-static CK_RV run(const struct hsm *hsm, const struct source_call *call, struct hsm_work *work)
+static CK_RV run(const struct hsm *hsm, const struct source_call *call, struct hsm_work **work)
 {
     struct hsm_fault fault;
+    bool wraps = (*work)->wraps;
     CK_RV rv = hsm_work_run(work, call->deadline_ms, call->cancelled, &fault);
     if (rv == CKR_OK)
         return CKR_OK;
-    return hsm_fault_tell(hsm->token, work->wraps ? "wrap the data key" : "unwrap the data key",
+    return hsm_fault_tell(hsm->token, wraps ? "wrap the data key" : "unwrap the data key",
                           hsm->parent->uri.module, &fault);
 }
 
@@ -159,12 +154,12 @@ static CK_RV hsm_wrap_data_key(struct source *source, const struct source_call *
                                const struct secret *data_key, struct blob *ret_wrapped)
 {
     const struct hsm *hsm = (const struct hsm *) source;
-    _cleanup_(release_work) struct hsm_work *work = NULL;
+    _cleanup_(hsm_work_free) struct hsm_work *work = NULL;
     TRY(make_work(hsm, call, &work));
     work->wraps = true;
     TRY(secret_from(data_key->bytes, data_key->len, &work->data_key));
     TRY(crypto_random(work->iv, sizeof(work->iv)));
-    TRY(run(hsm, call, work));
+    TRY(run(hsm, call, &work));
     *ret_wrapped = blob_move(&work->wrapped);
     return CKR_OK;
 }
@@ -173,7 +168,7 @@ static CK_RV hsm_unwrap_data_key(struct source *source, const struct source_call
                                  struct view wrapped, struct secret *ret_data_key)
 {
     const struct hsm *hsm = (const struct hsm *) source;
-    _cleanup_(release_work) struct hsm_work *work = NULL;
+    _cleanup_(hsm_work_free) struct hsm_work *work = NULL;
     if (wrapped.len > WRAPPED_LEN_MAX)
         return FAIL_CAUSE(INDEXKEY_CAUSE_TAMPERED,
                           "token '%s': its wrapped key is longer than %d bytes; restore the store "
@@ -182,7 +177,7 @@ static CK_RV hsm_unwrap_data_key(struct source *source, const struct source_call
     TRY(make_work(hsm, call, &work));
     if (blob_from(wrapped.bytes, wrapped.len, &work->wrapped) != CKR_OK)
         return fail_memory(hsm->token);
-    TRY(run(hsm, call, work));
+    TRY(run(hsm, call, &work));
     *ret_data_key = secret_move(&work->data_key);
     return CKR_OK;
 }
