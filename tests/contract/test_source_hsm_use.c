@@ -565,6 +565,43 @@ START_TEST(a_parent_that_hangs_is_not_asked_for_ever)
 }
 END_TEST
 
+static void *load_parent(void *context)
+{
+    CK_FUNCTION_LIST **functions = context;
+    *functions = p11_kit_module_load(HSM_SHIM, 0);
+    return NULL;
+}
+
+/* As while a host's own module is being loaded, and does not come back. */
+START_TEST(the_lock_of_p11_kit_may_be_held)
+{
+    struct hsm_settings settings = {.deadline_ms = 200};
+    CK_FUNCTION_LIST *functions = NULL;
+    enum indexkey_cause cause;
+    pthread_t thread;
+    struct hsm_shim *shim = hsm_shim_get();
+    hsm_configure(&plain);
+    kms_init_token();
+    hsm_shim_reset();
+    shim->times = 1;
+    shim->hangs = true;
+    shim->function = "C_GetFunctionList";
+    ck_assert_int_eq(pthread_create(&thread, NULL, load_parent, &functions), 0);
+    while (atomic_load(&shim->hanging) == 0)
+        (void) usleep(1000);
+    hsm_configure(&settings);
+    int64_t begin_ms = clock_boot_ms();
+    ck_assert_uint_eq(kms_login(FIXTURE_PIN, &cause), CKR_DEVICE_ERROR);
+    ck_assert_int_eq(cause, INDEXKEY_CAUSE_TIMEOUT);
+    ck_assert_int_lt(clock_boot_ms() - begin_ms, 1000);
+    wait_for_threads();
+    ck_assert_int_eq(pthread_join(thread, NULL), 0);
+    ck_assert_ptr_nonnull(functions);
+    p11_kit_module_release(functions);
+    ck_assert_uint_eq(kms_login(FIXTURE_PIN, &cause), CKR_OK);
+}
+END_TEST
+
 /* ---- what was written before ---- */
 
 static CK_SESSION_HANDLE log_in(void)
@@ -673,6 +710,7 @@ int main(void)
     tcase_add_test(cases, many_threads_share_a_parent);
     tcase_add_test(cases, a_hanging_call_is_cancelled);
     tcase_add_test(cases, a_parent_that_hangs_is_not_asked_for_ever);
+    tcase_add_test(cases, the_lock_of_p11_kit_may_be_held);
     tcase_add_test(cases, old_data_decrypts_after_a_restart);
     tcase_add_test(cases, no_allocation_that_fails_is_forgotten);
     return fixture_run("source hsm: use", cases);
