@@ -187,6 +187,19 @@ START_TEST(through_p11_kit)
 }
 END_TEST
 
+/* This program has libp11-kit among its libraries, which exports a C_GetFunctionList too. */
+START_TEST(the_table_of_functions_is_the_modules_own)
+{
+    CK_FUNCTION_LIST *functions;
+    void *library = dlopen(HSM_OURSELVES, RTLD_NOW | RTLD_LOCAL);
+    ck_assert_msg(library != NULL, "%s", dlerror());
+    CK_C_GetFunctionList get = (CK_C_GetFunctionList) dlsym(library, "C_GetFunctionList");
+    ck_assert_ptr_nonnull(get);
+    ck_assert_uint_eq(get(&functions), CKR_OK);
+    ck_assert(functions->C_GetFunctionList == get);
+}
+END_TEST
+
 /* ---- back to ourselves ---- */
 
 static const char *const circles[] = {HSM_PROXY, HSM_OURSELVES};
@@ -223,6 +236,7 @@ int main(void)
     tcase_add_unchecked_fixture(cases, hsm_start, NULL);
     tcase_add_loop_test(cases, through_the_proxy, 0, 2);
     tcase_add_loop_test(cases, through_p11_kit, 0, 2);
+    tcase_add_test(cases, the_table_of_functions_is_the_modules_own);
     tcase_add_loop_test(cases, a_circle_is_refused, 0, (int) COUNT_OF(circles));
     return fixture_run("source hsm: p11-kit", cases);
 }
