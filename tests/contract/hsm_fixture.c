@@ -58,6 +58,13 @@ CK_SESSION_HANDLE hsm_real_session(void)
     return session;
 }
 
+CK_SESSION_HANDLE hsm_other_user(void)
+{
+    CK_RV rv = hsm_real()->C_Initialize(NULL);
+    ck_assert(rv == CKR_OK || rv == CKR_CRYPTOKI_ALREADY_INITIALIZED);
+    return hsm_real_session();
+}
+
 CK_OBJECT_HANDLE hsm_make_aes(CK_SESSION_HANDLE session, const char *label, CK_BYTE id,
                               bool encrypts, bool wraps)
 {
@@ -162,6 +169,16 @@ void hsm_shim_reset(void)
         (void) usleep(1000);
     }
     memset(shim, 0, sizeof(*shim));
+}
+
+void hsm_shim_settle(size_t secrets)
+{
+    int64_t until_ms = clock_boot_ms() + WAIT_MS;
+    hsm_shim_reset();
+    while (secrets_in_use() != secrets) {
+        ck_assert_int_lt(clock_boot_ms(), until_ms);
+        (void) usleep(1000);
+    }
 }
 
 /* ---- the token ---- */

@@ -37,11 +37,15 @@ struct source_call hsm_call(const struct hsm_settings *settings, struct view con
 
 /* The switches, as they stood at first. Waits for threads that were let go. */
 void hsm_shim_reset(void);
+/* So, and until what they held of secret memory is given back. */
+void hsm_shim_settle(size_t secrets);
 struct hsm_shim *hsm_shim_get(void);
 
 /* The parent itself, as another user of it in this process, without the shim. */
 const CK_FUNCTION_LIST *hsm_real(void);
 CK_SESSION_HANDLE hsm_real_session(void);
+/* So, initialised by that user. */
+CK_SESSION_HANDLE hsm_other_user(void);
 /* A 256-bit AES key with that label, id and uses. */
 CK_OBJECT_HANDLE hsm_make_aes(CK_SESSION_HANDLE session, const char *label, CK_BYTE id,
                               bool encrypts, bool wraps);

@@ -3,7 +3,6 @@
  * source alone and by C_Login. Prints a line for each.
  */
 #include <string.h>
-#include <unistd.h>
 
 #include "base/clock.h"
 #include "tests/contract/hsm_fixture.h"
@@ -255,17 +254,6 @@ static void change(struct blob *sent, int where)
     sent->bytes[at] ^= 0x40;
 }
 
-/* Waits for what was left behind. */
-static void settle(size_t in_use)
-{
-    int64_t until_ms = clock_boot_ms() + 5000;
-    hsm_shim_reset();
-    while (secrets_in_use() != in_use) {
-        ck_assert_int_lt(clock_boot_ms(), until_ms);
-        (void) usleep(1000);
-    }
-}
-
 static void by_source(const struct fault *fault, struct outcome *outcome)
 {
     struct source *source = NULL;
@@ -284,7 +272,7 @@ static void by_source(const struct fault *fault, struct outcome *outcome)
     end(fault, begin_ms, outcome);
     blob_clear(&sent);
     source_close(&source);
-    settle(in_use);
+    hsm_shim_settle(in_use);
 }
 
 /* C_Finalize, which waits for the parent a moment, is within it. */
@@ -297,7 +285,7 @@ static void by_login(const struct fault *fault, struct outcome *outcome)
     end(fault, begin_ms, outcome);
     if (fault->hangs)
         outcome->late_ms -= 500;
-    settle(in_use);
+    hsm_shim_settle(in_use);
 }
 
 static int report(const struct fault *fault, const char *by, const struct outcome *outcome)

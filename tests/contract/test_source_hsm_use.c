@@ -1,24 +1,15 @@
-/* `source = hsm` as it is meant to be used: configuration, mechanisms, logins, an application that
- * uses the same parent. */
-#include <pthread.h>
+/* `source = hsm` as it is meant to be used: configuration, mechanisms, keys, logins. */
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
-#include "base/clock.h"
 #include "tests/contract/hsm_fixture.h"
-
-/* Behind cryptoki.h, whose types it takes. */
-#include <p11-kit/p11-kit.h>
 
 #define CONTEXT "context"
 #define MECHANISM_AT 5 /* of a wrapped key, behind magic and format */
 #define KWP "wrap_mechanism = aes-key-wrap-pad"
 #define UNWRAP_MAX 100
-#define STUCK_COUNT 32
-#define THREAD_COUNT 8
 
 static const struct hsm_settings plain;
 
@@ -187,19 +178,11 @@ END_TEST
 
 /* ---- keys come and go ---- */
 
-/* Without the shim, which knows nothing of it; the library is the shim's, initialised. */
-static CK_SESSION_HANDLE other_user(void)
-{
-    CK_RV rv = hsm_real()->C_Initialize(NULL);
-    ck_assert(rv == CKR_OK || rv == CKR_CRYPTOKI_ALREADY_INITIALIZED);
-    return hsm_real_session();
-}
-
 START_TEST(after_a_rotation_old_keys_open)
 {
     struct hsm_settings settings = {.key = "object=rotated"};
     struct blob wrapped[2] = {{0}};
-    CK_SESSION_HANDLE session = other_user();
+    CK_SESSION_HANDLE session = hsm_other_user();
     (void) hsm_make_aes(session, "rotated", 0x21, true, true);
     struct source *source = hsm_open(&settings);
     kms_assert_ok(make(source, CONTEXT, &wrapped[0]));
@@ -228,7 +211,7 @@ START_TEST(a_key_that_is_disabled_refuses)
     struct hsm_settings settings = {.key = "object=disabled"};
     CK_ATTRIBUTE change = {CKA_DECRYPT, &no, 1};
     struct blob wrapped = {0};
-    CK_SESSION_HANDLE session = other_user();
+    CK_SESSION_HANDLE session = hsm_other_user();
     CK_OBJECT_HANDLE key = hsm_make_aes(session, "disabled", 0x23, true, true);
     struct source *source = hsm_open(&settings);
     kms_assert_ok(make(source, CONTEXT, &wrapped));
@@ -265,7 +248,7 @@ START_TEST(a_bare_kwp_ciphertext_opens)
     CK_ULONG len = sizeof(bytes);
     CK_OBJECT_HANDLE key;
     const CK_FUNCTION_LIST *p11 = hsm_real();
-    CK_SESSION_HANDLE session = other_user();
+    CK_SESSION_HANDLE session = hsm_other_user();
     ck_assert_uint_eq(p11->C_CreateObject(session, template, COUNT_OF(template), &key), CKR_OK);
     CK_OBJECT_HANDLE kek = hsm_find_aes(session, HSM_AES, 0x10);
     ck_assert_uint_eq(p11->C_WrapKey(session, &mechanism, kek, key, bytes, &len), CKR_OK);
@@ -287,7 +270,7 @@ START_TEST(a_bare_gcm_ciphertext_opens)
     CK_MECHANISM mechanism = {CKM_AES_GCM, &gcm, sizeof(gcm)};
     CK_ULONG len = 48;
     const CK_FUNCTION_LIST *p11 = hsm_real();
-    CK_SESSION_HANDLE session = other_user();
+    CK_SESSION_HANDLE session = hsm_other_user();
     CK_OBJECT_HANDLE key = hsm_find_aes(session, HSM_AES, 0x10);
     ck_assert_uint_eq(p11->C_EncryptInit(session, &mechanism, key), CKR_OK);
     ck_assert_uint_eq(p11->C_Encrypt(session, value, 32, bytes + 12, &len), CKR_OK);
@@ -345,260 +328,6 @@ START_TEST(a_login_of_each_mode)
     ck_assert_ptr_null(strstr(fixture_log(), "canary"));
     ck_assert_ptr_null(strstr(fixture_log(), HSM_PIN));
     hsm_shim_reset();
-}
-END_TEST
-
-/* ---- an application that uses the parent, too ---- */
-
-START_TEST(what_the_application_initialised_stays)
-{
-    struct blob wrapped = {0};
-    CK_SESSION_INFO info;
-    CK_SESSION_HANDLE session = other_user();
-    struct source *source = hsm_open(&plain);
-    hsm_shim_reset();
-    kms_assert_ok(make(source, CONTEXT, &wrapped));
-    kms_assert_ok(unwrap(source, CONTEXT, &wrapped));
-    ck_assert_int_eq(atomic_load(&hsm_shim_get()->inits), 0);
-    source_close(&source);
-    ck_assert_int_eq(atomic_load(&hsm_shim_get()->finals), 0);
-    ck_assert_uint_eq(hsm_real()->C_GetSessionInfo(session, &info), CKR_OK);
-    ck_assert_uint_eq(info.state, CKS_RW_USER_FUNCTIONS);
-    blob_clear(&wrapped);
-}
-END_TEST
-
-START_TEST(what_p11_kit_shares_is_counted)
-{
-    struct blob wrapped = {0};
-    CK_INFO info;
-    hsm_shim_reset();
-    CK_FUNCTION_LIST *functions = p11_kit_module_load(HSM_SHIM, 0);
-    ck_assert_ptr_nonnull(functions);
-    struct source *source = hsm_open(&plain);
-    kms_assert_ok(make(source, CONTEXT, &wrapped));
-    ck_assert_uint_eq(p11_kit_module_initialize(functions), CKR_OK);
-    ck_assert_int_eq(atomic_load(&hsm_shim_get()->inits), 1);
-    source_close(&source);
-    ck_assert_int_eq(atomic_load(&hsm_shim_get()->finals), 0);
-    ck_assert_uint_eq(functions->C_GetInfo(&info), CKR_OK);
-    ck_assert_uint_eq(p11_kit_module_finalize(functions), CKR_OK);
-    ck_assert_int_eq(atomic_load(&hsm_shim_get()->finals), 1);
-    p11_kit_module_release(functions);
-    blob_clear(&wrapped);
-}
-END_TEST
-
-START_TEST(a_parent_that_was_finalised_is_initialised_again)
-{
-    struct blob wrapped = {0};
-    struct source *source = hsm_open(&plain);
-    kms_assert_ok(make(source, CONTEXT, &wrapped));
-    ck_assert_uint_eq(hsm_real()->C_Finalize(NULL), CKR_OK);
-    kms_assert_ok(unwrap(source, CONTEXT, &wrapped));
-    ck_assert_uint_eq(fixture_log_count(), 0);
-    blob_clear(&wrapped);
-    source_close(&source);
-}
-END_TEST
-
-START_TEST(nothing_stays_logged_in)
-{
-    struct blob wrapped = {0};
-    CK_SESSION_HANDLE session;
-    CK_SESSION_INFO info;
-    CK_SLOT_ID slots[8];
-    CK_ULONG count = COUNT_OF(slots);
-    struct source *source = hsm_open(&plain);
-    hsm_shim_reset();
-    kms_assert_ok(make(source, CONTEXT, &wrapped));
-    ck_assert_int_eq(atomic_load(&hsm_shim_get()->sessions), 0);
-    const CK_FUNCTION_LIST *p11 = hsm_real();
-    ck_assert_uint_eq(p11->C_GetSlotList(CK_TRUE, slots, &count), CKR_OK);
-    ck_assert_uint_eq(p11->C_OpenSession(slots[0], CKF_SERIAL_SESSION, NULL, NULL, &session),
-                      CKR_OK);
-    ck_assert_uint_eq(p11->C_GetSessionInfo(session, &info), CKR_OK);
-    ck_assert_uint_eq(info.state, CKS_RO_PUBLIC_SESSION);
-    blob_clear(&wrapped);
-    source_close(&source);
-}
-END_TEST
-
-/* ---- forks, threads, what hangs ---- */
-
-static int child_logs_in(void)
-{
-    CK_SESSION_HANDLE session;
-    CK_FLAGS flags = CKF_SERIAL_SESSION | CKF_RW_SESSION;
-    if (C_Initialize(NULL) != CKR_OK || C_OpenSession(0, flags, NULL, NULL, &session) != CKR_OK ||
-        C_Login(session, CKU_USER, (CK_UTF8CHAR *) FIXTURE_PIN, strlen(FIXTURE_PIN)) != CKR_OK)
-        return 1;
-    return C_Finalize(NULL) == CKR_OK ? 0 : 2;
-}
-
-START_TEST(a_forked_child_logs_in_by_itself)
-{
-    enum indexkey_cause cause;
-    CK_SESSION_HANDLE session;
-    CK_UTF8CHAR pin[] = FIXTURE_PIN;
-    int status;
-    hsm_configure(&plain);
-    kms_init_token();
-    ck_assert_uint_eq(C_Initialize(NULL), CKR_OK);
-    ck_assert_uint_eq(C_OpenSession(0, CKF_SERIAL_SESSION, NULL, NULL, &session), CKR_OK);
-    ck_assert_uint_eq(C_Login(session, CKU_USER, pin, sizeof(pin) - 1), CKR_OK);
-    pid_t child = fork();
-    ck_assert_int_ge(child, 0);
-    if (child == 0)
-        _exit(child_logs_in());
-    ck_assert_int_eq(waitpid(child, &status, 0), child);
-    ck_assert_int_eq(status, 0);
-    ck_assert_uint_eq(C_Logout(session), CKR_OK);
-    ck_assert_uint_eq(C_Login(session, CKU_USER, pin, sizeof(pin) - 1), CKR_OK);
-    ck_assert_uint_eq(C_Finalize(NULL), CKR_OK);
-    ck_assert_uint_eq(kms_login(FIXTURE_PIN, &cause), CKR_OK);
-}
-END_TEST
-
-struct unwrapper {
-    struct source *source;
-    const struct blob *wrapped;
-    atomic_int failures;
-};
-
-static void *unwrap_often(void *context)
-{
-    struct unwrapper *unwrapper = context;
-    for (int i = 0; i < 20; i++) {
-        struct secret data_key = {0};
-        struct source_call call = hsm_call(&plain, view_text(CONTEXT));
-        struct view wrapped = blob_view(unwrapper->wrapped);
-        if (source_unwrap(unwrapper->source, &call, wrapped, &data_key) != CKR_OK)
-            atomic_fetch_add(&unwrapper->failures, 1);
-        secret_clear(&data_key);
-    }
-    return NULL;
-}
-
-START_TEST(many_threads_share_a_parent)
-{
-    struct blob wrapped = {0};
-    pthread_t threads[THREAD_COUNT];
-    struct source *source = hsm_open(&plain);
-    kms_assert_ok(make(source, CONTEXT, &wrapped));
-    struct unwrapper unwrapper = {.source = source, .wrapped = &wrapped};
-    for (int i = 0; i < THREAD_COUNT; i++)
-        ck_assert_int_eq(pthread_create(&threads[i], NULL, unwrap_often, &unwrapper), 0);
-    for (int i = 0; i < THREAD_COUNT; i++)
-        ck_assert_int_eq(pthread_join(threads[i], NULL), 0);
-    ck_assert_msg(atomic_load(&unwrapper.failures) == 0, "%s", fixture_log());
-    blob_clear(&wrapped);
-    source_close(&source);
-}
-END_TEST
-
-/* A source whose parent hangs in C_Decrypt from now on. */
-static struct source *open_hanging(struct blob *ret_wrapped)
-{
-    struct hsm_shim *shim = hsm_shim_get();
-    struct source *source = hsm_open(&plain);
-    hsm_shim_reset();
-    kms_assert_ok(make(source, CONTEXT, ret_wrapped));
-    shim->times = -1;
-    shim->hangs = true;
-    shim->function = "C_Decrypt";
-    return source;
-}
-
-static void *cancel_soon(void *context)
-{
-    atomic_bool *cancelled = context;
-    (void) usleep(100000);
-    atomic_store(cancelled, true);
-    return NULL;
-}
-
-static void wait_for_threads(void)
-{
-    int64_t until_ms = clock_boot_ms() + 5000;
-    hsm_shim_reset();
-    while (secrets_in_use() != 0) {
-        ck_assert_int_lt(clock_boot_ms(), until_ms);
-        (void) usleep(1000);
-    }
-}
-
-START_TEST(a_hanging_call_is_cancelled)
-{
-    struct blob wrapped = {0};
-    pthread_t thread;
-    atomic_bool cancelled = false;
-    struct source *source = open_hanging(&wrapped);
-    struct source_call call = hsm_call(&plain, view_text(CONTEXT));
-    call.cancelled = &cancelled;
-    ck_assert_int_eq(pthread_create(&thread, NULL, cancel_soon, &cancelled), 0);
-    int64_t begin_ms = clock_boot_ms();
-    kms_assert_failed(kms_unwrap(source, call, blob_view(&wrapped)), INDEXKEY_CAUSE_CANCELLED,
-                      "C_Finalize");
-    ck_assert_int_eq(pthread_join(thread, NULL), 0);
-    source_close(&source);
-    ck_assert_int_lt(clock_boot_ms() - begin_ms, 1000);
-    wait_for_threads();
-    blob_clear(&wrapped);
-}
-END_TEST
-
-START_TEST(a_parent_that_hangs_is_not_asked_for_ever)
-{
-    struct blob wrapped = {0};
-    struct source *source = open_hanging(&wrapped);
-    struct hsm_settings quick = {.deadline_ms = 20};
-    for (int i = 0; i < STUCK_COUNT; i++)
-        kms_assert_failed(
-            kms_unwrap(source, hsm_call(&quick, view_text(CONTEXT)), blob_view(&wrapped)),
-            INDEXKEY_CAUSE_TIMEOUT, "did not come back in time");
-    kms_assert_failed(unwrap(source, CONTEXT, &wrapped), INDEXKEY_CAUSE_TIMEOUT, "too many calls");
-    wait_for_threads();
-    kms_assert_ok(unwrap(source, CONTEXT, &wrapped));
-    blob_clear(&wrapped);
-    source_close(&source);
-}
-END_TEST
-
-static void *load_parent(void *context)
-{
-    CK_FUNCTION_LIST **functions = context;
-    *functions = p11_kit_module_load(HSM_SHIM, 0);
-    return NULL;
-}
-
-/* As while a host's own module is being loaded, and does not come back. */
-START_TEST(the_lock_of_p11_kit_may_be_held)
-{
-    struct hsm_settings settings = {.deadline_ms = 200};
-    CK_FUNCTION_LIST *functions = NULL;
-    enum indexkey_cause cause;
-    pthread_t thread;
-    struct hsm_shim *shim = hsm_shim_get();
-    hsm_configure(&plain);
-    kms_init_token();
-    hsm_shim_reset();
-    shim->times = 1;
-    shim->hangs = true;
-    shim->function = "C_GetFunctionList";
-    ck_assert_int_eq(pthread_create(&thread, NULL, load_parent, &functions), 0);
-    while (atomic_load(&shim->hanging) == 0)
-        (void) usleep(1000);
-    hsm_configure(&settings);
-    int64_t begin_ms = clock_boot_ms();
-    ck_assert_uint_eq(kms_login(FIXTURE_PIN, &cause), CKR_DEVICE_ERROR);
-    ck_assert_int_eq(cause, INDEXKEY_CAUSE_TIMEOUT);
-    ck_assert_int_lt(clock_boot_ms() - begin_ms, 1000);
-    wait_for_threads();
-    ck_assert_int_eq(pthread_join(thread, NULL), 0);
-    ck_assert_ptr_nonnull(functions);
-    p11_kit_module_release(functions);
-    ck_assert_uint_eq(kms_login(FIXTURE_PIN, &cause), CKR_OK);
 }
 END_TEST
 
@@ -702,15 +431,6 @@ int main(void)
     tcase_add_test(cases, a_bare_kwp_ciphertext_opens);
     tcase_add_test(cases, a_bare_gcm_ciphertext_opens);
     tcase_add_loop_test(cases, a_login_of_each_mode, 0, (int) COUNT_OF(logins));
-    tcase_add_test(cases, what_the_application_initialised_stays);
-    tcase_add_test(cases, what_p11_kit_shares_is_counted);
-    tcase_add_test(cases, a_parent_that_was_finalised_is_initialised_again);
-    tcase_add_test(cases, nothing_stays_logged_in);
-    tcase_add_test(cases, a_forked_child_logs_in_by_itself);
-    tcase_add_test(cases, many_threads_share_a_parent);
-    tcase_add_test(cases, a_hanging_call_is_cancelled);
-    tcase_add_test(cases, a_parent_that_hangs_is_not_asked_for_ever);
-    tcase_add_test(cases, the_lock_of_p11_kit_may_be_held);
     tcase_add_test(cases, old_data_decrypts_after_a_restart);
     tcase_add_test(cases, no_allocation_that_fails_is_forgotten);
     return fixture_run("source hsm: use", cases);
