@@ -81,12 +81,19 @@ static enum apart_end wait_locked(struct apart *work, int64_t deadline_ms,
 
 enum apart_end apart_run(struct apart *work, int64_t deadline_ms, const atomic_bool *cancelled)
 {
-    if (!workers_start_detached(run_inside, work))
+    pthread_t thread;
+    if (!workers_start(run_inside, work, &thread))
         return APART_NO_THREAD;
     (void) pthread_mutex_lock(&work->lock);
     enum apart_end end = wait_locked(work, deadline_ms, cancelled);
     atomic_store(&work->is_left, end != APART_DONE);
     (void) pthread_mutex_unlock(&work->lock);
+    /* What libraries do at the end of a thread (OpenSSL) is over before the host may unload them.
+     */
+    if (end == APART_DONE)
+        (void) pthread_join(thread, NULL);
+    else
+        (void) pthread_detach(thread);
     return end;
 }
 

@@ -1,6 +1,5 @@
 #include "tokens/workers.h"
 
-#include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 
@@ -48,11 +47,7 @@ void workers_run(size_t count, bool may_create_threads, workers_fn *work, void *
         (void) pthread_join(threads[i], NULL);
 }
 
-bool workers_start_detached(void *(*work)(void *), void *context)
+bool workers_start(void *(*work)(void *), void *context, pthread_t *ret_thread)
 {
-    pthread_t thread;
-    if (start(&thread, 1, work, context) == 0)
-        return false;
-    (void) pthread_detach(thread);
-    return true;
+    return start(ret_thread, 1, work, context) == 1;
 }

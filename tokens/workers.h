@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -18,6 +19,6 @@ typedef void workers_fn(void *context, size_t index);
  * is false (CKF_LIBRARY_CANT_CREATE_OS_THREADS) or none can be had. The caller holds no lock. */
 void workers_run(size_t count, bool may_create_threads, workers_fn *work, void *context);
 
-/* One thread with the host's signals blocked, which nobody joins: for tokens/apart.c. False when
- * none can be had. */
-bool workers_start_detached(void *(*work)(void *), void *context);
+/* One such thread, which the caller joins or detaches: for tokens/apart.c. False when none can be
+ * had. */
+bool workers_start(void *(*work)(void *), void *context, pthread_t *ret_thread);
