@@ -71,6 +71,35 @@ static void twist(const char *function, CK_BYTE *bytes, CK_ULONG *len)
     }
 }
 
+/* In place of the caller's mechanism, as SoftHSM knows it. */
+static CK_MECHANISM *known_mechanism(CK_MECHANISM *mechanism)
+{
+    static _Thread_local CK_MECHANISM known;
+    static _Thread_local CK_RSA_PKCS_OAEP_PARAMS oaep;
+    if (!hsm_shim.has_more)
+        return mechanism;
+    known = *mechanism;
+    if (known.mechanism == CKM_AES_KEY_WRAP_KWP)
+        known.mechanism = CKM_AES_KEY_WRAP_PAD;
+    if (known.mechanism == CKM_RSA_PKCS_OAEP) {
+        memcpy(&oaep, mechanism->pParameter, sizeof(oaep));
+        if (oaep.hashAlg == CKM_SHA256 && oaep.mgf == CKG_MGF1_SHA256) {
+            oaep.hashAlg = CKM_SHA_1;
+            oaep.mgf = CKG_MGF1_SHA1;
+        }
+        known.pParameter = &oaep;
+    }
+    return &known;
+}
+
+static void write_own_iv(CK_MECHANISM *mechanism)
+{
+    if (!hsm_shim.has_more || mechanism->mechanism != CKM_AES_GCM)
+        return;
+    const CK_GCM_PARAMS *gcm = mechanism->pParameter;
+    memset(gcm->pIv, SHIM_IV_BYTE, gcm->ulIvLen);
+}
+
 #define HAND_ON(name, parameters, arguments, after)                                                \
     static CK_RV shim_##name parameters                                                            \
     {                                                                                              \
@@ -110,8 +139,16 @@ HAND_ON(C_GetAttributeValue,
          CK_ULONG count),
         (session, object, template, count),
         twist("C_GetAttributeValue", template->pValue, &template->ulValueLen))
-HAND_ON(C_EncryptInit, (CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_OBJECT_HANDLE key),
-        (session, mechanism, key), )
+static CK_RV shim_C_EncryptInit(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism,
+                                CK_OBJECT_HANDLE key)
+{
+    CK_RV rv;
+    if (fails("C_EncryptInit", &rv))
+        return rv;
+    write_own_iv(mechanism);
+    return real->C_EncryptInit(session, mechanism, key);
+}
+
 HAND_ON(C_Encrypt,
         (CK_SESSION_HANDLE session, CK_BYTE *in, CK_ULONG in_len, CK_BYTE *out, CK_ULONG *len),
         (session, in, in_len, out, len), twist("C_Encrypt", out, len))
@@ -127,11 +164,12 @@ HAND_ON(C_CreateObject,
 HAND_ON(C_WrapKey,
         (CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_OBJECT_HANDLE wrapping,
          CK_OBJECT_HANDLE key, CK_BYTE *out, CK_ULONG *len),
-        (session, mechanism, wrapping, key, out, len), twist("C_WrapKey", out, len))
+        (session, known_mechanism(mechanism), wrapping, key, out, len),
+        twist("C_WrapKey", out, len))
 HAND_ON(C_UnwrapKey,
         (CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_OBJECT_HANDLE wrapping, CK_BYTE *in,
          CK_ULONG in_len, CK_ATTRIBUTE *template, CK_ULONG count, CK_OBJECT_HANDLE *key),
-        (session, mechanism, wrapping, in, in_len, template, count, key), )
+        (session, known_mechanism(mechanism), wrapping, in, in_len, template, count, key), )
 
 static void replace_functions(void)
 {

@@ -10,6 +10,8 @@
 
 #include "include/cryptoki.h"
 
+#define SHIM_IV_BYTE 0x77
+
 enum hsm_shim_twist {
     SHIM_AS_IS,
     SHIM_EMPTY,   /* a length or count of 0 */
@@ -28,6 +30,9 @@ struct hsm_shim {
     int times;        /* so often; -1: always */
     const char *also; /* another function, which answers also_rv always */
     CK_RV also_rv;
+    /* What SoftHSM has not: CKM_AES_KEY_WRAP_KWP, which is its CKM_AES_KEY_WRAP_PAD; OAEP with
+     * SHA-256, here SHA-1 all the same; an IV of the token's own making. */
+    bool has_more;
     atomic_bool let_go;
     /* What came. */
     atomic_int calls;   /* of that function */

@@ -149,6 +149,39 @@ START_TEST(the_parent_wraps_by_what_it_has)
 }
 END_TEST
 
+static const struct {
+    const char *key;
+    const char *more;
+    int mechanism;
+} more_mechanisms[] = {
+    {"object=" HSM_AES, "", 1},
+    {"object=" HSM_AES, "wrap_mechanism = aes-kwp", 2},
+    {"object=" HSM_WRAP_ONLY, "", 2},
+    {"object=" HSM_RSA, "", 4},
+    {"object=" HSM_RSA, "wrap_mechanism = rsa-oaep-sha256", 4},
+};
+
+START_TEST(a_parent_that_has_more_is_asked_for_more)
+{
+    static const unsigned char own_iv[] = {SHIM_IV_BYTE, SHIM_IV_BYTE, SHIM_IV_BYTE};
+    struct hsm_settings settings = {.key = more_mechanisms[_i].key,
+                                    .more = more_mechanisms[_i].more};
+    struct source *source = hsm_open(&settings);
+    struct blob wrapped = {0};
+    hsm_shim_reset();
+    hsm_shim_get()->has_more = true;
+    kms_assert_ok(make(source, CONTEXT, &wrapped));
+    ck_assert_int_eq(wrapped.bytes[MECHANISM_AT], more_mechanisms[_i].mechanism);
+    /* Behind an id of one byte: the IV that the parent has made is the one that is kept. */
+    if (more_mechanisms[_i].mechanism == 1)
+        ck_assert_mem_eq(wrapped.bytes + MECHANISM_AT + 6, own_iv, sizeof(own_iv));
+    kms_assert_ok(unwrap(source, CONTEXT, &wrapped));
+    hsm_shim_reset();
+    blob_clear(&wrapped);
+    source_close(&source);
+}
+END_TEST
+
 START_TEST(gcm_binds_the_context)
 {
     struct source *source = hsm_open(&plain);
@@ -424,6 +457,8 @@ int main(void)
     tcase_add_loop_test(cases, the_pin_comes_from_pin_source, 0, (int) COUNT_OF(pin_sources));
     tcase_add_test(cases, a_module_is_found_by_its_name);
     tcase_add_loop_test(cases, the_parent_wraps_by_what_it_has, 0, (int) COUNT_OF(mechanisms));
+    tcase_add_loop_test(cases, a_parent_that_has_more_is_asked_for_more, 0,
+                        (int) COUNT_OF(more_mechanisms));
     tcase_add_test(cases, gcm_binds_the_context);
     tcase_add_test(cases, the_token_binds_what_the_parent_does_not);
     tcase_add_test(cases, after_a_rotation_old_keys_open);
