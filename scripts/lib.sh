@@ -110,10 +110,12 @@ suite_run() {
 
 # ---- servers for demo and tests ----
 
-# vault|aws: builds or installs it, once, into the cache outside the tree, telling how far it is.
+# vault|aws|kmip: builds or installs it, once, into the cache outside the tree, telling how far it
+# is.
 server_prepare() {
     case $1 in
     vault) tests/servers/vault.sh build >/dev/null ;;
     aws) tests/servers/aws.sh setup >/dev/null ;;
+    kmip) tests/servers/kmip.sh setup >/dev/null ;;
     esac
 }

@@ -109,6 +109,7 @@ static const struct fault faults[] = {
     /* The network. */
     {"nothing listens", NULL, INDEXKEY_CAUSE_UNREACHABLE, "unreachable", .server = "127.0.0.1:1"},
     {"name without address", NULL, INDEXKEY_CAUSE_DNS, "dns", .server = "kmip.invalid"},
+    {"resolver that hangs", NULL, INDEXKEY_CAUSE_DNS, "in time", SHORT_MS, .server = "kmip.hang"},
     {"connection reset", ALWAYS("connection_reset"), INDEXKEY_CAUSE_UNREACHABLE, "unreachable"},
     {"no TLS handshake", ALWAYS("connection_hang"), INDEXKEY_CAUSE_TIMEOUT, "timeout", SHORT_MS},
     {"no answer", ALWAYS("hang"), INDEXKEY_CAUSE_TIMEOUT, "timeout", SHORT_MS},
