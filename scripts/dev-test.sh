@@ -10,7 +10,7 @@ if ! { build_setup "$build" -Dtests=true && build_compile "$build"; }; then
     say "0 passed, 1 failed"
     exit 1
 fi
-for server in vault aws kmip; do
+for server in vault aws; do
     server_prepare "$server" || say "There is no $server server, so its tests will be skipped."
 done
 suite_run "$build" "$@"
