@@ -17,7 +17,7 @@ packages_build=(gcc libc6-dev meson ninja-build pkgconf libssl-dev libsqlite3-de
 packages_demo=("${packages_build[@]}" opensc openssl python3)
 packages_servers=(ca-certificates curl openssl python3 python3-venv util-linux)
 packages_test=("${packages_demo[@]}" "${packages_servers[@]}" binutils check gdb gnutls-bin
-    libnss3-dev p11-kit softhsm2 sqlite3)
+    libnss3-dev libp11-kit-dev p11-kit softhsm2 sqlite3)
 packages_check=("${packages_build[@]}" binutils clang-format cppcheck python3)
 
 packages_missing() {
@@ -110,8 +110,7 @@ suite_run() {
 
 # ---- servers for demo and tests ----
 
-# vault|aws|kmip: builds or installs it, once, into the cache outside the tree, telling how far it
-# is.
+# vault|aws: builds or installs it, once, into the cache outside the tree, telling how far it is.
 server_prepare() {
     case $1 in
     vault) tests/servers/vault.sh build >/dev/null ;;
