@@ -195,7 +195,6 @@ static void run(struct apart *apart)
 {
     struct hsm_work *work = (struct hsm_work *) apart;
     unsigned int generation = 0;
-    atomic_fetch_add(&work->parent->calls, 1);
     work->rv = attempt(work, &generation);
     if (work->rv != CKR_OK && is_lost(&work->fault)) {
         if (work->fault.rv == CKR_CRYPTOKI_NOT_INITIALIZED)
@@ -244,8 +243,11 @@ CK_RV hsm_work_run(struct hsm_work **work, int64_t deadline_ms, const atomic_boo
                    struct hsm_fault *ret_fault)
 {
     struct hsm_parent *parent = (*work)->parent;
-    if (atomic_load(&parent->calls) >= CALLS_MAX)
+    /* Taken back by the thread. */
+    if (atomic_fetch_add(&parent->calls, 1) >= CALLS_MAX) {
+        atomic_fetch_sub(&parent->calls, 1);
         return fail(ret_fault, HSM_STUCK);
+    }
     atomic_store(&parent->was_used, true);
     switch (apart_run(&(*work)->apart, deadline_ms, cancelled)) {
     case APART_DONE:
@@ -258,6 +260,7 @@ CK_RV hsm_work_run(struct hsm_work **work, int64_t deadline_ms, const atomic_boo
         *work = NULL;
         return fail(ret_fault, HSM_CANCELLED);
     default:
+        atomic_fetch_sub(&parent->calls, 1);
         return fail(ret_fault, HSM_NO_THREAD);
     }
 }
