@@ -53,38 +53,56 @@ bool kmip_is_address(const char *host)
     return inet_pton(AF_INET, host, address) == 1 || inet_pton(AF_INET6, host, address) == 1;
 }
 
-static const char *result_of(const struct lookup *lookup, struct kmip_addresses *ret_addresses)
+static CK_RV fail(const char **ret_why, const char *why)
 {
-    if (lookup->result != 0)
-        return gai_strerror(lookup->result);
-    if (lookup->addresses.count == 0)
-        return "its name has no address";
-    *ret_addresses = lookup->addresses;
-    return NULL;
+    *ret_why = why;
+    return CKR_FUNCTION_FAILED;
 }
 
-const char *kmip_resolve(const char *host, const char *port, int64_t deadline_ms,
-                         const atomic_bool *cancelled, struct kmip_addresses *ret_addresses)
+static CK_RV result_of(const struct lookup *lookup, struct kmip_addresses *ret_addresses,
+                       const char **ret_why)
 {
-    struct lookup *lookup = mem_calloc(1, sizeof(*lookup));
-    if (lookup == NULL)
-        return "no memory";
-    apart_init(&lookup->apart, run, free_lookup);
-    lookup->host = mem_strdup(host);
-    lookup->port = mem_strdup(port);
-    const char *why = "no memory";
-    if (lookup->host != NULL && lookup->port != NULL) {
-        switch (apart_run(&lookup->apart, deadline_ms, cancelled)) {
-        case APART_DONE:
-            why = result_of(lookup, ret_addresses);
-            break;
-        case APART_NO_THREAD:
-            why = "no thread can be had";
-            break;
-        default:
-            return "its name could not be resolved in time";
-        }
+    if (lookup->result == EAI_MEMORY)
+        return CKR_HOST_MEMORY;
+    if (lookup->result != 0)
+        return fail(ret_why, gai_strerror(lookup->result));
+    if (lookup->addresses.count == 0)
+        return fail(ret_why, "its name has no address");
+    *ret_addresses = lookup->addresses;
+    return CKR_OK;
+}
+
+/* The work is gone after a lookup that was left behind. */
+static CK_RV look_up(struct lookup **lookup, const struct kmip_question *question,
+                     struct kmip_addresses *ret_addresses, const char **ret_why)
+{
+    switch (apart_run(&(*lookup)->apart, question->deadline_ms, question->cancelled)) {
+    case APART_DONE:
+        return result_of(*lookup, ret_addresses, ret_why);
+    case APART_NO_THREAD:
+        return fail(ret_why, "no thread can be had to look its name up");
+    default:
+        *lookup = NULL;
+        return fail(ret_why, "its name could not be resolved in time");
     }
-    apart_free(&lookup->apart);
-    return why;
+}
+
+static void end_lookup(struct lookup **lookup)
+{
+    if (*lookup != NULL)
+        apart_free(&(*lookup)->apart);
+}
+
+CK_RV kmip_resolve(const struct kmip_question *question, struct kmip_addresses *ret_addresses,
+                   const char **ret_why)
+{
+    _cleanup_(end_lookup) struct lookup *lookup = mem_calloc(1, sizeof(*lookup));
+    if (lookup == NULL)
+        return CKR_HOST_MEMORY;
+    apart_init(&lookup->apart, run, free_lookup);
+    lookup->host = mem_strdup(question->host);
+    lookup->port = mem_strdup(question->port);
+    if (lookup->host == NULL || lookup->port == NULL)
+        return CKR_HOST_MEMORY;
+    return look_up(&lookup, question, ret_addresses, ret_why);
 }

@@ -9,6 +9,8 @@
 #include <stdint.h>
 #include <sys/socket.h>
 
+#include "base/rv.h"
+
 #define KMIP_ADDRESS_COUNT_MAX 8
 
 struct kmip_address {
@@ -21,8 +23,16 @@ struct kmip_addresses {
     size_t count;
 };
 
-/* NULL, or why there are none, in words that live on. */
-const char *kmip_resolve(const char *host, const char *port, int64_t deadline_ms,
-                         const atomic_bool *cancelled, struct kmip_addresses *ret_addresses);
+struct kmip_question {
+    const char *host;
+    const char *port;
+    int64_t deadline_ms;
+    const atomic_bool *cancelled;
+};
+
+/* CKR_HOST_MEMORY; CKR_FUNCTION_FAILED, and why there are none, in words that live on. Not logged.
+ */
+CK_RV kmip_resolve(const struct kmip_question *question, struct kmip_addresses *ret_addresses,
+                   const char **ret_why);
 /* The text is an address, which needs no resolver. */
 bool kmip_is_address(const char *host);

@@ -90,13 +90,17 @@ static void close_socket(struct kmip_wire *wire)
 static CK_RV connect_any(struct kmip_wire *wire, const struct kmip_server *server)
 {
     struct kmip_addresses addresses;
-    const char *why =
-        kmip_resolve(server->host, server->port, wire->deadline_ms, wire->cancelled, &addresses);
+    const char *why = NULL;
+    const struct kmip_question question = {server->host, server->port, wire->deadline_ms,
+                                           wire->cancelled};
+    CK_RV rv = kmip_resolve(&question, &addresses, &why);
+    if (rv == CKR_HOST_MEMORY)
+        return fail(wire, INDEXKEY_CAUSE_NONE, "no memory");
     if (atomic_load(wire->cancelled))
         return fail(wire, INDEXKEY_CAUSE_CANCELLED, "the call was ended by C_Finalize");
-    if (why != NULL)
-        return fail(wire, INDEXKEY_CAUSE_DNS, "dns: %s", why);
-    CK_RV rv = CKR_FUNCTION_FAILED;
+    if (rv != CKR_OK)
+        return fail(wire, INDEXKEY_CAUSE_DNS, "%s", why);
+    rv = CKR_FUNCTION_FAILED;
     for (size_t i = 0; i < addresses.count && rv != CKR_OK; i++) {
         close_socket(wire);
         rv = connect_to(wire, &addresses.addresses[i]);
@@ -145,14 +149,15 @@ static CK_RV fail_tls(const struct kmip_wire *wire)
     char reason[REASON_MAX] = "";
     long verified = SSL_get_verify_result(wire->ssl);
     if (verified != X509_V_OK)
-        return fail(wire, INDEXKEY_CAUSE_TLS, "tls: its certificate: %s",
+        return fail(wire, INDEXKEY_CAUSE_TLS, "its certificate: %s",
                     X509_verify_cert_error_string(verified));
     const char *text = ERR_reason_error_string(ERR_peek_last_error());
     (void) snprintf(reason, sizeof(reason), "%s", text == NULL ? "no reason" : text);
-    return fail(wire, INDEXKEY_CAUSE_TLS, "tls: %s", reason);
+    return fail(wire, INDEXKEY_CAUSE_TLS, "%s", reason);
 }
 
-/* What TLS wants before it can go on. */
+/* What TLS wants before it can go on, after a call of it that began with no error in the queue
+ * (begin_tls): SSL_get_error would take one that the host has left there for ours. */
 static CK_RV go_on(const struct kmip_wire *wire, int result)
 {
     int error = SSL_get_error(wire->ssl, result);
@@ -171,6 +176,13 @@ static CK_RV go_on(const struct kmip_wire *wire, int result)
     }
 }
 
+/* libssl empties the thread's queue at a handshake in any case. */
+static SSL *begin_tls(const struct kmip_wire *wire)
+{
+    ERR_clear_error();
+    return wire->ssl;
+}
+
 static CK_RV load_certificates(const struct kmip_wire *wire, const struct kmip_server *server)
 {
     const char *key = server->client_key != NULL ? server->client_key : server->client_cert;
@@ -178,11 +190,11 @@ static CK_RV load_certificates(const struct kmip_wire *wire, const struct kmip_s
                       ? SSL_CTX_load_verify_file(wire->context, server->ca_file) == 1
                       : SSL_CTX_set_default_verify_paths(wire->context) == 1;
     if (!trusts)
-        return fail(wire, INDEXKEY_CAUSE_TLS, "tls: ca_file cannot be read");
+        return fail(wire, INDEXKEY_CAUSE_TLS, "ca_file cannot be read");
     if (SSL_CTX_use_certificate_chain_file(wire->context, server->client_cert) != 1 ||
         SSL_CTX_use_PrivateKey_file(wire->context, key, SSL_FILETYPE_PEM) != 1 ||
         SSL_CTX_check_private_key(wire->context) != 1)
-        return fail(wire, INDEXKEY_CAUSE_TLS, "tls: client_cert and client_key cannot be used");
+        return fail(wire, INDEXKEY_CAUSE_TLS, "client_cert and client_key cannot be used");
     return CKR_OK;
 }
 
@@ -191,9 +203,7 @@ static CK_RV make_tls(struct kmip_wire *wire, const struct kmip_server *server)
     wire->context = SSL_CTX_new_ex(crypto_context(), NULL, TLS_client_method());
     if (wire->context == NULL || SSL_CTX_set_min_proto_version(wire->context, TLS1_2_VERSION) != 1)
         return fail(wire, INDEXKEY_CAUSE_NONE, "no memory");
-    (void) SSL_CTX_set_options(wire->context, SSL_OP_CLEANSE_PLAINTEXT |
-                                                  SSL_OP_IGNORE_UNEXPECTED_EOF |
-                                                  SSL_OP_NO_RENEGOTIATION);
+    (void) SSL_CTX_set_options(wire->context, SSL_OP_CLEANSE_PLAINTEXT | SSL_OP_NO_RENEGOTIATION);
     SSL_CTX_set_verify(wire->context, SSL_VERIFY_PEER, NULL);
     TRY(load_certificates(wire, server));
     wire->ssl = SSL_new(wire->context);
@@ -217,7 +227,7 @@ static CK_RV make_tls(struct kmip_wire *wire, const struct kmip_server *server)
 static CK_RV shake_hands(const struct kmip_wire *wire)
 {
     for (;;) {
-        int result = SSL_do_handshake(wire->ssl);
+        int result = SSL_do_handshake(begin_tls(wire));
         if (result == 1)
             return flush(wire);
         TRY(go_on(wire, result));
@@ -268,7 +278,7 @@ void kmip_wire_close(struct kmip_wire **wire)
 static CK_RV send_message(const struct kmip_wire *wire, struct view message)
 {
     for (;;) {
-        int result = SSL_write(wire->ssl, message.bytes, (int) message.len);
+        int result = SSL_write(begin_tls(wire), message.bytes, (int) message.len);
         if (result > 0)
             return flush(wire);
         TRY(go_on(wire, result));
@@ -278,7 +288,7 @@ static CK_RV send_message(const struct kmip_wire *wire, struct view message)
 static CK_RV receive(const struct kmip_wire *wire, unsigned char *bytes, size_t len)
 {
     for (size_t have = 0; have < len;) {
-        int result = SSL_read(wire->ssl, bytes + have, (int) (len - have));
+        int result = SSL_read(begin_tls(wire), bytes + have, (int) (len - have));
         if (result > 0)
             have += (size_t) result;
         else

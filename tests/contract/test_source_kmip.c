@@ -2,13 +2,17 @@
  * What goes wrong between a token and a KMIP server: a table of faults, each tried twice, by the
  * source alone and by C_Login. Prints a line for each. On a fake (tests/servers/fake_kmip.py).
  */
+#include <openssl/err.h>
 #include <string.h>
 
+#include "base/alloc.h"
 #include "base/clock.h"
 #include "tests/contract/kms_fixture.h"
 
 #define PATIENCE_MS 250
 #define SHORT_MS 600
+#define UNWRAP_MAX 100
+#define HOST_REASON 42
 #define CONTEXT "context"
 #define FAULT(text) "{\"do\": \"fault\", \"times\": -1, " text "}"
 #define ALWAYS(kind) FAULT("\"kind\": \"" kind "\"")
@@ -291,6 +295,53 @@ START_TEST(every_fault_by_c_login)
 }
 END_TEST
 
+/* ---- what is the host's ---- */
+
+/* libssl empties the queue; what it finds there is not taken for ours. */
+START_TEST(an_error_of_the_hosts_does_no_harm)
+{
+    struct source *source;
+    struct blob made = {0};
+    configure(&faults[0]);
+    kms_reset(&fake);
+    source = kms_open();
+    ERR_raise(ERR_LIB_USER, HOST_REASON);
+    kms_assert_ok(kms_make(source, call_of(&faults[0]), &made));
+    kms_assert_ok(kms_unwrap(source, call_of(&faults[0]), blob_view(&made)));
+    ERR_clear_error();
+    blob_clear(&made);
+    source_close(&source);
+}
+END_TEST
+
+START_TEST(no_allocation_that_fails_is_forgotten)
+{
+    struct source *source;
+    struct blob made = {0};
+    configure(&faults[0]);
+    kms_reset(&fake);
+    source = kms_open();
+    kms_assert_ok(kms_make(source, call_of(&faults[0]), &made));
+    size_t in_use = secrets_in_use();
+    long live = mem_live();
+    CK_RV rv = CKR_HOST_MEMORY;
+    unsigned long nth = 1;
+    for (; rv != CKR_OK && nth < UNWRAP_MAX; nth++) {
+        mem_fail_at(nth, false);
+        rv = kms_unwrap(source, call_of(&faults[0]), blob_view(&made));
+        ck_assert_msg(rv == CKR_OK || rv == CKR_HOST_MEMORY, "allocation %lu: %lx %s", nth, rv,
+                      fixture_log());
+        ck_assert_uint_eq(secrets_in_use(), in_use);
+        ck_assert_int_eq(mem_live(), live);
+    }
+    mem_fail_at(0, false);
+    ck_assert_uint_gt(nth, 4);
+    ck_assert_uint_lt(nth, UNWRAP_MAX);
+    blob_clear(&made);
+    source_close(&source);
+}
+END_TEST
+
 /* ---- configuration ---- */
 
 #define REST "\nkey_id = 1\nclient_cert = /c.pem"
@@ -326,6 +377,8 @@ int main(void)
     tcase_add_unchecked_fixture(cases, start_fake, stop_fake);
     tcase_add_checked_fixture(cases, kms_first_call, NULL);
     tcase_add_loop_test(cases, a_bad_configuration_is_refused, 0, (int) COUNT_OF(bad_lines));
+    tcase_add_test(cases, an_error_of_the_hosts_does_no_harm);
+    tcase_add_test(cases, no_allocation_that_fails_is_forgotten);
     tcase_add_test(cases, every_fault_by_the_source);
     tcase_add_test(cases, every_fault_by_c_login);
     return fixture_run("source kmip", cases);
