@@ -100,9 +100,9 @@ static CK_RV refuse_reentry(void)
     if (!custody_is_inside())
         return CKR_OK;
     return FAIL(CKR_FUNCTION_FAILED,
-                "a call from inside libcurl, which this module itself had called: this process's "
-                "OpenSSL uses this module as a provider; leave it out of the OpenSSL configuration "
-                "that libcurl uses");
+                "a call from inside libcurl or a parent HSM's module, which this module itself had "
+                "called: leave this module out of the OpenSSL configuration that libcurl uses, and "
+                "of what the parent's module loads");
 }
 
 static bool is_up(void)

@@ -7,8 +7,8 @@
  * with module_enter.
  *
  * A source's HTTP client runs the host's TLS, which may load a PKCS#11 provider over this very
- * module: a call from in there would wait for its own thread, so module_enter, C_Initialize and
- * C_Finalize refuse it with CKR_FUNCTION_FAILED.
+ * module, and so may a parent HSM's module: a call from in there would wait for its own thread, so
+ * module_enter, C_Initialize and C_Finalize refuse it with CKR_FUNCTION_FAILED.
  *
  * Lock order: lifecycle → slot → session → key. The object table's lock is a leaf.
  */

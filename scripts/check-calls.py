@@ -15,7 +15,8 @@ CORE_RULES = (
      "is not safe with threads", ()),
     ("exit _exit abort atexit on_exit signal sigaction pthread_atfork thrd_create",
      "the process is the host's", ()),
-    # There for one call: many unwraps at a login, joined before it returns.
+    # There for one call: many unwraps at a login, joined before it returns; a parent HSM's module,
+    # which may hang and is then left behind.
     ("pthread_create", "the process is the host's", ("tokens/workers.c",)),
     ("setenv putenv unsetenv chdir umask", "the process is the host's", ()),
     ("pthread_exit pthread_cancel longjmp setjmp", "leaves cleanup variables behind", ()),

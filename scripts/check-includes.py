@@ -31,9 +31,11 @@ LIBRARIES = {
     "openssl/*": ("base/crypto.h", "base/crypto*.c", "base/secret.c",
                   "module/mech.h", "module/mech.c", "module/mech_*.c",
                   "module/object_check_value.c"),
-    # The TLS options of libcurl's connections.
-    "openssl/ssl.h": ("tokens/http_library.c",),
+    # The TLS options of libcurl's connections, and KMIP's own.
+    "openssl/err.h": ("base/crypto.h", "base/crypto*.c", "module/mech.c", "tokens/kmip_wire.c"),
+    "openssl/ssl.h": ("tokens/http_library.c", "tokens/kmip_wire.c"),
     "curl/*": ("tokens/http*.[ch]",),
+    "p11-kit/*": ("tokens/hsm_*.[ch]",),
     "sqlite3.h": ("tokens/store_sqlite*.[ch]", "tokens/sqlite_*.[ch]", "examples/*"),
     "libpq-fe.h": ("tokens/store_postgresql*.[ch]",),
 }

@@ -13,7 +13,7 @@ die() {
 # ---- packages ----
 
 packages_build=(gcc libc6-dev meson ninja-build pkgconf libssl-dev libsqlite3-dev
-    libcurl4-openssl-dev libjansson-dev)
+    libcurl4-openssl-dev libjansson-dev libp11-kit-dev)
 packages_demo=("${packages_build[@]}" opensc openssl python3)
 packages_servers=(ca-certificates curl openssl python3 python3-venv util-linux)
 packages_test=("${packages_demo[@]}" "${packages_servers[@]}" binutils check gdb gnutls-bin
@@ -120,7 +120,7 @@ suite_run() {
 # ---- servers for demo and tests ----
 
 # Those of the tests.
-servers=(vault aws azure gcp)
+servers=(vault aws azure gcp kmip)
 
 # One of them: builds or installs it, once, into the cache outside the tree, telling how far it is.
 server_prepare() {
@@ -129,5 +129,6 @@ server_prepare() {
     aws) tests/servers/aws.sh setup >/dev/null ;;
     azure) tests/servers/azure.sh setup >/dev/null ;;
     gcp) tests/servers/gcp.sh setup >/dev/null ;;
+    kmip) tests/servers/kmip.sh setup >/dev/null ;;
     esac
 }

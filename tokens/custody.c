@@ -5,6 +5,7 @@
 
 #include "base/alloc.h"
 #include "base/clock.h"
+#include "tokens/apart.h"
 #include "tokens/context.h"
 #include "tokens/custody_internal.h"
 #include "tokens/http.h"
@@ -180,7 +181,7 @@ void custody_cancel(struct custody *custody)
 
 bool custody_is_inside(void)
 {
-    return http_is_inside();
+    return http_is_inside() || apart_is_inside();
 }
 
 CK_RV custody_read_token(struct custody *custody, struct token_record *ret_record)

@@ -108,9 +108,11 @@ CK_RV custody_login(struct custody *custody, enum custody_role role, struct view
     /* What is refused is what the user gave in place of a PIN, or the identity that stands for one.
      * */
     bool stands_for_pin = role == CUSTODY_USER && custody->login != CUSTODY_LOGIN_PIN;
-    if (rv != CKR_OK && stands_for_pin && cause_last() == INDEXKEY_CAUSE_CREDENTIAL)
-        return CKR_PIN_INCORRECT;
-    return rv;
+    if (rv == CKR_OK || cause_last() != INDEXKEY_CAUSE_CREDENTIAL)
+        return rv;
+    if (!stands_for_pin)
+        return cause_rv(INDEXKEY_CAUSE_CREDENTIAL);
+    return rv == CKR_PIN_LOCKED ? rv : CKR_PIN_INCORRECT;
 }
 
 static void end_login_locked(struct custody *custody)

@@ -5,7 +5,8 @@
  * one file and one line. A source's functions may be called from any thread, hold no lock of ours
  * while they wait, and return when call->deadline_ms has passed or *call->cancelled has become
  * true. A failure is logged once by the source through FAIL_CAUSE, naming what failed, where and
- * what to do.
+ * what to do. A credential that is locked may be CKR_PIN_LOCKED in place of what FAIL_CAUSE
+ * answers.
  */
 #pragma once
 

@@ -8,15 +8,17 @@
 #include "tokens/source_env.h"
 #include "tokens/source_file.h"
 #include "tokens/source_gcp.h"
+#include "tokens/source_hsm.h"
+#include "tokens/source_kmip.h"
 #include "tokens/source_vault.h"
 
 /* A new source is one file and one line here, with its name in `names`. */
 static const struct source_ops *const sources[] = {
-    &source_file_ops,  &source_env_ops, &source_aws_ops,
-    &source_azure_ops, &source_gcp_ops, &source_vault_ops,
+    &source_file_ops, &source_env_ops,  &source_aws_ops, &source_azure_ops,
+    &source_gcp_ops,  &source_kmip_ops, &source_hsm_ops, &source_vault_ops,
 };
 #define SOURCE_COUNT (sizeof(sources) / sizeof(sources[0]))
-static const char names[] = "file env aws azure gcp vault";
+static const char names[] = "file env aws azure gcp kmip hsm vault";
 
 const struct source_ops *source_find(const char *name)
 {

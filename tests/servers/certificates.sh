@@ -4,6 +4,7 @@
 #   ca        the authority to trust          other-ca  one that nobody trusts
 #   server    for localhost and 127.0.0.1     wrong-name, expired, self-signed, untrusted: bad ones
 #   client    for TLS client authentication   other-client: by the other authority
+#   stranger  so, of another name
 #
 # Each is NAME.pem with its key in NAME.key.
 set -euo pipefail
@@ -59,5 +60,6 @@ signed ca server "$names" "$now" "$later"
 signed ca wrong-name 'subjectAltName=DNS:other.example' "$now" "$later"
 signed ca expired "$names" 20200101000000Z 20200201000000Z
 signed ca client 'extendedKeyUsage=clientAuth' "$now" "$later"
+signed ca stranger 'extendedKeyUsage=clientAuth' "$now" "$later"
 signed other-ca untrusted "$names" "$now" "$later"
 signed other-ca other-client 'extendedKeyUsage=clientAuth' "$now" "$later"

@@ -41,6 +41,7 @@ A handler is a class:
     handle(self, request)     returns (status, headers, body): an int, a dict, bytes; `request` has
                               method, path, query, headers (names in lower case), body (bytes)
     control(self, command)    optional; returns an object
+    connection                optional: a Connection that speaks something else than HTTP
 It is called from one thread at a time.
 """
 import argparse
@@ -348,7 +349,8 @@ def accept_all(service, listener):
             continue
         service.count("connections")
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        threading.Thread(target=Connection(service, raw).serve, daemon=True).start()
+        kind = getattr(service.handler, "connection", Connection)
+        threading.Thread(target=kind(service, raw).serve, daemon=True).start()
 
 
 def handler_of(arguments):

@@ -1,0 +1,169 @@
+/* `source = kmip` on PyKMIP's server (kmip_real.sh, which has made the keys that the variables
+ * name). */
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/contract/kms_fixture.h"
+
+#define CONTEXT "context"
+#define COMMAND_MAX 1024
+
+struct settings {
+    const char *key; /* a variable's name */
+    const char *client;
+    const char *more;
+};
+
+static const struct settings plain = {.key = "KMIP_KEY"};
+
+static const char *variable(const char *name)
+{
+    const char *value = getenv(name);
+    ck_assert_msg(value != NULL, "%s is not set: run this by kmip_real.sh", name);
+    return value;
+}
+
+static void configure(const struct settings *settings)
+{
+    char lines[2048];
+    const char *tls = variable("KMIP_TLS");
+    const char *client = settings->client == NULL ? "client" : settings->client;
+    int len = snprintf(lines, sizeof(lines),
+                       "kmip_server = 127.0.0.1:%s\nkey_id = %s\nca_file = %s/ca.pem\n"
+                       "client_cert = %s/%s.pem\nclient_key = %s/%s.key\n%s",
+                       variable("KMIP_PORT"), variable(settings->key), tls, tls, client, tls,
+                       client, settings->more == NULL ? "" : settings->more);
+    ck_assert_int_lt(len, (int) sizeof(lines));
+    kms_write_conf("kmip", fixture_store(1), lines);
+}
+
+static struct source *open_source(const struct settings *settings)
+{
+    configure(settings);
+    return kms_open();
+}
+
+static struct source_call call_with(const char *context)
+{
+    static const struct kms_settings settings;
+    return kms_call(&settings, view_text(context));
+}
+
+static CK_RV make(const struct settings *settings, struct blob *ret_wrapped)
+{
+    struct source *source = open_source(settings);
+    CK_RV rv = kms_make(source, call_with(CONTEXT), ret_wrapped);
+    source_close(&source);
+    return rv;
+}
+
+static CK_RV unwrap(const struct settings *settings, const char *context,
+                    const struct blob *wrapped)
+{
+    struct source *source = open_source(settings);
+    CK_RV rv = kms_unwrap(source, call_with(context), blob_view(wrapped));
+    source_close(&source);
+    return rv;
+}
+
+/* By PyKMIP's own client. */
+static void admin(const char *command, const char *key)
+{
+    char line[COMMAND_MAX];
+    (void) snprintf(line, sizeof(line), "%s admin %s %s %s >/dev/null", variable("KMIP_SH"),
+                    variable("KMIP_FOLDER"), command, variable(key));
+    ck_assert_msg(system(line) == 0, "failed: %s", line);
+}
+
+START_TEST(a_data_key_goes_there_and_back)
+{
+    struct blob wrapped = {0};
+    kms_assert_ok(make(&plain, &wrapped));
+    kms_assert_ok(unwrap(&plain, CONTEXT, &wrapped));
+    kms_assert_failed(unwrap(&plain, "other", &wrapped), INDEXKEY_CAUSE_TAMPERED,
+                      "another context");
+    wrapped.bytes[wrapped.len - 1] ^= 1;
+    kms_assert_failed(unwrap(&plain, CONTEXT, &wrapped), INDEXKEY_CAUSE_TAMPERED, "was changed");
+    blob_clear(&wrapped);
+}
+END_TEST
+
+START_TEST(a_token_lives_there)
+{
+    enum indexkey_cause cause;
+    configure(&plain);
+    kms_init_token();
+    kms_assert_ok(kms_login(FIXTURE_PIN, &cause));
+    ck_assert_uint_eq(kms_login("wrong-pin", &cause), CKR_PIN_INCORRECT);
+    kms_assert_ok(kms_login(FIXTURE_PIN, &cause));
+}
+END_TEST
+
+START_TEST(a_former_key_opens_after_a_rotation)
+{
+    struct blob wrapped = {0};
+    char more[128];
+    kms_assert_ok(make(&plain, &wrapped));
+    struct settings rotated = {.key = "KMIP_OTHER_KEY"};
+    kms_assert_failed(unwrap(&rotated, CONTEXT, &wrapped), INDEXKEY_CAUSE_CONTEXT,
+                      "former_key_ids");
+    (void) snprintf(more, sizeof(more), "former_key_ids = 99 %s", variable("KMIP_KEY"));
+    rotated.more = more;
+    kms_assert_ok(unwrap(&rotated, CONTEXT, &wrapped));
+    blob_clear(&wrapped);
+}
+END_TEST
+
+static const struct {
+    const char *command;
+    const char *key;
+    enum indexkey_cause cause;
+    const char *says;
+} ends[] = {
+    {"revoke", "KMIP_REVOKED", INDEXKEY_CAUSE_DISABLED, "deactivated"},
+    {"compromise", "KMIP_COMPROMISED", INDEXKEY_CAUSE_DISABLED, "compromised"},
+};
+
+START_TEST(a_key_that_ended_refuses)
+{
+    struct blob wrapped = {0};
+    struct settings settings = {.key = ends[_i].key};
+    kms_assert_ok(make(&settings, &wrapped));
+    admin(ends[_i].command, ends[_i].key);
+    kms_assert_failed(unwrap(&settings, CONTEXT, &wrapped), ends[_i].cause, ends[_i].says);
+    /* What has ended may be destroyed. */
+    admin("destroy", ends[_i].key);
+    kms_assert_failed(unwrap(&settings, CONTEXT, &wrapped), INDEXKEY_CAUSE_DELETED, "no such key");
+    blob_clear(&wrapped);
+}
+END_TEST
+
+static const struct {
+    struct settings settings;
+    enum indexkey_cause cause;
+    const char *says;
+} refused[] = {
+    {{.key = "KMIP_PREACTIVE"}, INDEXKEY_CAUSE_DISABLED, "pre-active"},
+    {{.key = "KMIP_KEY", .client = "stranger"}, INDEXKEY_CAUSE_DENIED, "permission denied"},
+    {{.key = "KMIP_KEY", .client = "other-client"}, INDEXKEY_CAUSE_TLS, "client_cert"},
+};
+
+START_TEST(what_may_not_wrap_is_told)
+{
+    struct blob wrapped = {0};
+    kms_assert_failed(make(&refused[_i].settings, &wrapped), refused[_i].cause, refused[_i].says);
+}
+END_TEST
+
+int main(void)
+{
+    TCase *cases = tcase_create("PyKMIP");
+    tcase_set_timeout(cases, 60);
+    tcase_add_checked_fixture(cases, kms_first_call, NULL);
+    tcase_add_test(cases, a_data_key_goes_there_and_back);
+    tcase_add_test(cases, a_token_lives_there);
+    tcase_add_test(cases, a_former_key_opens_after_a_rotation);
+    tcase_add_loop_test(cases, a_key_that_ended_refuses, 0, (int) COUNT_OF(ends));
+    tcase_add_loop_test(cases, what_may_not_wrap_is_told, 0, (int) COUNT_OF(refused));
+    return fixture_run("source kmip: PyKMIP", cases);
+}
