@@ -100,6 +100,15 @@ struct scrypt_cost {
 CK_RV crypto_scrypt(struct view password, struct view salt, const struct scrypt_cost *cost,
                     struct secret *ret_key);
 
+#define CRYPTO_PEM_LEN_MAX ((size_t) 16384)
+
+/* RSASSA with SHA-256 (RFC 8017): PKCS1-v1_5, or PSS with a salt of 32 bytes. The key is PEM, PKCS
+ * #8 or PKCS #1, without a password; other things may stand beside it. CKR_DATA_INVALID, not
+ * logged, when it is no RSA key of 2048 to 16384 bits. What OpenSSL makes of the key is on its heap
+ * meanwhile, and partly not wiped there. */
+CK_RV crypto_rsa_sign(struct view key_pem, bool pss, struct view message,
+                      struct secret *ret_signature);
+
 /* Base64 (RFC 4648, standard alphabet, white space at the ends ignored) of exactly `len` bytes.
  * CKR_DATA_INVALID, not logged, for anything else. Constant time in the content. */
 CK_RV crypto_base64_secret(struct view text, size_t len, struct secret *ret_secret);

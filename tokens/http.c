@@ -178,6 +178,7 @@ static void fill_result(struct http_transfer *transfer, const struct http_attemp
 {
     result->outcome = attempt->outcome;
     result->status = attempt->status;
+    result->is_google_metadata = transfer->reply.is_google_metadata;
     result->date_s = transfer->reply.date_s;
     memcpy(result->detail, attempt->detail, sizeof result->detail);
     memcpy(result->request_id, transfer->reply.request_id, sizeof result->request_id);
@@ -227,7 +228,8 @@ CK_RV http_send(struct http_client *client, const struct http_request *request,
 {
     _cleanup_(http_transfer_clear) struct http_transfer transfer = {.request = request};
     struct http_result result = {.outcome = HTTP_OK};
-    const char *fault = http_url_read(request->url, &transfer.target);
+    const char *fault = request->plain_near ? http_url_read_near(request->url, &transfer.target)
+                                            : http_url_read(request->url, &transfer.target);
     if (fault != NULL) {
         refuse(&result, HTTP_PROTOCOL, "its URL is refused");
         *ret_result = result;

@@ -3,8 +3,9 @@
  *
  * One client a source. A call is one exchange with a service: attempts under one total deadline,
  * with full-jitter retries that a token quota bounds. TLS 1.2 or better, always verified; plain
- * http only to a loopback address; HTTP/1.1; no redirects, cookies, netrc or compression. A reply
- * is capped while it is received. No function logs a header, a body or a credential.
+ * http only to a loopback address, and to metadata services where a request says so; HTTP/1.1; no
+ * redirects, cookies, netrc or compression. A reply is capped while it is received. No function
+ * logs a header, a body or a credential.
  *
  * Proxies: https goes through the one that https_proxy or all_proxy names, unless no_proxy excepts
  * the host (as curl reads them); the TLS session is end to end all the same. Never for loopback and
@@ -70,6 +71,9 @@ struct http_request {
     const struct http_header *headers;
     size_t header_count;
     struct view body; /* may be secret; sent with POST and PUT, even when empty */
+    /* Metadata services have no TLS: plain http to link-local addresses and
+     * metadata.google.internal, too. */
+    bool plain_near;
 
     int64_t deadline_ms; /* clock_boot_ms; the call returns then, at the latest */
     const atomic_bool *cancelled;
@@ -94,6 +98,7 @@ struct http_result {
     long status;                          /* HTTP_OK and HTTP_REDIRECT */
     struct secret body;                   /* HTTP_OK */
     char request_id[HTTP_ID_LEN_MAX + 1]; /* as the service named it; "" when it did not */
+    bool is_google_metadata;              /* it had the header Metadata-Flavor: Google */
     int64_t date_s;                       /* its Date header, UTC; 0 when it had none */
     char detail[HTTP_DETAIL_LEN_MAX + 1]; /* why it is not HTTP_OK, for the log line */
     unsigned attempts;

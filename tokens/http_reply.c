@@ -19,6 +19,7 @@ static const char *const id_headers[] = {
 static void forget_headers(struct http_reply *reply)
 {
     reply->request_id[0] = '\0';
+    reply->is_google_metadata = false;
     reply->date_s = 0;
     reply->has_headers = false;
 }
@@ -143,6 +144,8 @@ size_t http_reply_on_header(char *bytes, size_t size, size_t count, void *reply)
         if (value_of(line, id_headers[i], &value))
             keep_request_id(into, value);
     }
+    if (value_of(line, "metadata-flavor", &value))
+        into->is_google_metadata = view_equal(value, view_text("Google"));
     if (value_of(line, "date", &value))
         keep_date(into, value);
     return line.len;

@@ -12,6 +12,7 @@ struct http_reply {
     size_t len;
     size_t headers_len;
     char request_id[HTTP_ID_LEN_MAX + 1];
+    bool is_google_metadata;
     int64_t date_s;
     bool has_headers; /* all of them */
     bool is_too_big;

@@ -113,7 +113,7 @@ static bool has_path(CURLU *url)
            has_part(url, CURLUPART_QUERY);
 }
 
-const char *http_url_read(const char *url, struct http_target *ret_target)
+static const char *read_url(const char *url, bool takes_near, struct http_target *ret_target)
 {
     static const char malformed[] = "a URL: https://HOST[:PORT][/PATH]";
     _cleanup_(free_url) CURLU *parsed = curl_url();
@@ -132,12 +132,23 @@ const char *http_url_read(const char *url, struct http_target *ret_target)
     read_port(parsed, &target);
     struct address address = address_of(target.host);
     bool loops = is_loopback(target.host, &address);
-    if (!target.is_tls && !loops)
+    bool near = is_near(target.host, &address);
+    if (!target.is_tls && !loops && !(near && takes_near))
         return "https, since plain http is for loopback addresses only";
     target.is_name = address.len == 0 && !loops;
-    target.is_direct = loops || is_near(target.host, &address);
+    target.is_direct = loops || near;
     *ret_target = target;
     return NULL;
+}
+
+const char *http_url_read(const char *url, struct http_target *ret_target)
+{
+    return read_url(url, false, ret_target);
+}
+
+const char *http_url_read_near(const char *url, struct http_target *ret_target)
+{
+    return read_url(url, true, ret_target);
 }
 
 const char *http_url_fault(const char *url)

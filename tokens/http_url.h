@@ -21,3 +21,5 @@ struct http_target {
 
 /* NULL, or why the URL is refused. */
 const char *http_url_read(const char *url, struct http_target *ret_target);
+/* The same, and plain http to link-local addresses and metadata services is taken too. */
+const char *http_url_read_near(const char *url, struct http_target *ret_target);

@@ -80,7 +80,8 @@ static CK_RV read_all(const struct secret_file *file, int descriptor, struct sec
 CK_RV secret_file_read(const struct secret_file *file, struct secret *ret_text, mode_t *ret_mode)
 {
     /* O_NONBLOCK: a FIFO in its place must not hold the call until somebody writes to it. */
-    int flags = O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY;
+    int flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
+    flags |= file->follows_links ? 0 : O_NOFOLLOW;
     _cleanup_(close_descriptor) int descriptor = open(file->path, flags);
     if (descriptor < 0 && (errno == ENOENT || errno == ENOTDIR)) {
         *ret_mode = 0;

@@ -101,7 +101,7 @@ static CK_RV fail_transport(const struct source_http *http, const char *url,
                                                   "own address"},
     };
     struct http_target target = {.host = ""};
-    (void) http_url_read(url, &target);
+    (void) http_url_read_near(url, &target);
     return FAIL_CAUSE(rows[result->outcome].cause, "token '%s': %s at %s (%s): %s: %s; %s",
                       http->token, http->service, target.host, http->endpoint_key,
                       cause_name(rows[result->outcome].cause), result->detail,

@@ -347,6 +347,52 @@ START_TEST(judges_urls)
 }
 END_TEST
 
+/* Without TLS, for who asks so; by all others they are refused as any plain http is. */
+START_TEST(plain_http_reaches_metadata_services)
+{
+    static const char *const near[] = {"http://metadata.google.internal/x", "http://169.254.1.2",
+                                       "http://[fe80::1]", "http://127.0.0.1:1"};
+    static const char *const far[] = {"http://metadata.google.internal.example", "http://10.0.0.1",
+                                      "http://example", "ftp://169.254.1.2",
+                                      "http://u@169.254.1.2"};
+    struct http_target target;
+    for (size_t i = 0; i < COUNT_OF(near); i++) {
+        ck_assert_ptr_null(http_url_read_near(near[i], &target));
+        ck_assert(target.is_direct);
+        ck_assert(!target.is_tls);
+    }
+    for (size_t i = 0; i < COUNT_OF(far); i++)
+        ck_assert_ptr_nonnull(http_url_read_near(far[i], &target));
+    ck_assert_ptr_nonnull(http_url_read("http://metadata.google.internal/x", &target));
+    struct http_request request = http_fixture_request("GET", "http://169.254.1.2", 300);
+    struct http_result result = http_fixture_send(http_fixture_client, &request);
+    http_fixture_expect(&result, HTTP_PROTOCOL);
+    request.plain_near = true;
+    result = http_fixture_send(http_fixture_client, &request);
+    ck_assert_int_ne((int) result.outcome, HTTP_PROTOCOL);
+    http_result_clear(&result);
+}
+END_TEST
+
+START_TEST(googles_metadata_server_is_known_by_its_header)
+{
+    static const struct {
+        const char *header;
+        bool known;
+    } rows[] = {{"{}", false},
+                {"{\"Metadata-Flavor\": \"Google\"}", true},
+                {"{\"metadata-flavor\": \"Google\"}", true},
+                {"{\"Metadata-Flavor\": \"google\"}", false},
+                {"{\"X-Metadata-Flavor\": \"Google\"}", false}};
+    fake_service_fault(&http_fixture_tls, "\"kind\": \"status\", \"status\": 200, \"headers\": %s",
+                       rows[_i].header);
+    struct http_result result = http_fixture_get("/", DEADLINE_MS);
+    http_fixture_expect(&result, HTTP_OK);
+    ck_assert(result.is_google_metadata == rows[_i].known);
+    http_result_clear(&result);
+}
+END_TEST
+
 /* Port 1 answers nobody: with a proxy there, what passes by it arrives. */
 START_TEST(loopback_knows_no_proxy)
 {
@@ -494,6 +540,8 @@ int main(void)
     tcase_add_test(cases, trusts_the_system_without_ca_file);
     tcase_add_loop_test(cases, shows_its_certificate, 0, COUNT_OF(client_certificates));
     tcase_add_loop_test(cases, judges_urls, 0, COUNT_OF(urls));
+    tcase_add_test(cases, plain_http_reaches_metadata_services);
+    tcase_add_loop_test(cases, googles_metadata_server_is_known_by_its_header, 0, 5);
     tcase_add_test(cases, loopback_knows_no_proxy);
     tcase_add_loop_test(cases, others_use_the_proxy_of_the_environment, 0, 3);
     tcase_add_test(cases, keeps_what_log_lines_need);
