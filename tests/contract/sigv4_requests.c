@@ -192,6 +192,8 @@ static void send_by_client(struct http_client *client, const struct signed_case 
     struct aws_signing signing = {
         .credentials = &credentials,
         .host = target.authority,
+        .service = "kms",
+        .content_type = "application/x-amz-json-1.1",
         .target = "TrentService.Decrypt",
         .body = {body, body_len},
         .time_s = clock_utc_s(),
