@@ -100,8 +100,8 @@ CK_RV aws_credentials_take_json(struct secret *body, const char *token,
     const char *id = json_text(reply, "AccessKeyId");
     const char *expiration = json_text(reply, "Expiration");
     const char *rest = json_text(reply, token);
-    bool has_bad_token = session_token.len == 0 && json_has(reply, token) &&
-                         (rest == NULL || rest[0] != '\0');
+    bool has_bad_token =
+        session_token.len == 0 && json_has(reply, token) && (rest == NULL || rest[0] != '\0');
     if (id == NULL || has_bad_token || (expiration == NULL && json_has(reply, "Expiration")))
         return CKR_DATA_INVALID;
     if (expiration != NULL && !aws_credentials_read_time(view_text(expiration), &expires_s))

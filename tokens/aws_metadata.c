@@ -119,8 +119,7 @@ CK_RV aws_metadata_ask_container(const struct aws_fetch *fetch, const char *url,
     if (copy == NULL)
         return FAIL(CKR_HOST_MEMORY, "token '%s': no memory for its AWS credentials", http.token);
     TRY(read_authorization(fetch, &authorization));
-    const struct http_header header = {"authorization",
-                                       {authorization.bytes, authorization.len}};
+    const struct http_header header = {"authorization", {authorization.bytes, authorization.len}};
     struct http_request request = {.method = "GET",
                                    .url = url,
                                    .headers = &header,

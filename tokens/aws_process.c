@@ -309,9 +309,9 @@ CK_RV aws_process_run(const struct aws_fetch *fetch, const char *command,
                           "or a quote in it does not end",
                           token, AWS_PROCESS_WORDS_MAX);
     TRY(run(fetch, words, &output));
-    CK_RV rv = has_version(&output) ? aws_credentials_take_json(&output, "SessionToken",
-                                                                credentials, &expires_s)
-                                    : CKR_DATA_INVALID;
+    CK_RV rv = has_version(&output)
+                   ? aws_credentials_take_json(&output, "SessionToken", credentials, &expires_s)
+                   : CKR_DATA_INVALID;
     if (rv == CKR_DATA_INVALID)
         return FAIL_CAUSE(INDEXKEY_CAUSE_SERVER,
                           "token '%s': its credential_process has not written credentials as JSON "

@@ -43,7 +43,7 @@ void aws_profile_clear(struct aws_profile *profile);
 CK_RV aws_profile_read(const char *token, enum aws_profile_file kind, const char *path,
                        const char *name, struct aws_profile *ret_profile);
 
-/* The text alone, without I/O: the views of `name` in it. What the profile has already, and the text
- * has not, stays. */
+/* The text alone, without I/O: the views of `name` in it. What the profile has already, and the
+ * text has not, stays. */
 void aws_profile_parse(enum aws_profile_file kind, struct view text, const char *name,
                        struct aws_profile *profile);

@@ -15,9 +15,9 @@ static bool next_item(const char **at, struct view *ret_region, struct view *ret
     const char *equals = memchr(*at, '=', len);
     size_t region_len = equals == NULL ? len : (size_t) (equals - *at);
     *ret_region = (struct view){(const unsigned char *) *at, region_len};
-    *ret_endpoint = equals == NULL ? (struct view){0}
-                                   : (struct view){(const unsigned char *) equals + 1,
-                                                   len - region_len - 1};
+    *ret_endpoint = equals == NULL
+                        ? (struct view){0}
+                        : (struct view){(const unsigned char *) equals + 1, len - region_len - 1};
     *at += len;
     return len > 0;
 }
@@ -79,9 +79,8 @@ void aws_replicas_free(struct aws *aws)
 static bool is_out_of_reach(CK_RV rv)
 {
     enum indexkey_cause cause = cause_last();
-    return rv != CKR_OK &&
-           (cause == INDEXKEY_CAUSE_UNREACHABLE || cause == INDEXKEY_CAUSE_DNS ||
-            cause == INDEXKEY_CAUSE_TIMEOUT || cause == INDEXKEY_CAUSE_SERVER);
+    return rv != CKR_OK && (cause == INDEXKEY_CAUSE_UNREACHABLE || cause == INDEXKEY_CAUSE_DNS ||
+                            cause == INDEXKEY_CAUSE_TIMEOUT || cause == INDEXKEY_CAUSE_SERVER);
 }
 
 static CK_RV send_one(struct aws_exchange *exchange, const struct aws_act *act,

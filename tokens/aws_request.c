@@ -105,8 +105,8 @@ const char *aws_request_where(const struct source_http *http, const struct http_
                               const char *code, char buffer[AWS_WHERE_MAX])
 {
     (void) snprintf(buffer, AWS_WHERE_MAX, "%s (HTTP %ld%s%s%s%s)", http->endpoint, result->status,
-                    code[0] == '\0' ? "" : " ", code, result->request_id[0] == '\0' ? "" : ", request ",
-                    result->request_id);
+                    code[0] == '\0' ? "" : " ", code,
+                    result->request_id[0] == '\0' ? "" : ", request ", result->request_id);
     return buffer;
 }
 

@@ -31,9 +31,9 @@ struct aws {
     struct aws_role role;                /* its arn NULL: not configured */
     struct aws_replica *replicas;        /* in the order in which they are asked */
     size_t replica_count;
-    struct http_client *near;       /* for metadata services: no proxy, short connects */
-    struct access_token *sessions;  /* temporary credentials that this module fetched */
-    _Atomic int64_t clock_ahead_s;  /* to add to our clock for a date that the service takes */
+    struct http_client *near;      /* for metadata services: no proxy, short connects */
+    struct access_token *sessions; /* temporary credentials that this module fetched */
+    _Atomic int64_t clock_ahead_s; /* to add to our clock for a date that the service takes */
 };
 
 struct aws_request {

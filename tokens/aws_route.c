@@ -322,9 +322,9 @@ static CK_RV from_profiles(struct search *search, struct aws_route *route)
 {
     const char *token = search->identity->token;
     for (;;) {
-        const struct aws_role_views role = {
-            SETTING(search, role_arn), SETTING(search, external_id),
-            SETTING(search, role_session_name), SETTING(search, duration_seconds)};
+        const struct aws_role_views role = {SETTING(search, role_arn), SETTING(search, external_id),
+                                            SETTING(search, role_session_name),
+                                            SETTING(search, duration_seconds)};
         struct view file = SETTING(search, web_identity_token_file);
         struct view source = SETTING(search, source_profile);
         if (role.arn.len == 0)

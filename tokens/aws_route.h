@@ -54,7 +54,7 @@ enum aws_base {
 struct aws_route {
     enum aws_base base;
     char *where;
-    struct aws_credentials keys; /* AWS_BASE_KEYS; of the others, the Region alone */
+    struct aws_credentials keys;               /* AWS_BASE_KEYS; of the others, the Region alone */
     struct aws_role roles[AWS_ROLE_COUNT_MAX]; /* in the order in which they are assumed */
     size_t role_count;
 };

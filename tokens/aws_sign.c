@@ -89,8 +89,7 @@ static CK_RV hash_request(const struct aws_signed *made, const char *names, stru
 }
 
 /* HMAC(HMAC(HMAC(HMAC("AWS4" secret, day), Region), service), "aws4_request"). */
-static CK_RV derive_key(const struct aws_signing *request, const char *date,
-                        struct secret *ret_key)
+static CK_RV derive_key(const struct aws_signing *request, const char *date, struct secret *ret_key)
 {
     const struct aws_credentials *credentials = request->credentials;
     _cleanup_(secret_clear) struct secret first = {0};

@@ -16,10 +16,10 @@
 
 struct aws_signing {
     const struct aws_credentials *credentials;
-    const char *host;   /* as the request goes to, with the port that is not its scheme's own */
-    const char *service;      /* of the scope: "kms" */
+    const char *host;    /* as the request goes to, with the port that is not its scheme's own */
+    const char *service; /* of the scope: "kms" */
     const char *content_type;
-    const char *target;       /* X-Amz-Target: "TrentService.Decrypt"; NULL: none */
+    const char *target; /* X-Amz-Target: "TrentService.Decrypt"; NULL: none */
     struct view body;
     int64_t time_s; /* UTC; the service takes five minutes more or less */
 };

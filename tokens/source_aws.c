@@ -439,9 +439,8 @@ static CK_RV compose_unwrap(void *context, const char *region, struct secret *re
     const struct unwrapping *unwrapping = context;
     const struct aws *aws = unwrapping->aws;
     _cleanup_(json_writer_clear) struct json_writer writer = {0};
-    _cleanup_(mem_free_pointer) char *key = aws->replica_count == 0
-                                                ? mem_strdup(aws->key)
-                                                : aws_key_in_region(aws->key, region);
+    _cleanup_(mem_free_pointer) char *key =
+        aws->replica_count == 0 ? mem_strdup(aws->key) : aws_key_in_region(aws->key, region);
     if (key == NULL)
         return FAIL(CKR_HOST_MEMORY, "token '%s': no memory for a request", aws->http.token);
     json_write_object(&writer, NULL);

@@ -8,9 +8,13 @@ const struct view aws_context_none = {NULL, 0};
 
 static void set_environment(const struct kms_settings *settings)
 {
-    static const char *const others[] = {"AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION",
-                                         "AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE",
-                                         "AWS_ROLE_ARN", "AWS_ROLE_SESSION_NAME",
+    static const char *const others[] = {"AWS_PROFILE",
+                                         "AWS_REGION",
+                                         "AWS_DEFAULT_REGION",
+                                         "AWS_SHARED_CREDENTIALS_FILE",
+                                         "AWS_CONFIG_FILE",
+                                         "AWS_ROLE_ARN",
+                                         "AWS_ROLE_SESSION_NAME",
                                          "AWS_WEB_IDENTITY_TOKEN_FILE",
                                          "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
                                          "AWS_CONTAINER_CREDENTIALS_FULL_URI",

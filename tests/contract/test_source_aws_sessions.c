@@ -147,11 +147,12 @@ static void configure_process(const char *script, const char *arguments)
 
 START_TEST(a_command_gives_credentials)
 {
-    configure_process(SCRIPT("test \"$1\" = 'a b' && test \"$2\" = 'c\"d' && test $# = 2 || exit 1\n"
-                             "test -e /proc/self/fd/200 && exit 2\n"
-                             "printf '%s' '{\"Version\": 1, \"AccessKeyId\": \"AKIDGOOD\", "
-                             "\"SecretAccessKey\": \"good/secret+\"}'"),
-                      "'a b' c\\\"d");
+    configure_process(
+        SCRIPT("test \"$1\" = 'a b' && test \"$2\" = 'c\"d' && test $# = 2 || exit 1\n"
+               "test -e /proc/self/fd/200 && exit 2\n"
+               "printf '%s' '{\"Version\": 1, \"AccessKeyId\": \"AKIDGOOD\", "
+               "\"SecretAccessKey\": \"good/secret+\"}'"),
+        "'a b' c\\\"d");
     struct source *source = kms_open();
     /* A file of the host's that is not close-on-exec. */
     ck_assert_int_eq(dup2(1, 200), 200);
@@ -205,10 +206,9 @@ END_TEST
     "\", \"status\": " #status ", \"body\": " body "}"
 #define STS_CODE(status, code)                                                                     \
     ANSWER_AT("/", status,                                                                         \
-              "\"<ErrorResponse><Error><Code>" code "</Code><Message>something new</Message>"       \
+              "\"<ErrorResponse><Error><Code>" code "</Code><Message>something new</Message>"      \
               "</Error></ErrorResponse>\"")
-#define SPOIL(member, value)                                                                       \
-    HANDLER("\"spoil\", \"member\": \"" member "\", \"value\": " value)
+#define SPOIL(member, value) HANDLER("\"spoil\", \"member\": \"" member "\", \"value\": " value)
 #define BY_ROLE BY_KEYS, "role_arn = " ROLE_NEXT
 #define WEB BY_WEB, "web.identity.token"
 #define CONTAINER BY_CONTAINER, "container-token"
@@ -254,7 +254,8 @@ static const struct {
     {BY_ROLE, FAULT_AT("/", "reset"), INDEXKEY_CAUSE_UNREACHABLE, "AWS STS at"},
     {BY_ROLE, FAULT_AT("/", "endless"), INDEXKEY_CAUSE_SERVER, "AWS STS at"},
     {BY_ROLE, FAULT_AT("/", "garbage"), INDEXKEY_CAUSE_SERVER, "AWS STS at"},
-    {BY_ROLE, "{\"do\": \"fault\", \"kind\": \"redirect\", \"location\": \"https://evil.example/\"}",
+    {BY_ROLE,
+     "{\"do\": \"fault\", \"kind\": \"redirect\", \"location\": \"https://evil.example/\"}",
      INDEXKEY_CAUSE_SERVER, "sts_endpoint"},
     /* Profiles. */
     {BY_PROFILE, "[default]\nrole_arn = " ROLE "\n", NULL, INDEXKEY_CAUSE_CONFIG,
@@ -316,7 +317,7 @@ static const struct {
 
 START_TEST(every_fault_is_told)
 {
-    static const char *const canaries[] = {"canary.", "good/secret+", "temporary/secret",
+    static const char *const canaries[] = {"canary.",         "good/secret+",    "temporary/secret",
                                            "temporary-token", "container-token", "something new",
                                            "web.identity"};
     configure(faults[_i].kind, faults[_i].text);
@@ -509,7 +510,8 @@ int main(void)
     tcase_add_test(cases, a_command_gives_credentials);
     tcase_add_loop_test(cases, a_bad_command_is_told, 0, (int) COUNT_OF(bad_commands));
     tcase_add_loop_test(cases, every_fault_is_told, 0, (int) COUNT_OF(faults));
-    tcase_add_loop_test(cases, plain_http_goes_no_further_than_the_link, 0, (int) COUNT_OF(far_urls));
+    tcase_add_loop_test(cases, plain_http_goes_no_further_than_the_link, 0,
+                        (int) COUNT_OF(far_urls));
     tcase_add_test(cases, a_clock_that_is_off_is_corrected_for_sts_too);
     tcase_add_test(cases, what_is_kept_belongs_to_its_route);
     tcase_add_test(cases, the_keys_of_a_pin_assume_the_role_too);

@@ -6,8 +6,8 @@
 
 #include "base/alloc.h"
 #include "tests/support/token_fixture.h"
-#include "tokens/aws_route.h"
 #include "tokens/aws_profile.h"
+#include "tokens/aws_route.h"
 
 #define ID "1234abcd-12ab-34cd-56ef-1234567890ab"
 #define ARN "arn:aws:kms:eu-central-1:111122223333:"
@@ -204,13 +204,13 @@ static void assert_found(const struct aws_identity *identity, const char *pin, c
     char joined[256];
     struct aws_route found = {.base = AWS_BASE_KEYS};
     fixture_forget_log();
-    ck_assert_msg(aws_route_find(identity, view_text(pin), &found) == CKR_OK, "%s",
-                  fixture_log());
+    ck_assert_msg(aws_route_find(identity, view_text(pin), &found) == CKR_OK, "%s", fixture_log());
     (void) snprintf(joined, sizeof(joined), "%s:%.*s", found.keys.access_key_id,
                     (int) found.keys.secret_access_key.len,
                     (const char *) found.keys.secret_access_key.bytes);
     assert_view(view_text(joined), keys);
-    assert_view((struct view){found.keys.session_token.bytes, found.keys.session_token.len}, session_token);
+    assert_view((struct view){found.keys.session_token.bytes, found.keys.session_token.len},
+                session_token);
     ck_assert_str_eq(found.keys.region, region);
     ck_assert_uint_eq(fixture_log_count(), 0);
     aws_route_clear(&found);
