@@ -477,7 +477,7 @@ START_TEST(short_sessions_are_renewed_by_one_at_a_time)
 {
     static const enum kind kinds[] = {BY_KEYS, BY_INSTANCE};
     const char *longer = getenv("INDEXKEY_SOAK_S");
-    int seconds = longer == NULL ? SOAK_S / 2 : atoi(longer);
+    int seconds = longer == NULL ? SOAK_S : atoi(longer);
     pthread_t threads[SOAK_THREADS];
     configure(kinds[_i], "role_arn = " ROLE_NEXT);
     struct source *source = kms_open();
