@@ -15,9 +15,9 @@ static bool next_item(const char **at, struct view *ret_region, struct view *ret
     const char *equals = memchr(*at, '=', len);
     size_t region_len = equals == NULL ? len : (size_t) (equals - *at);
     *ret_region = (struct view){(const unsigned char *) *at, region_len};
-    *ret_endpoint = equals == NULL
-                        ? (struct view){0}
-                        : (struct view){(const unsigned char *) equals + 1, len - region_len - 1};
+    *ret_endpoint = (struct view){NULL, 0};
+    if (equals != NULL)
+        *ret_endpoint = (struct view){(const unsigned char *) equals + 1, len - region_len - 1};
     *at += len;
     return len > 0;
 }

@@ -131,8 +131,9 @@ static struct view element(struct view text, const char *name)
         return (struct view){0};
     (void) snprintf(mark, sizeof(mark), "</%s>", name);
     const unsigned char *end = memmem(begin.bytes, begin.len, mark, strlen(mark));
-    return end == NULL ? (struct view){0}
-                       : (struct view){begin.bytes, (size_t) (end - begin.bytes)};
+    if (end == NULL)
+        return (struct view){0};
+    return (struct view){begin.bytes, (size_t) (end - begin.bytes)};
 }
 
 int64_t aws_sts_lifetime_s(const struct http_result *result, int64_t expires_s)

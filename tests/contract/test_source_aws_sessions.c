@@ -396,6 +396,30 @@ START_TEST(the_keys_of_a_pin_assume_the_role_too)
 }
 END_TEST
 
+START_TEST(no_lack_of_memory_leaks_or_crashes)
+{
+    static const struct kms_settings settings = {.deadline_ms = 3000};
+    configure(ways[_i].kind, ways[_i].text);
+    bool reached = true;
+    for (unsigned long nth = 1; reached; nth++) {
+        struct source *source = kms_open();
+        struct source_call call = kms_call(&settings, aws_context);
+        struct secret data_key = {0};
+        struct blob wrapped = {0};
+        mem_fail_at(nth, false);
+        CK_RV rv = source_make_data_key(source, &call, &data_key, &wrapped);
+        reached = mem_count() >= nth;
+        mem_fail_at(0, false);
+        ck_assert_msg(rv == (reached ? CKR_HOST_MEMORY : CKR_OK), "allocation %lu: %lx: %s", nth,
+                      rv, fixture_log());
+        secret_clear(&data_key);
+        blob_clear(&wrapped);
+        source_close(&source);
+        ck_assert_uint_eq(secrets_in_use(), 0);
+    }
+}
+END_TEST
+
 /* ---- replicas ---- */
 
 #define MULTI "mrk-1234abcd12ab34cd56ef1234567890ab"
@@ -515,6 +539,7 @@ int main(void)
     tcase_add_test(cases, a_clock_that_is_off_is_corrected_for_sts_too);
     tcase_add_test(cases, what_is_kept_belongs_to_its_route);
     tcase_add_test(cases, the_keys_of_a_pin_assume_the_role_too);
+    tcase_add_loop_test(cases, no_lack_of_memory_leaks_or_crashes, 0, (int) COUNT_OF(ways));
     tcase_add_loop_test(cases, a_replica_is_asked_when_the_region_is_out_of_reach, 0,
                         (int) COUNT_OF(regions));
     tcase_add_loop_test(cases, short_sessions_are_renewed_by_one_at_a_time, 0, 2);
