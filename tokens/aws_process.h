@@ -3,9 +3,9 @@
  *
  * Run without a shell, split into words as the AWS CLI does it (quotes and backslashes of POSIX
  * sh). The child is in a process group of its own with /dev/null as input and error output and no
- * other file of the host open; the group is killed at the deadline, on cancellation, when it writes
- * too much, and after its output has ended. It has the host's environment, user and rights: whoever
- * may write the profile may run commands as the host.
+ * other file of the host open; the group is killed at the deadline, on cancellation, and when it
+ * writes too much. What a command that ended well has left running is its own matter. It has the
+ * host's environment, user and rights: whoever may write the profile may run commands as the host.
  */
 #pragma once
 
