@@ -1,38 +1,15 @@
 #include "tokens/aws_credentials.h"
 
 #include <ctype.h>
-#include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
-#include "base/alloc.h"
-#include "base/cause.h"
-#include "tokens/aws_profile.h"
+#include "base/rv.h"
+#include "tokens/json.h"
 
 #define SECRET_LEN_MAX 512
-#define DEFAULT_PROFILE "default"
-
-/* A set of credentials as it was found; nothing of it is checked yet. */
-struct found {
-    struct view id;
-    struct view secret;
-    struct view session_token;
-};
-
-/* What one call looks through; the views of its profiles live as long as it does. */
-struct search {
-    const struct aws_identity *identity;
-    const char *profile;
-    char *paths[2]; /* by enum aws_profile_file; NULL: none, HOME is not set */
-    struct aws_profile profiles[2];
-};
-
-static void search_clear(struct search *search)
-{
-    for (size_t i = 0; i < 2; i++) {
-        mem_free(search->paths[i]);
-        aws_profile_clear(&search->profiles[i]);
-    }
-}
+#define TIME_LEN_MAX 40
+#define PART_COUNT 4
 
 void aws_credentials_clear(struct aws_credentials *credentials)
 {
@@ -40,22 +17,7 @@ void aws_credentials_clear(struct aws_credentials *credentials)
     secret_clear(&credentials->session_token);
 }
 
-/* An empty variable is as good as none. */
-static const char *variable(const char *name)
-{
-    const char *text = secure_getenv(name);
-    return text == NULL || *text == '\0' ? NULL : text;
-}
-
-static struct view view_variable(const char *name)
-{
-    const char *text = variable(name);
-    struct view none = {0};
-    return text == NULL ? none : view_text(text);
-}
-
-/* Printable, without blanks: it goes into headers (RFC 9110, 5.5). */
-static bool is_graph(struct view text, size_t len_max)
+bool aws_credentials_is_text(struct view text, size_t len_max)
 {
     for (size_t i = 0; i < text.len; i++) {
         if (text.bytes[i] <= ' ' || text.bytes[i] > '~')
@@ -71,189 +33,123 @@ static bool is_id(struct view text)
         if (!isalnum(text.bytes[i]) && strchr("_-.", text.bytes[i]) == NULL)
             return false;
     }
-    return is_graph(text, AWS_ACCESS_KEY_ID_LEN_MAX);
+    return aws_credentials_is_text(text, AWS_ACCESS_KEY_ID_LEN_MAX);
 }
 
-static bool is_complete(const struct found *found)
+static bool is_complete(const struct aws_keys *keys)
 {
-    if (found->id.bytes == NULL || found->secret.bytes == NULL)
+    if (keys->id.bytes == NULL || keys->secret.bytes == NULL)
         return false;
-    return is_id(found->id) && is_graph(found->secret, SECRET_LEN_MAX) &&
-           (found->session_token.len == 0 ||
-            is_graph(found->session_token, AWS_SESSION_TOKEN_LEN_MAX));
+    return is_id(keys->id) && aws_credentials_is_text(keys->secret, SECRET_LEN_MAX) &&
+           (keys->session_token.len == 0 ||
+            aws_credentials_is_text(keys->session_token, AWS_SESSION_TOKEN_LEN_MAX));
 }
 
-static CK_RV copy(const struct found *found, struct aws_credentials *credentials)
+CK_RV aws_credentials_fill(const struct aws_keys *keys, struct aws_credentials *credentials)
 {
-    memcpy(credentials->access_key_id, found->id.bytes, found->id.len);
-    credentials->access_key_id[found->id.len] = '\0';
-    TRY(secret_from(found->secret.bytes, found->secret.len, &credentials->secret_access_key));
-    if (found->session_token.len == 0)
+    if (!is_complete(keys))
+        return CKR_DATA_INVALID;
+    aws_credentials_clear(credentials);
+    memcpy(credentials->access_key_id, keys->id.bytes, keys->id.len);
+    credentials->access_key_id[keys->id.len] = '\0';
+    TRY(secret_from(keys->secret.bytes, keys->secret.len, &credentials->secret_access_key));
+    if (keys->session_token.len == 0)
         return CKR_OK;
-    return secret_from(found->session_token.bytes, found->session_token.len,
+    return secret_from(keys->session_token.bytes, keys->session_token.len,
                        &credentials->session_token);
 }
 
-/* Up to the next colon, which goes too. */
-static struct view next_part(struct view *text)
+/* ---- JSON ---- */
+
+bool aws_credentials_read_time(struct view text, int64_t *ret_time_s)
 {
-    const unsigned char *colon = text->len == 0 ? NULL : memchr(text->bytes, ':', text->len);
-    size_t len = colon == NULL ? text->len : (size_t) (colon - text->bytes);
-    struct view part = {text->bytes, len};
-    size_t taken = colon == NULL ? len : len + 1;
-    *text = (struct view){text->bytes + taken, text->len - taken};
-    return part;
+    char copy[TIME_LEN_MAX + 1];
+    struct tm parts = {0};
+    if (text.len == 0 || text.len > TIME_LEN_MAX)
+        return false;
+    memcpy(copy, text.bytes, text.len);
+    copy[text.len] = '\0';
+    const char *end = strptime(copy, "%Y-%m-%dT%H:%M:%S", &parts);
+    if (end == NULL)
+        return false;
+    if (*end == '.')
+        end += 1 + strspn(end + 1, "0123456789");
+    if (strcmp(end, "Z") != 0 && strcmp(end, "+00:00") != 0)
+        return false;
+    *ret_time_s = (int64_t) timegm(&parts);
+    return true;
 }
 
-static CK_RV from_pin(const char *token, struct view pin, struct aws_credentials *credentials)
+static struct view view_of(const struct secret *secret)
 {
-    struct found found;
-    found.id = next_part(&pin);
-    found.secret = next_part(&pin);
-    found.session_token = pin;
-    if (!is_complete(&found))
-        return FAIL_CAUSE(INDEXKEY_CAUSE_CREDENTIAL,
-                          "token '%s': what was given as its PIN are no AWS credentials; log in "
-                          "with access_key_id:secret_access_key, and :session_token behind it for "
-                          "temporary ones",
-                          token);
-    return copy(&found, credentials);
+    return (struct view){secret->bytes, secret->len};
 }
 
-static CK_RV from_environment(const char *token, struct aws_credentials *credentials)
+CK_RV aws_credentials_take_json(struct secret *body, const char *token,
+                                struct aws_credentials *credentials, int64_t *ret_expires_s)
 {
-    struct found found = {
-        .id = view_variable("AWS_ACCESS_KEY_ID"),
-        .secret = view_variable("AWS_SECRET_ACCESS_KEY"),
-        .session_token = view_variable("AWS_SESSION_TOKEN"),
-    };
-    if (!is_complete(&found))
-        return FAIL_CAUSE(INDEXKEY_CAUSE_CONFIG,
-                          "token '%s': AWS_ACCESS_KEY_ID is set, but with AWS_SECRET_ACCESS_KEY "
-                          "and AWS_SESSION_TOKEN it makes no AWS credentials; set them as AWS gave "
-                          "them, or unset all three",
-                          token);
-    return copy(&found, credentials);
-}
-
-static CK_RV read_profile(struct search *search, enum aws_profile_file kind)
-{
-    static const struct {
-        const char *variable;
-        const char *path;
-    } places[] = {
-        [AWS_CREDENTIALS_FILE] = {"AWS_SHARED_CREDENTIALS_FILE", ".aws/credentials"},
-        [AWS_CONFIG_FILE] = {"AWS_CONFIG_FILE", ".aws/config"},
-    };
-    const char *token = search->identity->token;
-    const char *path = variable(places[kind].variable);
-    const char *home = variable("HOME");
-    if (path == NULL && home == NULL)
-        return CKR_OK;
-    search->paths[kind] =
-        path != NULL ? mem_strdup(path) : mem_format("%s/%s", home, places[kind].path);
-    if (search->paths[kind] == NULL)
-        return FAIL(CKR_HOST_MEMORY, "token '%s': no memory for its AWS credentials", token);
-    return aws_profile_read(token, kind, search->paths[kind], search->profile,
-                            &search->profiles[kind]);
-}
-
-static const char *place_of(const struct search *search, enum aws_profile_file kind)
-{
-    return search->paths[kind] != NULL ? search->paths[kind] : "(HOME is not set)";
-}
-
-/* Nobody has refused anything: as with a missing Vault token, this ends no lease before its grace.
- */
-static CK_RV fail_nowhere(const struct search *search)
-{
-    const char *environment = search->identity->profile != NULL
-                                  ? "aws_profile is set, so that the environment does not count"
-                                  : "AWS_ACCESS_KEY_ID is not set";
-    return FAIL_CAUSE(INDEXKEY_CAUSE_CONFIG,
-                      "token '%s': no AWS credentials: %s, and the profile '%s' has no "
-                      "aws_access_key_id in %s and in %s; put them into one of these places",
-                      search->identity->token, environment, search->profile,
-                      place_of(search, AWS_CREDENTIALS_FILE), place_of(search, AWS_CONFIG_FILE));
-}
-
-/* All three from one file, never a secret of one and an id of the other. */
-static CK_RV from_profiles(const struct search *search, struct aws_credentials *credentials)
-{
-    size_t kind = search->profiles[AWS_CREDENTIALS_FILE].access_key_id.len > 0
-                      ? AWS_CREDENTIALS_FILE
-                      : AWS_CONFIG_FILE;
-    const struct aws_profile *profile = &search->profiles[kind];
-    struct found found = {profile->access_key_id, profile->secret_access_key,
-                          profile->session_token};
-    if (found.id.len == 0)
-        return fail_nowhere(search);
-    if (!is_complete(&found))
-        return FAIL_CAUSE(INDEXKEY_CAUSE_CONFIG,
-                          "token '%s': the profile '%s' in %s has an aws_access_key_id, but with "
-                          "its aws_secret_access_key and aws_session_token it makes no AWS "
-                          "credentials; write them as AWS gave them",
-                          search->identity->token, search->profile, search->paths[kind]);
-    return copy(&found, credentials);
-}
-
-static CK_RV find_region(const struct search *search, struct aws_credentials *credentials)
-{
-    struct view places[] = {
-        view_text(search->identity->region),      view_variable("AWS_REGION"),
-        view_variable("AWS_DEFAULT_REGION"),      search->profiles[AWS_CREDENTIALS_FILE].region,
-        search->profiles[AWS_CONFIG_FILE].region,
-    };
-    size_t count = sizeof(places) / sizeof(places[0]);
-    size_t i = 0;
-    while (i < count && places[i].len == 0)
-        i++;
-    if (i == count)
-        return FAIL_CAUSE(INDEXKEY_CAUSE_CONFIG,
-                          "token '%s': the AWS Region of its key is not known: set aws_region, "
-                          "give key_id as an ARN, set AWS_REGION, or set region in the profile "
-                          "'%s'",
-                          search->identity->token, search->profile);
-    if (!aws_region_is_valid(places[i]))
-        return FAIL_CAUSE(INDEXKEY_CAUSE_CONFIG,
-                          "token '%s': the AWS Region in AWS_REGION, AWS_DEFAULT_REGION or the "
-                          "profile '%s' is malformed; it looks like eu-central-1",
-                          search->identity->token, search->profile);
-    memcpy(credentials->region, places[i].bytes, places[i].len);
-    credentials->region[places[i].len] = '\0';
+    _cleanup_(secret_clear) struct secret secret = {0};
+    _cleanup_(secret_clear) struct secret session_token = {0};
+    _cleanup_(json_free) struct json *reply = NULL;
+    int64_t expires_s = 0;
+    TRY(json_secret_take(body, "SecretAccessKey", &secret));
+    CK_RV rv = json_secret_take(body, token, &session_token);
+    if (rv != CKR_OK && rv != CKR_DATA_INVALID)
+        return rv;
+    TRY(json_parse(view_of(body), &reply));
+    const char *id = json_text(reply, "AccessKeyId");
+    const char *expiration = json_text(reply, "Expiration");
+    const char *rest = json_text(reply, token);
+    bool has_bad_token =
+        session_token.len == 0 && json_has(reply, token) && (rest == NULL || rest[0] != '\0');
+    if (id == NULL || has_bad_token || (expiration == NULL && json_has(reply, "Expiration")))
+        return CKR_DATA_INVALID;
+    if (expiration != NULL && !aws_credentials_read_time(view_text(expiration), &expires_s))
+        return CKR_DATA_INVALID;
+    struct aws_keys keys = {view_text(id), view_of(&secret), view_of(&session_token)};
+    TRY(aws_credentials_fill(&keys, credentials));
+    *ret_expires_s = expires_s;
     return CKR_OK;
 }
 
-static bool region_is_at_hand(const struct aws_identity *identity)
-{
-    return identity->region[0] != '\0' || variable("AWS_REGION") != NULL ||
-           variable("AWS_DEFAULT_REGION") != NULL;
-}
+/* ---- to be kept ---- */
 
-CK_RV aws_credentials_read(const struct aws_identity *identity, struct view pin,
-                           struct aws_credentials *ret_credentials)
+CK_RV aws_credentials_pack(const char *mark, const struct aws_credentials *credentials,
+                           struct secret *ret_text)
 {
-    _cleanup_(aws_credentials_clear) struct aws_credentials credentials = {.region = ""};
-    _cleanup_(search_clear) struct search search = {.identity = identity};
-    const char *named = variable("AWS_PROFILE");
-    search.profile = identity->profile != NULL ? identity->profile
-                     : named != NULL           ? named
-                                               : DEFAULT_PROFILE;
-    bool from_variables =
-        pin.len == 0 && identity->profile == NULL && variable("AWS_ACCESS_KEY_ID") != NULL;
-    bool from_files = pin.len == 0 && !from_variables;
-    if (from_files || !region_is_at_hand(identity)) {
-        TRY(read_profile(&search, AWS_CREDENTIALS_FILE));
-        TRY(read_profile(&search, AWS_CONFIG_FILE));
+    const struct view parts[PART_COUNT] = {view_text(mark), view_text(credentials->access_key_id),
+                                           view_of(&credentials->secret_access_key),
+                                           view_of(&credentials->session_token)};
+    struct secret text = {0};
+    size_t len = PART_COUNT;
+    for (size_t i = 0; i < PART_COUNT; i++)
+        len += parts[i].len;
+    TRY(secret_new(len, &text));
+    unsigned char *at = text.bytes;
+    for (size_t i = 0; i < PART_COUNT; i++) {
+        if (parts[i].len > 0)
+            memcpy(at, parts[i].bytes, parts[i].len);
+        at += parts[i].len;
+        *at++ = '\n';
     }
-    if (pin.len > 0)
-        TRY(from_pin(identity->token, pin, &credentials));
-    else if (from_variables)
-        TRY(from_environment(identity->token, &credentials));
-    else
-        TRY(from_profiles(&search, &credentials));
-    TRY(find_region(&search, &credentials));
-    *ret_credentials = credentials;
-    credentials = (struct aws_credentials){.region = ""};
+    *ret_text = text;
     return CKR_OK;
+}
+
+CK_RV aws_credentials_unpack(const struct secret *text, const char *mark,
+                             struct aws_credentials *credentials)
+{
+    struct view parts[PART_COUNT];
+    struct view rest = view_of(text);
+    for (size_t i = 0; i < PART_COUNT; i++) {
+        const unsigned char *end = rest.len == 0 ? NULL : memchr(rest.bytes, '\n', rest.len);
+        if (end == NULL)
+            return CKR_DATA_INVALID;
+        parts[i] = (struct view){rest.bytes, (size_t) (end - rest.bytes)};
+        rest = (struct view){end + 1, rest.len - parts[i].len - 1};
+    }
+    struct aws_keys keys = {parts[1], parts[2], parts[3]};
+    if (!view_equal(parts[0], view_text(mark)))
+        return CKR_DATA_INVALID;
+    return aws_credentials_fill(&keys, credentials);
 }

@@ -1,13 +1,5 @@
 /*
- * The AWS credentials of one call, and its Region: the first place that has them.
- *
- *   credentials: the PIN under `login = credential`, alone; else the environment
- *     (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN), unless the token's section
- *     names a profile; else the profile in ~/.aws/credentials, then in ~/.aws/config
- *   Region: the token's section or key ARN, AWS_REGION, AWS_DEFAULT_REGION, the profile
- *
- * All of it is read anew at every call and wiped after it, so that rotated keys are seen. The
- * environment of a process with raised privileges is not believed (secure_getenv).
+ * A set of AWS credentials, and its forms: three texts, a JSON reply, one text to be kept.
  */
 #pragma once
 
@@ -17,13 +9,8 @@
 
 #define AWS_ACCESS_KEY_ID_LEN_MAX 128
 #define AWS_SESSION_TOKEN_LEN_MAX ((size_t) 16384)
-
-/* From the configuration. */
-struct aws_identity {
-    const char *token;   /* the token's name, for log lines */
-    const char *profile; /* NULL: AWS_PROFILE, then "default" */
-    const char *region;  /* "": to be found */
-};
+/* Of temporary credentials that do not say when they end. */
+#define AWS_LIFETIME_UNKNOWN_S 3600
 
 /* Freed with aws_credentials_clear. */
 struct aws_credentials {
@@ -33,9 +20,36 @@ struct aws_credentials {
     char region[AWS_REGION_LEN_MAX + 1];
 };
 
+/* As they were found; nothing of it is checked yet. */
+struct aws_keys {
+    struct view id;
+    struct view secret;
+    struct view session_token; /* empty: none */
+};
+
 void aws_credentials_clear(struct aws_credentials *credentials);
 
-/* None anywhere, or a PIN that is none, is CAUSE_CREDENTIAL; malformed, partial or unsafe ones, and
- * no Region, CAUSE_CONFIG. Logged, never with what was read. */
-CK_RV aws_credentials_read(const struct aws_identity *identity, struct view pin,
-                           struct aws_credentials *ret_credentials);
+/* Printable, without blanks: it may go into a header (RFC 9110, 5.5). */
+bool aws_credentials_is_text(struct view text, size_t len_max);
+
+/* Leaves the Region. CKR_DATA_INVALID: not complete or malformed; CKR_HOST_MEMORY. Not logged, so
+ * that the caller says where they were found. After a failure too, to be cleared. */
+CK_RV aws_credentials_fill(const struct aws_keys *keys, struct aws_credentials *credentials);
+
+/* AccessKeyId, SecretAccessKey and Expiration of a JSON object, and the session token by the name
+ * `token`, as credential_process and the metadata services write them; what is secret is taken out
+ * of `body`. `*ret_expires_s` is 0 when the reply does not tell. CKR_DATA_INVALID, CKR_HOST_MEMORY,
+ * not logged. */
+CK_RV aws_credentials_take_json(struct secret *body, const char *token,
+                                struct aws_credentials *credentials, int64_t *ret_expires_s);
+
+/* "2026-01-31T12:00:00Z" in seconds since 1970. False when it is none. */
+bool aws_credentials_read_time(struct view text, int64_t *ret_time_s);
+
+/* `mark` and the credentials without their Region as one text, and back: `mark` is text without
+ * blanks, too. CKR_HOST_MEMORY; not logged. */
+CK_RV aws_credentials_pack(const char *mark, const struct aws_credentials *credentials,
+                           struct secret *ret_text);
+/* CKR_DATA_INVALID: of another mark. */
+CK_RV aws_credentials_unpack(const struct secret *text, const char *mark,
+                             struct aws_credentials *credentials);

@@ -2,32 +2,14 @@
  * One call of AWS KMS: where it goes, who signs it, and what a refusal means.
  *
  * A refusal is told by AWS's error code, JSON's or XML's (the services before KMS answer so); log
- * lines have the code and our words, never the server's.
+ * lines have the code and our words, never the server's. See aws_request.h for the clock.
  *
- * A signature that is refused while the service's clock and ours are more than five minutes apart
- * is sent once more, dated by the service's clock, which later calls keep. Nothing else that was
- * refused is sent again.
+ * Temporary credentials that this module keeps and KMS refuses are fetched anew, once a call.
  */
 #pragma once
 
-#include <stdatomic.h>
-
-#include "tokens/aws_credentials.h"
-#include "tokens/http_url.h"
-#include "tokens/source_http.h"
-
-#define AWS_ENDPOINT_LEN_MAX 2048
-
-struct aws {
-    struct source base;
-    struct source_http http;
-    bool has_endpoint;                   /* configured; else the Region's own */
-    char *key;                           /* as configured */
-    char *profile;                       /* NULL: not configured */
-    char region[AWS_REGION_LEN_MAX + 1]; /* configured, or of the key's ARN; "": to be found */
-    /* Seconds to add to our clock for a date that the service takes. */
-    _Atomic int64_t clock_ahead_s;
-};
+#include "tokens/aws_request.h"
+#include "tokens/aws_session.h"
 
 /* Of one call. It is not moved: `http` points into it. */
 struct aws_exchange {
@@ -35,8 +17,7 @@ struct aws_exchange {
     const struct source_call *call;
     struct source_http http; /* the source's, at the endpoint of this call */
     char endpoint[AWS_ENDPOINT_LEN_MAX];
-    struct http_target target; /* of that endpoint */
-    struct aws_credentials credentials;
+    struct aws_session session;
 };
 
 struct aws_act {
@@ -48,6 +29,11 @@ struct aws_act {
 CK_RV aws_exchange_begin(struct aws *aws, const struct source_call *call,
                          struct aws_exchange *exchange);
 void aws_exchange_clear(struct aws_exchange *exchange);
+
+/* The same credentials for a replica of the key in another Region; the call bounds this one's time.
+ * `endpoint` NULL is the Region's own. */
+void aws_exchange_move(struct aws_exchange *exchange, const struct source_call *call,
+                       const char *region, const char *endpoint);
 
 /* CKR_OK: status 200, `*ret_result` to be cleared with http_result_clear. Everything else is logged
  * and has its cause. */

@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "base/alloc.h"
+
 #define ALIAS "alias/"
 #define KEY "key/"
 #define MULTI_REGION "mrk-"
@@ -117,6 +119,25 @@ bool aws_key_is_alias(const char *key)
     struct arn arn;
     struct view text = view_text(key);
     return is_alias_name(read_arn(text, &arn) ? arn.resource : text);
+}
+
+bool aws_key_is_multi_region(const char *key)
+{
+    struct arn arn;
+    struct view text = view_text(key);
+    if (!read_arn(text, &arn))
+        return begins_with(text, MULTI_REGION);
+    return names_key(&arn) && begins_with(arn.resource, KEY MULTI_REGION);
+}
+
+char *aws_key_in_region(const char *key, const char *region)
+{
+    struct arn arn;
+    if (!read_arn(view_text(key), &arn))
+        return mem_strdup(key);
+    int before = (int) ((const char *) arn.region.bytes - key);
+    return mem_format("%.*s%s%s", before, key, region,
+                      (const char *) arn.region.bytes + arn.region.len);
 }
 
 bool aws_key_is_key_arn(struct view text)

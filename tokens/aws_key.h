@@ -21,6 +21,11 @@ bool aws_region_is_valid(struct view region);
 struct view aws_key_region(const char *key);
 bool aws_key_is_alias(const char *key);
 
+/* By id or ARN, of a key that may have replicas in other Regions. */
+bool aws_key_is_multi_region(const char *key);
+/* The same multi-Region key in that Region. Freed with mem_free; NULL when memory is short. */
+char *aws_key_in_region(const char *key, const char *region);
+
 /* arn:PARTITION:kms:REGION:ACCOUNT:key/ID */
 bool aws_key_is_key_arn(struct view text);
 

@@ -1,5 +1,6 @@
 #include "tokens/aws_profile.h"
 
+#include <stddef.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/stat.h>
@@ -77,6 +78,24 @@ static bool is_key(struct view text, const char *name)
     return text.len == strlen(name) && strncasecmp((const char *) text.bytes, name, text.len) == 0;
 }
 
+static const struct {
+    const char *name;
+    size_t offset; /* of its view */
+} settings[] = {
+    {"aws_access_key_id", offsetof(struct aws_profile, access_key_id)},
+    {"aws_secret_access_key", offsetof(struct aws_profile, secret_access_key)},
+    {"aws_session_token", offsetof(struct aws_profile, session_token)},
+    {"region", offsetof(struct aws_profile, region)},
+    {"role_arn", offsetof(struct aws_profile, role_arn)},
+    {"source_profile", offsetof(struct aws_profile, source_profile)},
+    {"credential_source", offsetof(struct aws_profile, credential_source)},
+    {"external_id", offsetof(struct aws_profile, external_id)},
+    {"role_session_name", offsetof(struct aws_profile, role_session_name)},
+    {"duration_seconds", offsetof(struct aws_profile, duration_seconds)},
+    {"web_identity_token_file", offsetof(struct aws_profile, web_identity_token_file)},
+    {"credential_process", offsetof(struct aws_profile, credential_process)},
+};
+
 static void read_setting(struct view line, struct aws_profile *profile)
 {
     const unsigned char *equals = memchr(line.bytes, '=', line.len);
@@ -85,15 +104,13 @@ static void read_setting(struct view line, struct aws_profile *profile)
     size_t name_len = (size_t) (equals - line.bytes);
     struct view name = trim((struct view){line.bytes, name_len});
     struct view value = trim((struct view){equals + 1, line.len - name_len - 1});
-    value = without_comment(value);
-    if (is_key(name, "aws_access_key_id"))
-        profile->access_key_id = value;
-    else if (is_key(name, "aws_secret_access_key"))
-        profile->secret_access_key = value;
-    else if (is_key(name, "aws_session_token"))
-        profile->session_token = value;
-    else if (is_key(name, "region"))
-        profile->region = value;
+    /* A command's own "#" is the shell's that does not run it. */
+    if (!is_key(name, "credential_process"))
+        value = without_comment(value);
+    for (size_t i = 0; i < sizeof(settings) / sizeof(settings[0]); i++) {
+        if (is_key(name, settings[i].name))
+            *(struct view *) ((char *) profile + settings[i].offset) = value;
+    }
 }
 
 void aws_profile_parse(enum aws_profile_file kind, struct view text, const char *name,

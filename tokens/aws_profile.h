@@ -21,6 +21,14 @@ struct aws_profile {
     struct view secret_access_key;
     struct view session_token;
     struct view region;
+    struct view role_arn;
+    struct view source_profile;
+    struct view credential_source;
+    struct view external_id;
+    struct view role_session_name;
+    struct view duration_seconds;
+    struct view web_identity_token_file;
+    struct view credential_process;
 };
 
 enum aws_profile_file {
@@ -35,6 +43,7 @@ void aws_profile_clear(struct aws_profile *profile);
 CK_RV aws_profile_read(const char *token, enum aws_profile_file kind, const char *path,
                        const char *name, struct aws_profile *ret_profile);
 
-/* The text alone, without I/O: the views of `name` in it. */
+/* The text alone, without I/O: the views of `name` in it. What the profile has already, and the
+ * text has not, stays. */
 void aws_profile_parse(enum aws_profile_file kind, struct view text, const char *name,
                        struct aws_profile *profile);

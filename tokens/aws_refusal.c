@@ -55,6 +55,12 @@ static const struct aws_refusal refusals[] = {
     {"IncompleteSignature", NULL, INDEXKEY_CAUSE_CREDENTIAL, unsigned_call, complete},
     {"IncompleteSignatureException", NULL, INDEXKEY_CAUSE_CREDENTIAL, unsigned_call, complete},
 
+    {"InvalidIdentityToken", NULL, INDEXKEY_CAUSE_CREDENTIAL, unknown_id, check_id},
+    {"InvalidIdentityTokenException", NULL, INDEXKEY_CAUSE_CREDENTIAL, unknown_id, check_id},
+    {"IDPRejectedClaim", NULL, INDEXKEY_CAUSE_CREDENTIAL, unknown_id, check_id},
+    {"RegionDisabledException", NULL, INDEXKEY_CAUSE_CONFIG, "STS is not enabled in this Region",
+     "enable it for the account, or set sts_endpoint to another Region's"},
+
     {"DisabledException", NULL, INDEXKEY_CAUSE_DISABLED, "the KMS key is disabled",
      "aws kms enable-key"},
     {"KMSInvalidStateException", "pending deletion", INDEXKEY_CAUSE_DELETED,
@@ -102,6 +108,8 @@ static const struct aws_refusal refusals[] = {
     {"InternalError", NULL, INDEXKEY_CAUSE_SERVER, failing, try_later},
     {"ServiceUnavailable", NULL, INDEXKEY_CAUSE_SERVER, failing, try_later},
     {"ServiceUnavailableException", NULL, INDEXKEY_CAUSE_SERVER, failing, try_later},
+    {"IDPCommunicationError", NULL, INDEXKEY_CAUSE_SERVER,
+     "it does not reach the identity provider", try_later},
     {"RequestTimeout", NULL, INDEXKEY_CAUSE_SERVER, "it waited in vain for the whole request",
      try_later},
     {"RequestTimeoutException", NULL, INDEXKEY_CAUSE_SERVER,
@@ -112,6 +120,9 @@ static const struct aws_refusal refusals[] = {
      "set key_id to a key of SYMMETRIC_DEFAULT and ENCRYPT_DECRYPT"},
     {"InvalidArnException", NULL, INDEXKEY_CAUSE_CONFIG, refused_names, check_names},
     {"ValidationException", NULL, INDEXKEY_CAUSE_CONFIG, refused_names, check_names},
+    {"ValidationError", NULL, INDEXKEY_CAUSE_CONFIG, refused_names,
+     "check role_arn, external_id, role_session_name and the session's duration"},
+    {"InvalidAction", NULL, INDEXKEY_CAUSE_CONFIG, "this is no STS", "check sts_endpoint"},
     {"UnknownOperationException", NULL, INDEXKEY_CAUSE_CONFIG, "this is no KMS", "check endpoint"},
 };
 #define REFUSAL_COUNT (sizeof(refusals) / sizeof(refusals[0]))

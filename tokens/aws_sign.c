@@ -8,12 +8,12 @@
 #include "base/rv.h"
 
 #define ALGORITHM "AWS4-HMAC-SHA256"
-#define SERVICE "kms"
+#define SERVICE_LEN_MAX 8
 #define SCOPE_END "aws4_request"
 #define KEY_PREFIX "AWS4"
 #define DAY_LEN 8
 #define HEX_SIZE (2 * SHA256_LEN + 1)
-#define SCOPE_SIZE (DAY_LEN + sizeof("/" SERVICE "/" SCOPE_END "/") + AWS_REGION_LEN_MAX)
+#define SCOPE_SIZE (DAY_LEN + sizeof("//" SCOPE_END "/") + SERVICE_LEN_MAX + AWS_REGION_LEN_MAX)
 #define NAMES_SIZE 128
 #define STRING_SIZE (sizeof(ALGORITHM) + AWS_DATE_SIZE + SCOPE_SIZE + HEX_SIZE)
 /* Method, path and empty query; after the headers an empty line, their names, the body's digest. */
@@ -48,12 +48,13 @@ static void add_signed(const struct aws_signing *request, struct aws_signed *mad
     (void) gmtime_r(&time_s, &parts);
     made->date[0] = '\0';
     (void) strftime(made->date, sizeof(made->date), "%Y%m%dT%H%M%SZ", &parts);
-    add(made, "content-type", view_text("application/x-amz-json-1.1"));
+    add(made, "content-type", view_text(request->content_type));
     add(made, "host", view_text(request->host));
     add(made, "x-amz-date", view_text(made->date));
     if (token->len > 0)
         add(made, "x-amz-security-token", (struct view){token->bytes, token->len});
-    add(made, "x-amz-target", view_text(request->target));
+    if (request->target != NULL)
+        add(made, "x-amz-target", view_text(request->target));
 }
 
 static void list_names(const struct aws_signed *made, char ret_names[NAMES_SIZE])
@@ -88,14 +89,14 @@ static CK_RV hash_request(const struct aws_signed *made, const char *names, stru
 }
 
 /* HMAC(HMAC(HMAC(HMAC("AWS4" secret, day), Region), service), "aws4_request"). */
-static CK_RV derive_key(const struct aws_credentials *credentials, const char *date,
-                        struct secret *ret_key)
+static CK_RV derive_key(const struct aws_signing *request, const char *date, struct secret *ret_key)
 {
+    const struct aws_credentials *credentials = request->credentials;
     _cleanup_(secret_clear) struct secret first = {0};
     _cleanup_(secret_clear) struct secret key = {0};
     const struct secret *secret = &credentials->secret_access_key;
     const size_t prefix_len = strlen(KEY_PREFIX);
-    const struct view parts[] = {view_text(credentials->region), view_text(SERVICE),
+    const struct view parts[] = {view_text(credentials->region), view_text(request->service),
                                  view_text(SCOPE_END)};
     TRY(secret_new(prefix_len + secret->len, &first));
     TRY(secret_new(SHA256_LEN, &key));
@@ -121,9 +122,9 @@ CK_RV aws_sign(const struct aws_signing *request, struct aws_signed *made)
     add_signed(request, made);
     list_names(made, names);
     TRY(hash_request(made, names, request->body, hex));
-    TRY(derive_key(request->credentials, made->date, &key));
-    (void) snprintf(scope, sizeof(scope), "%.*s/%s/" SERVICE "/" SCOPE_END, DAY_LEN, made->date,
-                    request->credentials->region);
+    TRY(derive_key(request, made->date, &key));
+    (void) snprintf(scope, sizeof(scope), "%.*s/%s/%.*s/" SCOPE_END, DAY_LEN, made->date,
+                    request->credentials->region, SERVICE_LEN_MAX, request->service);
     (void) snprintf(string, sizeof(string), ALGORITHM "\n%s\n%s\n%s", made->date, scope, hex);
     TRY(crypto_hmac_sha256(&key, view_text(string), signature));
     write_hex(signature, hex);

@@ -1,5 +1,5 @@
 /*
- * Signature Version 4 of requests to AWS KMS ("Signing AWS API requests" in the AWS General
+ * Signature Version 4 of requests to AWS KMS and STS ("Signing AWS API requests" in the AWS General
  * Reference), each of them a POST to "/" without a query.
  *
  * docs/decisions/0006 says why libcurl's signer is not used. No I/O. What is derived from the
@@ -16,8 +16,10 @@
 
 struct aws_signing {
     const struct aws_credentials *credentials;
-    const char *host;   /* as the request goes to, with the port that is not its scheme's own */
-    const char *target; /* X-Amz-Target: "TrentService.Decrypt" */
+    const char *host;    /* as the request goes to, with the port that is not its scheme's own */
+    const char *service; /* of the scope: "kms" */
+    const char *content_type;
+    const char *target; /* X-Amz-Target: "TrentService.Decrypt"; NULL: none */
     struct view body;
     int64_t time_s; /* UTC; the service takes five minutes more or less */
 };

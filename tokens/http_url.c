@@ -58,13 +58,15 @@ static bool is_loopback(const char *host, const struct address *address)
 
 static bool is_near(const char *host, const struct address *address)
 {
-    static const unsigned char aws_metadata[16] = {0xfd, 0, 0x0e, 0xc2, [14] = 0x02, [15] = 0x54};
+    static const unsigned char instance[16] = {0xfd, 0, 0x0e, 0xc2, [14] = 0x02, [15] = 0x54};
+    static const unsigned char pod[16] = {0xfd, 0, 0x0e, 0xc2, [15] = 0x23};
     switch (address->len) {
     case 4:
         return address->bytes[0] == 169 && address->bytes[1] == 254;
     case 16:
         return (address->bytes[0] == 0xfe && (address->bytes[1] & 0xc0) == 0x80) ||
-               memcmp(address->bytes, aws_metadata, sizeof aws_metadata) == 0;
+               memcmp(address->bytes, instance, sizeof instance) == 0 ||
+               memcmp(address->bytes, pod, sizeof pod) == 0;
     default:
         return strcmp(host, "metadata.google.internal") == 0;
     }

@@ -3,13 +3,17 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/clock.h"
 #include "tokens/aws_exchange.h"
+#include "tokens/aws_replicas.h"
 #include "tokens/json.h"
 
 /* As AWS bounds them for Decrypt. */
 #define CIPHERTEXT_LEN_MAX 6144
 #define PLAINTEXT_LEN_MAX 4096
 #define PROFILE_LEN_MAX 128
+/* A metadata service is on the machine or its host. */
+#define NEAR_CONNECT_MS 1000
 #define CONTEXT_FORMAT 1
 #define CONTEXT_FIELD_MAX 65536
 /* Stands for the token's name in the EncryptionContext. Names with "aws:" are AWS's own. */
@@ -62,6 +66,34 @@ static const struct conf_key aws_keys[] = {
      .type = CONF_STRING,
      .help = "the profile whose credentials are used, whatever the environment has",
      .check = check_profile},
+    {.name = "role_arn",
+     .type = CONF_STRING,
+     .help = "the role that is assumed by AWS STS, with the credentials that were found",
+     .check = aws_role_arn_fault},
+    {.name = "external_id",
+     .type = CONF_STRING,
+     .help = "what the role's trust policy wants to hear, with role_arn",
+     .check = aws_role_external_id_fault},
+    {.name = "role_session_name",
+     .type = CONF_STRING,
+     .help = "the session's name in CloudTrail, with role_arn; default indexkey",
+     .check = aws_role_session_name_fault},
+    {.name = "role_duration",
+     .type = CONF_DURATION,
+     .min = (uint64_t) AWS_ROLE_DURATION_MIN_S * CLOCK_MS_PER_S,
+     .max = (uint64_t) AWS_ROLE_DURATION_MAX_S * CLOCK_MS_PER_S,
+     .help = "how long a session of role_arn lasts; default 1h"},
+    {.name = "sts_endpoint",
+     .type = CONF_STRING,
+     .help = "where STS is, if not at https://sts.REGION.amazonaws.com",
+     .check = check_endpoint},
+    {.name = "use_fips",
+     .type = CONF_BOOL,
+     .help = "the FIPS endpoints of AWS (kms-fips.REGION.amazonaws.com); default no"},
+    {.name = "replicas",
+     .type = CONF_STRING,
+     .help = "Regions with replicas of a multi-Region key, asked when its own is unreachable",
+     .check = aws_replicas_fault},
     {.name = "endpoint",
      .type = CONF_STRING,
      .help = "where KMS is, if not at https://kms.REGION.amazonaws.com: a VPC endpoint",
@@ -73,7 +105,12 @@ static const struct conf_key aws_keys[] = {
 static void aws_close(struct source *source)
 {
     struct aws *aws = (struct aws *) source;
+    access_token_free(&aws->sessions);
+    http_client_free(&aws->near);
     source_http_close(&aws->http);
+    aws_replicas_free(aws);
+    aws_role_clear(&aws->role);
+    mem_free(aws->sts_endpoint);
     mem_free(aws->key);
     mem_free(aws->profile);
     mem_free(aws);
@@ -97,6 +134,64 @@ static CK_RV configure_region(struct aws *aws, const struct conf_section *sectio
     return CKR_OK;
 }
 
+/* NULL in `*ret_copy` where the key is not set. */
+static CK_RV copy_string(const struct conf_section *section, const char *name, char **ret_copy)
+{
+    const char *value = conf_string(section, name, NULL);
+    if (value == NULL)
+        return CKR_OK;
+    *ret_copy = mem_strdup(value);
+    if (*ret_copy == NULL)
+        return FAIL(CKR_HOST_MEMORY, "token '%s': no memory for its source", section->name);
+    return CKR_OK;
+}
+
+static CK_RV configure_role(struct aws *aws, const struct conf_section *section)
+{
+    static const char *const others[] = {"external_id", "role_session_name"};
+    TRY(copy_string(section, "role_arn", &aws->role.arn));
+    TRY(copy_string(section, "external_id", &aws->role.external_id));
+    TRY(copy_string(section, "role_session_name", &aws->role.session_name));
+    aws->role.duration_s =
+        (int64_t) conf_duration_ms(section, "role_duration",
+                                   (uint64_t) AWS_ROLE_DURATION_S * CLOCK_MS_PER_S) /
+        CLOCK_MS_PER_S;
+    for (size_t i = 0; aws->role.arn == NULL && i < sizeof(others) / sizeof(others[0]); i++) {
+        if (conf_string(section, others[i], NULL) != NULL)
+            return FAIL_CAUSE(INDEXKEY_CAUSE_CONFIG,
+                              "[token %s] in line %zu: %s is of no use without role_arn",
+                              section->name, conf_section_line(section), others[i]);
+    }
+    return CKR_OK;
+}
+
+static CK_RV configure_replicas(struct aws *aws, const struct conf_section *section)
+{
+    const char *replicas = conf_string(section, "replicas", NULL);
+    if (replicas == NULL)
+        return CKR_OK;
+    if (!aws_key_is_multi_region(aws->key))
+        return FAIL_CAUSE(INDEXKEY_CAUSE_CONFIG,
+                          "[token %s] in line %zu: replicas needs key_id to be the id or ARN of a "
+                          "multi-Region key (mrk-…)",
+                          section->name, conf_section_line(section));
+    if (aws_replicas_read(replicas, aws) != CKR_OK)
+        return FAIL(CKR_HOST_MEMORY, "token '%s': no memory for its source", section->name);
+    return CKR_OK;
+}
+
+/* For metadata services, and what they give. */
+static CK_RV configure_sessions(struct aws *aws, const struct conf_section *section)
+{
+    const struct http_options near = {
+        .ca_file = conf_string(section, "ca_file", NULL),
+        .direct = true,
+        .connect_ms = NEAR_CONNECT_MS,
+    };
+    TRY(http_client_new(&near, &aws->near));
+    return access_token_new(aws->http.token, aws_session_fetch, aws, &aws->sessions);
+}
+
 static CK_RV configure(struct aws *aws, const struct conf_section *section)
 {
     /* The default gives way to the Region's own address at each call. */
@@ -105,19 +200,20 @@ static CK_RV configure(struct aws *aws, const struct conf_section *section)
         .endpoint_key = "endpoint",
         .endpoint_default = "https://kms.amazonaws.com",
     };
-    const char *key = conf_string(section, "key_id", NULL);
-    const char *profile = conf_string(section, "aws_profile", NULL);
-    if (key == NULL)
+    TRY(copy_string(section, "key_id", &aws->key));
+    if (aws->key == NULL)
         return FAIL_CAUSE(INDEXKEY_CAUSE_CONFIG,
                           "[token %s] in line %zu: source = aws needs key_id", section->name,
                           conf_section_line(section));
-    aws->key = mem_strdup(key);
-    aws->profile = profile == NULL ? NULL : mem_strdup(profile);
-    if (aws->key == NULL || (profile != NULL && aws->profile == NULL))
-        return FAIL(CKR_HOST_MEMORY, "token '%s': no memory for its source", section->name);
+    TRY(copy_string(section, "aws_profile", &aws->profile));
+    TRY(copy_string(section, "sts_endpoint", &aws->sts_endpoint));
     aws->has_endpoint = conf_string(section, "endpoint", NULL) != NULL;
+    aws->uses_fips = conf_bool(section, "use_fips", false);
     TRY(configure_region(aws, section));
-    return source_http_open(&options, section, &aws->http);
+    TRY(configure_role(aws, section));
+    TRY(configure_replicas(aws, section));
+    TRY(source_http_open(&options, section, &aws->http));
+    return configure_sessions(aws, section);
 }
 
 static CK_RV aws_open(const struct conf_section *section, struct source **ret_source)
@@ -330,28 +426,46 @@ static CK_RV aws_wrap(struct source *source, const struct source_call *call,
     return take_ciphertext(&exchange, &result, ret_wrapped);
 }
 
+/* What is unwrapped in whichever Region. */
+struct unwrapping {
+    const struct aws *aws;
+    const struct source_call *call;
+    struct wrapped wrapped;
+    bool pinned; /* by the wrapped key's ARN: an alias may have moved on to another key since */
+};
+
+static CK_RV compose_unwrap(void *context, const char *region, struct secret *ret_body)
+{
+    const struct unwrapping *unwrapping = context;
+    const struct aws *aws = unwrapping->aws;
+    _cleanup_(json_writer_clear) struct json_writer writer = {0};
+    _cleanup_(mem_free_pointer) char *key =
+        aws->replica_count == 0 ? mem_strdup(aws->key) : aws_key_in_region(aws->key, region);
+    if (key == NULL)
+        return FAIL(CKR_HOST_MEMORY, "token '%s': no memory for a request", aws->http.token);
+    json_write_object(&writer, NULL);
+    json_write_view(&writer, "KeyId",
+                    unwrapping->pinned ? unwrapping->wrapped.arn : view_text(key));
+    json_write_base64(&writer, "CiphertextBlob", unwrapping->wrapped.ciphertext);
+    return finish_body(aws, unwrapping->call, &writer, ret_body);
+}
+
 static CK_RV aws_unwrap(struct source *source, const struct source_call *call, struct view bytes,
                         struct secret *ret_data_key)
 {
     struct aws *aws = (struct aws *) source;
     _cleanup_(aws_exchange_clear) struct aws_exchange exchange = {.aws = aws};
-    _cleanup_(json_writer_clear) struct json_writer writer = {0};
-    _cleanup_(secret_clear) struct secret body = {0};
     _cleanup_(secret_clear) struct secret data_key = {0};
     _cleanup_(http_result_clear) struct http_result result = {0};
     _cleanup_(json_free) struct json *reply = NULL;
-    struct wrapped wrapped = {.arn = {NULL, 0}};
-    TRY(read_wrapped(aws, bytes, &wrapped));
-    /* An alias may have moved on to another key since. */
-    bool pinned = wrapped.arn.len > 0 && aws_key_is_alias(aws->key);
-    json_write_object(&writer, NULL);
-    json_write_view(&writer, "KeyId", pinned ? wrapped.arn : view_text(aws->key));
-    json_write_base64(&writer, "CiphertextBlob", wrapped.ciphertext);
-    TRY(finish_body(aws, call, &writer, &body));
+    struct unwrapping unwrapping = {.aws = aws, .call = call};
+    TRY(read_wrapped(aws, bytes, &unwrapping.wrapped));
+    const struct view *arn = &unwrapping.wrapped.arn;
+    unwrapping.pinned = arn->len > 0 && aws_key_is_alias(aws->key);
     TRY(aws_exchange_begin(aws, call, &exchange));
-    TRY(aws_exchange_send(&exchange, &unwrap_act, &body, &result));
+    TRY(aws_replicas_send(&exchange, &unwrap_act, compose_unwrap, &unwrapping, &result));
     TRY(take_plaintext(&exchange, &result, 1, PLAINTEXT_LEN_MAX, &data_key));
-    TRY(read_rest(&exchange, &result, pinned ? &wrapped.arn : NULL, &reply));
+    TRY(read_rest(&exchange, &result, unwrapping.pinned ? arn : NULL, &reply));
     *ret_data_key = secret_move(&data_key);
     return CKR_OK;
 }

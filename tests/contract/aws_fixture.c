@@ -8,10 +8,22 @@ const struct view aws_context_none = {NULL, 0};
 
 static void set_environment(const struct kms_settings *settings)
 {
-    static const char *const others[] = {"AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION",
-                                         "AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"};
+    static const char *const others[] = {"AWS_PROFILE",
+                                         "AWS_REGION",
+                                         "AWS_DEFAULT_REGION",
+                                         "AWS_SHARED_CREDENTIALS_FILE",
+                                         "AWS_CONFIG_FILE",
+                                         "AWS_ROLE_ARN",
+                                         "AWS_ROLE_SESSION_NAME",
+                                         "AWS_WEB_IDENTITY_TOKEN_FILE",
+                                         "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+                                         "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+                                         "AWS_CONTAINER_AUTHORIZATION_TOKEN",
+                                         "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+                                         "AWS_EC2_METADATA_SERVICE_ENDPOINT"};
     for (size_t i = 0; i < COUNT_OF(others); i++)
         kms_set_variable(others[i], "");
+    kms_set_variable("AWS_EC2_METADATA_DISABLED", "true");
     kms_set_variable("HOME", fixture_path("."));
     kms_set_variable("AWS_ACCESS_KEY_ID", kms_or_default(settings->access, AWS_ACCESS_GOOD));
     kms_set_variable("AWS_SECRET_ACCESS_KEY", kms_or_default(settings->secret, AWS_SECRET_GOOD));

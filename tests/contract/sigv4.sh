@@ -56,7 +56,7 @@ def prepare(folder):
                 oracle.write(json.dumps({
                     "method": request["method"], "url": case["url"],
                     "headers": request["headers"], "body": body, "region": case["region"],
-                    "service": "kms", "access": case["access"], "secret": case["secret"],
+                    "service": case["service"], "access": case["access"], "secret": case["secret"],
                     "token": case["token"], "time": request["headers"]["x-amz-date"]}) + "\n")
 
 
@@ -69,6 +69,7 @@ def compare(folder):
     for case in wrong[:3]:
         print("differs:", json.dumps(case)[:2000])
     print(f"{len(cases)} signed requests, {len(wrong)} differ from botocore's signature;",
+          f"{sum(case['service'] == 'sts' for case in cases)} of them for STS;",
           f"{len({case['region'] for case in cases})} Regions,",
           f"session tokens of 0 to {max(len(case['token']) for case in cases)} bytes,",
           f"bodies of 0 to {max(len(case['body']) * 3 // 4 for case in cases)} bytes")

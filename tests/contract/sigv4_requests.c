@@ -4,8 +4,8 @@
  * alone.
  *
  * One JSON line a request goes to the file that INDEXKEY_SIGV4_CASES names:
- * {"region", "access", "secret", "token", "url", "time": ours, "ahead": seconds that the service
- * is, "answer": what it kept}.
+ * {"region", "access", "secret", "token", "service", "url", "time": ours, "ahead": seconds that the
+ * service is, "answer": what it kept}.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -55,6 +55,7 @@ struct signed_case {
     char access[32];
     char token[TOKEN_LEN_MAX + 1];
     int offset_s;
+    const char *service;
 };
 
 static struct fake_service fake;
@@ -78,6 +79,7 @@ static void make_case(int i, struct signed_case *made)
     made->region = PICK(regions, i);
     made->secret = PICK(secrets, i / 2);
     made->offset_s = PICK(offsets_s, i / 3);
+    made->service = "kms";
     (void) snprintf(made->access, sizeof(made->access), "AKIA%012dEXAM", i);
     fill_token(made->token, PICK(token_lens, i), i);
 }
@@ -92,6 +94,7 @@ static void keep(const struct signed_case *made, int64_t time_s)
     json_write_text(&writer, "access", made->access);
     json_write_text(&writer, "secret", made->secret);
     json_write_text(&writer, "token", made->token);
+    json_write_text(&writer, "service", made->service);
     json_write_text(&writer, "url", fake_service_url(&fake, "/"));
     json_write_number(&writer, "time", time_s);
     json_write_number(&writer, "ahead", made->offset_s);
@@ -185,6 +188,7 @@ static void send_by_client(struct http_client *client, const struct signed_case 
     struct aws_signed headers;
     struct http_result result = {0};
     size_t body_len = (size_t) i * 23 % BODY_LEN_MAX;
+    bool is_sts = strcmp(made->service, "sts") == 0;
     for (size_t j = 0; j < body_len; j++)
         body[j] = (unsigned char) (j * 7 + (size_t) i);
     fill_credentials(made, &credentials);
@@ -192,7 +196,10 @@ static void send_by_client(struct http_client *client, const struct signed_case 
     struct aws_signing signing = {
         .credentials = &credentials,
         .host = target.authority,
-        .target = "TrentService.Decrypt",
+        .service = made->service,
+        .content_type = is_sts ? "application/x-www-form-urlencoded; charset=utf-8"
+                               : "application/x-amz-json-1.1",
+        .target = is_sts ? NULL : "TrentService.Decrypt",
         .body = {body, body_len},
         .time_s = clock_utc_s(),
     };
@@ -222,6 +229,7 @@ START_TEST(the_client_signs)
     for (int i = 0; i < BY_CLIENT; i++) {
         make_case(i, &made);
         made.offset_s = 0;
+        made.service = i % 2 == 0 ? "kms" : "sts";
         send_by_client(client, &made, i);
         keep(&made, clock_utc_s());
     }

@@ -212,6 +212,30 @@ START_TEST(a_session_token_is_taken_and_checked)
 }
 END_TEST
 
+/* By the administrator, whom alone the role trusts. */
+START_TEST(a_role_is_assumed)
+{
+    char more[VALUE_MAX];
+    struct blob wrapped = {0};
+    (void) snprintf(more, sizeof(more), "role_arn = %s\nsts_endpoint = %s", variable("ROLE_ARN"),
+                    variable("AWS_ENDPOINT"));
+    struct kms_settings settings = settings_of(more);
+    settings.access = variable("ADMIN_ACCESS_KEY_ID");
+    settings.secret = variable("ADMIN_SECRET_ACCESS_KEY");
+    struct source *source = open_and_make(&settings, &wrapped);
+    assert_unwraps(source, aws_context, &wrapped, INDEXKEY_CAUSE_NONE);
+    administer("deny kms:Decrypt");
+    assert_unwraps(source, aws_context, &wrapped, INDEXKEY_CAUSE_DENIED);
+    administer("allow");
+    close_and_clear(&source, &wrapped);
+    settings.secret = "wrong/secret";
+    source = aws_open(NULL, &settings);
+    kms_assert_failed(kms_make(source, kms_call(&plain, aws_context), &wrapped),
+                      INDEXKEY_CAUSE_CREDENTIAL, "cannot assume the role");
+    source_close(&source);
+}
+END_TEST
+
 START_TEST(a_policy_denies)
 {
     struct kms_settings settings = settings_of("");
@@ -273,6 +297,7 @@ int main(int argc, char **argv)
     tcase_add_test(cases, context_and_ciphertext_are_bound);
     tcase_add_test(cases, wrong_credentials_are_told);
     tcase_add_test(cases, a_session_token_is_taken_and_checked);
+    tcase_add_test(cases, a_role_is_assumed);
     tcase_add_test(cases, a_policy_denies);
     if (!is_moto)
         tcase_add_test(cases, the_state_of_the_key_counts);

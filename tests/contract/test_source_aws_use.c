@@ -68,7 +68,14 @@ static const struct {
     {"key_id = k\nendpoint = https://user:secret@kms.example", "endpoint must be"},
     {"key_id = k\nca_file = ca.pem", "ca_file"},
     {"key_id = k\nclient_key = /k.pem", "without client_cert"},
-    {"key_id = k\nrole_arn = arn:aws:iam::1:role/r", "role_arn"},
+    {"key_id = k\nrole_arn = arn:aws:s3:::1:role/r", "role_arn must be"},
+    {"key_id = k\nexternal_id = abc", "without role_arn"},
+    {"key_id = k\nrole_arn = arn:aws:iam::1:role/r\nexternal_id = a b", "external_id must be"},
+    {"key_id = k\nrole_arn = arn:aws:iam::1:role/r\nrole_duration = 5s", "role_duration"},
+    {"key_id = k\nsts_endpoint = http://sts.example", "sts_endpoint must be"},
+    {"key_id = k\nreplicas = eu-west-1", "multi-Region"},
+    {"key_id = mrk-1\nreplicas = eu_west", "replicas must be"},
+    {"key_id = mrk-1\nreplicas = eu-west-1=http://kms.example", "replicas must be"},
     {"key_id = k\naws_regon = eu-central-1", "aws_region"},
 };
 
@@ -107,6 +114,13 @@ START_TEST(the_endpoint_is_the_regions)
     assert_asks("key_id = k\naws_region = eusc-de-east-1", "at kms.eusc-de-east-1.amazonaws.eu ");
     assert_asks("key_id = k\naws_region = us-east-1\nendpoint = https://vpce-1.example/",
                 "at vpce-1.example ");
+    assert_asks("key_id = k\naws_region = us-east-1\nuse_fips = yes",
+                "at kms-fips.us-east-1.amazonaws.com ");
+    assert_asks("key_id = k\naws_region = eu-west-3\nrole_arn = arn:aws:iam::1:role/r",
+                "at sts.eu-west-3.amazonaws.com ");
+    assert_asks("key_id = k\naws_region = us-gov-west-1\nuse_fips = yes\n"
+                "role_arn = arn:aws-us-gov:iam::1:role/r",
+                "at sts.us-gov-west-1.amazonaws.com ");
 }
 END_TEST
 

@@ -142,7 +142,7 @@ class FakeAws:
 
     # ---- who calls ----
 
-    def _authenticate(self, request):
+    def _authenticate(self, request, service="kms"):
         signature = Signature(request)
         known = self.state.credentials.get(signature.access)
         token = request.headers.get("x-amz-security-token", "")
@@ -152,7 +152,7 @@ class FakeAws:
         if signature.access in self.state.expired:
             raise Refused("ExpiredTokenException",
                           "The security token included in the request is expired")
-        if signature.region != REGION or signature.service != "kms":
+        if signature.region != self._region_of(request) or signature.service != service:
             raise Refused("InvalidSignatureException",
                           f"Credential should be scoped to a valid region, not '{REGION}'.")
         for name in ("host", "x-amz-date", "x-amz-target", "x-amz-security-token"):
@@ -163,6 +163,10 @@ class FakeAws:
                                       "The request signature we calculated does not match.")
         if abs(signature.seconds() - time.time() - self.state.ahead) > SKEW_MAX:
             raise Refused("InvalidSignatureException", "Signature expired.")
+
+    def _region_of(self, _request):
+        """The Region that this endpoint stands in."""
+        return REGION
 
     def _refuse_caller(self, code, xml_code, message):
         if self.state.xml:

@@ -6,8 +6,8 @@
 
 #include "base/alloc.h"
 #include "tests/support/token_fixture.h"
-#include "tokens/aws_credentials.h"
 #include "tokens/aws_profile.h"
+#include "tokens/aws_route.h"
 
 #define ID "1234abcd-12ab-34cd-56ef-1234567890ab"
 #define ARN "arn:aws:kms:eu-central-1:111122223333:"
@@ -180,6 +180,7 @@ static void clear_environment(void)
         "AWS_REGION",        "AWS_DEFAULT_REGION",    "AWS_CONFIG_FILE",   "HOME"};
     for (size_t i = 0; i < COUNT_OF(names); i++)
         ck_assert_int_eq(unsetenv(names[i]), 0);
+    ck_assert_int_eq(setenv("AWS_EC2_METADATA_DISABLED", "true", 1), 0);
     ck_assert_int_eq(setenv("AWS_SHARED_CREDENTIALS_FILE", fixture_path("credentials"), 1), 0);
     ck_assert_int_eq(setenv("AWS_CONFIG_FILE", fixture_path("config"), 1), 0);
 }
@@ -201,32 +202,32 @@ static void assert_found(const struct aws_identity *identity, const char *pin, c
                          const char *session_token, const char *region)
 {
     char joined[256];
-    struct aws_credentials found = {.region = ""};
+    struct aws_route found = {.base = AWS_BASE_KEYS};
     fixture_forget_log();
-    ck_assert_msg(aws_credentials_read(identity, view_text(pin), &found) == CKR_OK, "%s",
-                  fixture_log());
-    (void) snprintf(joined, sizeof(joined), "%s:%.*s", found.access_key_id,
-                    (int) found.secret_access_key.len,
-                    (const char *) found.secret_access_key.bytes);
+    ck_assert_msg(aws_route_find(identity, view_text(pin), &found) == CKR_OK, "%s", fixture_log());
+    (void) snprintf(joined, sizeof(joined), "%s:%.*s", found.keys.access_key_id,
+                    (int) found.keys.secret_access_key.len,
+                    (const char *) found.keys.secret_access_key.bytes);
     assert_view(view_text(joined), keys);
-    assert_view((struct view){found.session_token.bytes, found.session_token.len}, session_token);
-    ck_assert_str_eq(found.region, region);
+    assert_view((struct view){found.keys.session_token.bytes, found.keys.session_token.len},
+                session_token);
+    ck_assert_str_eq(found.keys.region, region);
     ck_assert_uint_eq(fixture_log_count(), 0);
-    aws_credentials_clear(&found);
+    aws_route_clear(&found);
 }
 
 static void assert_refused(const struct aws_identity *identity, const char *pin,
                            enum indexkey_cause cause, const char *says)
 {
-    struct aws_credentials found = {.region = "untouched"};
+    struct aws_route found = {.keys.region = "untouched"};
     fixture_forget_log();
     cause_clear();
-    ck_assert_uint_eq(aws_credentials_read(identity, view_text(pin), &found), cause_rv(cause));
+    ck_assert_uint_eq(aws_route_find(identity, view_text(pin), &found), cause_rv(cause));
     ck_assert_msg(cause_last() == cause, "%s: %s", cause_name(cause_last()), fixture_log());
     ck_assert_uint_eq(fixture_log_count(), 1);
     ck_assert_msg(strstr(fixture_log(), says) != NULL, "no '%s' in: %s", says, fixture_log());
     ck_assert_ptr_null(strstr(fixture_log(), CANARY));
-    ck_assert_str_eq(found.region, "untouched");
+    ck_assert_str_eq(found.keys.region, "untouched");
     ck_assert_uint_eq(secrets_in_use(), 0);
 }
 
@@ -451,13 +452,13 @@ START_TEST(no_lack_of_memory_leaks_or_crashes)
     /* base/secret.h keeps an empty slab of each size. */
     assert_found(&identity, "", "A:B", "t", "r");
     for (unsigned long nth = 1;; nth++) {
-        struct aws_credentials found = {.region = ""};
+        struct aws_route found = {.base = AWS_BASE_KEYS};
         long before = mem_live();
         mem_fail_at(nth, false);
-        CK_RV rv = aws_credentials_read(&identity, (struct view){0}, &found);
+        CK_RV rv = aws_route_find(&identity, (struct view){0}, &found);
         bool reached = mem_count() >= nth;
         mem_fail_at(0, false);
-        aws_credentials_clear(&found);
+        aws_route_clear(&found);
         ck_assert_int_eq(mem_live(), before);
         ck_assert_uint_eq(secrets_in_use(), 0);
         if (!reached) {
