@@ -106,7 +106,8 @@ int main(int argc, char **argv)
     lane_open(&lane, &token);
     CALLGRIND_START_INSTRUMENTATION;
     for (size_t i = 0; i < works_count; i++) {
-        if (works[i].len <= TEXT_LEN_MAX && works[i].threads == ONE_THREAD)
+        if (works[i].len <= TEXT_LEN_MAX && works[i].threads == ONE_THREAD &&
+            works[i].goal != NO_GOAL)
             count_work(&lane, &works[i]);
     }
     for (size_t i = 0; i < sizeof(more_works) / sizeof(more_works[0]); i++)

@@ -155,7 +155,7 @@ CK_RV operation_begin(struct session *session, enum operation_kind kind,
 }
 
 _short_way_ CK_RV operation_init(CK_SESSION_HANDLE handle, enum operation_kind kind,
-                     const CK_MECHANISM *mechanism, CK_OBJECT_HANDLE key)
+                                 const CK_MECHANISM *mechanism, CK_OBJECT_HANDLE key)
 {
     struct session *session;
 
