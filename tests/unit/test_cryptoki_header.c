@@ -21,18 +21,9 @@ struct expected {
     unsigned long shall_be;
 };
 
-#define NUMBER(name, value)                                                                        \
-    {                                                                                              \
-        {#name, (name)}, (value)                                                                   \
-    }
-#define BYTES(type, value)                                                                         \
-    {                                                                                              \
-        {"sizeof " #type, sizeof(type)}, (value)                                                   \
-    }
-#define OFFSET(type, member, value)                                                                \
-    {                                                                                              \
-        {#type "." #member, offsetof(type, member)}, (value)                                       \
-    }
+#define NUMBER(name, value)         {{#name, (name)}, (value)}
+#define BYTES(type, value)          {{"sizeof " #type, sizeof(type)}, (value)}
+#define OFFSET(type, member, value) {{#type "." #member, offsetof(type, member)}, (value)}
 
 static const struct expected constants[] = {
     NUMBER(CRYPTOKI_VERSION_MAJOR, 3),
@@ -318,7 +309,7 @@ static const char *const added[] = {
 static const struct header_number functions[] = {CK_FUNCTIONS_3_2(IN_3_2)};
 
 /* Does not compile unless the prototype has exactly these argument types. */
-#define IS_TYPE(function, ...)                                                                     \
+#define IS_TYPE(function, ...) \
     _Static_assert(_Generic(&function, CK_RV(*)(__VA_ARGS__) : 1, default : 0), #function)
 
 IS_TYPE(C_Initialize, void *);
@@ -404,12 +395,12 @@ END_TEST
 
 START_TEST(a_newer_table_begins_with_the_older_one)
 {
-#define SAME_PLACE(name)                                                                           \
-    ck_assert_uint_eq(offsetof(CK_FUNCTION_LIST, name), offsetof(CK_FUNCTION_LIST_3_0, name));     \
+#define SAME_PLACE(name)                                                                          \
+    ck_assert_uint_eq(offsetof(CK_FUNCTION_LIST, name), offsetof(CK_FUNCTION_LIST_3_0, name));    \
     ck_assert_uint_eq(offsetof(CK_FUNCTION_LIST, name), offsetof(CK_FUNCTION_LIST_3_2, name));
     CK_FUNCTIONS_2_40(SAME_PLACE)
 #undef SAME_PLACE
-#define SAME_PLACE(name)                                                                           \
+#define SAME_PLACE(name) \
     ck_assert_uint_eq(offsetof(CK_FUNCTION_LIST_3_0, name), offsetof(CK_FUNCTION_LIST_3_2, name));
     CK_FUNCTIONS_3_0_ADDED(SAME_PLACE)
 #undef SAME_PLACE
@@ -521,8 +512,8 @@ static void assert_bool(const struct indexkey_template *made, CK_ATTRIBUTE_TYPE 
 START_TEST(a_template_asks_for_the_purposes_key)
 {
     static const CK_ULONG mechanism_counts[] = {7, 10, 1, 1, 7};
-    const bool encrypts =
-        purposes[_i] == INDEXKEY_PURPOSE_PAYLOAD || purposes[_i] == INDEXKEY_PURPOSE_ITEM;
+    const bool encrypts = purposes[_i] == INDEXKEY_PURPOSE_PAYLOAD ||
+                          purposes[_i] == INDEXKEY_PURPOSE_ITEM;
     struct indexkey_template made;
     const CK_ATTRIBUTE *last = &made.attributes[INDEXKEY_TEMPLATE_COUNT - 1];
     const CK_MECHANISM_TYPE *mechanisms = NULL;
@@ -552,7 +543,7 @@ END_TEST
 START_TEST(a_number_that_is_no_purpose_is_refused)
 {
     static const int numbers[] = {0, INDEXKEY_PURPOSE_COUNT + 1};
-    const enum indexkey_purpose none = (enum indexkey_purpose) numbers[_i];
+    const enum indexkey_purpose none = (enum indexkey_purpose)numbers[_i];
     const CK_MECHANISM_TYPE *mechanisms = NULL;
     struct indexkey_template made;
     struct indexkey_kdf kdf;
