@@ -187,10 +187,11 @@ START_TEST(bad_ones_of_a_thousand_hide_only_themselves)
     ck_assert_int_eq(many_keys_count_shown(session), MANY_KEYS - 2);
     ck_assert(!many_keys_is_shown(session, 500));
     ck_assert(!many_keys_is_shown(session, 7));
-    ck_assert_ptr_nonnull(strstr(many_keys_errors(), "[key k500] is not shown until the next C_Login "
-                                         "(tampered)"));
+    ck_assert_ptr_nonnull(strstr(many_keys_errors(),
+                                 "[key k500] is not shown until the next C_Login "
+                                 "(tampered)"));
     ck_assert_ptr_nonnull(strstr(many_keys_errors(), "[key k7] is not shown until the next C_Login "
-                                         "(tampered)"));
+                                                     "(tampered)"));
     ck_assert_int_eq(fake_service_count(&fake, "requests"), 1 + (MANY_KEYS + 127) / 128 + 2);
     ck_assert_uint_eq(C_Finalize(NULL), CKR_OK);
 }
@@ -205,8 +206,9 @@ START_TEST(a_batch_that_is_refused_is_not_asked_for_one_by_one)
                                  "\"options\": {\"uses\": 1}"));
     CK_SESSION_HANDLE session = many_keys_log_in(&fake, "vault", 0);
     ck_assert_int_eq(many_keys_count_shown(session), 0);
-    ck_assert_ptr_nonnull(strstr(many_keys_errors(), "[key k999] is not shown until the next C_Login "
-                                         "(credential)"));
+    ck_assert_ptr_nonnull(strstr(many_keys_errors(),
+                                 "[key k999] is not shown until the next C_Login "
+                                 "(credential)"));
     /* A batch, and its lookup-self, in each of eight. */
     ck_assert_int_le(fake_service_count(&fake, "requests"), 1 + 2 * 8);
     ck_assert_uint_eq(C_Finalize(NULL), CKR_OK);

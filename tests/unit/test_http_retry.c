@@ -226,9 +226,9 @@ START_TEST(a_crowd_is_served_whole)
          client = next_client(clients)) {
         int64_t pause_ms = 0;
         bool answered = is_admitted(&service, client->next_ms);
-        bool again = !answered && http_retry_next(&client->retry, HTTP_TROUBLE_THROTTLED,
-                                                  wishes_ms[_i], CROWD_DEADLINE_MS - client->next_ms,
-                                                  &pause_ms);
+        bool again =
+            !answered && http_retry_next(&client->retry, HTTP_TROUBLE_THROTTLED, wishes_ms[_i],
+                                         CROWD_DEADLINE_MS - client->next_ms, &pause_ms);
         served += answered ? 1 : 0;
         client->next_ms = again ? client->next_ms + pause_ms : INT64_MAX;
     }
