@@ -20,10 +20,13 @@
 #include "base/alloc.h"
 #include "base/cause.h"
 #include "base/clock.h"
+#include "base/crypto.h"
 
-/* Much shorter than a commit: a process that commits without a pause leaves the file alone for an
- * instant only. */
+/* The first pause for a turn to write is much shorter than a commit: a process that commits without
+ * a pause leaves the file alone for an instant only. They grow to the last: hundreds of processes
+ * that look so often would leave no time to the one that commits. */
 #define BUSY_PAUSE_NS (250 * 1000L)
+#define BUSY_PAUSE_MAX_NS (8 * 1000 * 1000L)
 /* Never leaves this file. */
 #define STORE_BUSY ((CK_RV) (CKR_VENDOR_DEFINED | 0x1D0003UL))
 
@@ -457,13 +460,23 @@ static CK_RV try_transact(struct store *base, const struct transaction *transact
     return transact_locked(store, transaction);
 }
 
+/* From 0 to the bound, so that those who wait do not stay in step; the next bound is longer. */
+static void pause_for_turn(long *bound_ns)
+{
+    uint32_t random = UINT32_MAX;
+    (void) crypto_random(&random, sizeof(random));
+    (void) nanosleep(&(struct timespec){.tv_nsec = (long) (random % (uint32_t) *bound_ns)}, NULL);
+    *bound_ns = 2 * *bound_ns < BUSY_PAUSE_MAX_NS ? 2 * *bound_ns : BUSY_PAUSE_MAX_NS;
+}
+
 /* Another process's change is waited for without the mutex: no lease is renewed without a read. */
 static CK_RV transact(struct store *base, const struct transaction *transaction)
 {
+    long bound_ns = BUSY_PAUSE_NS;
     int64_t end_ms = clock_boot_ms() + SQLITE_FILE_BUSY_MS;
     CK_RV rv = try_transact(base, transaction, end_ms);
     while (rv == STORE_BUSY) {
-        (void) nanosleep(&(struct timespec){.tv_nsec = BUSY_PAUSE_NS}, NULL);
+        pause_for_turn(&bound_ns);
         rv = try_transact(base, transaction, end_ms);
     }
     return rv;

@@ -3,8 +3,8 @@
  * once and ends, while the KMS takes no more than 50 requests a second. No call may fail.
  *
  *   test_crowd              the tests
- *   test_crowd member MODE  one of the processes: waits for the end of START_FD, and writes its
- *                           outcome to OUTCOME_FD
+ *   test_crowd member MODE  one of the processes: writes a byte to OUTCOME_FD when it is ready to
+ *                           log in, waits for the end of START_FD, and writes its outcome
  */
 #include <fcntl.h>
 #include <limits.h>
@@ -61,15 +61,23 @@ static CK_RV find(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE *ret_key, struct o
     return count == 1 ? CKR_OK : CKR_KEY_HANDLE_INVALID;
 }
 
+static CK_RV wait_for_start(void)
+{
+    char byte = 0;
+    bool started = write(OUTCOME_FD, &byte, 1) == 1 && read(START_FD, &byte, 1) == 0;
+    return started ? CKR_OK : CKR_FUNCTION_FAILED;
+}
+
 static CK_RV work(bool is_ambient, struct outcome *outcome)
 {
     CK_UTF8CHAR pin[] = FIXTURE_PIN;
     CK_SESSION_HANDLE session;
     CK_OBJECT_HANDLE key;
     const char *call;
-    int64_t begin_ms = clock_boot_ms();
     CALL(C_Initialize, NULL);
     CALL(C_OpenSession, 0, CKF_SERIAL_SESSION, NULL, NULL, &session);
+    CALL(wait_for_start);
+    int64_t begin_ms = clock_boot_ms();
     CALL(C_Login, session, CKU_USER, is_ambient ? NULL : pin, is_ambient ? 0 : sizeof(pin) - 1);
     outcome->login_ms = (long) (clock_boot_ms() - begin_ms);
     TRY(find(session, &key, outcome));
@@ -82,10 +90,7 @@ static CK_RV work(bool is_ambient, struct outcome *outcome)
 static int be_member(bool is_ambient)
 {
     struct outcome outcome = {.call = ""};
-    char byte;
     log_set_sink(keep_line, &outcome);
-    if (read(START_FD, &byte, 1) != 0)
-        return EXIT_FAILURE;
     outcome.rv = work(is_ambient, &outcome);
     return write(OUTCOME_FD, &outcome, sizeof(outcome)) == (ssize_t) sizeof(outcome) ? EXIT_SUCCESS
                                                                                      : EXIT_FAILURE;
@@ -140,12 +145,19 @@ static int end(struct crowd *crowd)
     return failed;
 }
 
-static bool next_outcome(const struct crowd *crowd, struct outcome *ret_outcome)
+static ssize_t receive(const struct crowd *crowd, void *ret_bytes, size_t len)
 {
     struct pollfd next = {.fd = crowd->outcomes, .events = POLLIN};
     ck_assert_int_eq(poll(&next, 1, PATIENCE_MS), 1);
-    return read(crowd->outcomes, ret_outcome, sizeof(*ret_outcome)) ==
-           (ssize_t) sizeof(*ret_outcome);
+    return read(crowd->outcomes, ret_bytes, len);
+}
+
+static void start(struct crowd *crowd)
+{
+    char byte;
+    for (size_t i = 0; i < CROWD; i++)
+        ck_assert_int_eq(receive(crowd, &byte, 1), 1);
+    (void) close(crowd->start);
 }
 
 /* How many failed, each with a line that says how. */
@@ -155,7 +167,7 @@ static int watch(const struct crowd *crowd)
     int errors = 0;
     long login_ms = 0;
     long ms = 0;
-    while (next_outcome(crowd, &outcome)) {
+    while (receive(crowd, &outcome, sizeof(outcome)) == (ssize_t) sizeof(outcome)) {
         if (outcome.rv != CKR_OK)
             printf("%s: 0x%lx %s\n", outcome.call, outcome.rv, outcome.line);
         errors += outcome.rv == CKR_OK ? 0 : 1;
@@ -189,8 +201,8 @@ START_TEST(a_crowd_logs_in_without_an_error)
     fake_service_clear(&behaviour_fake);
     fake_service_command(&behaviour_fake, "{\"do\": \"rate\", \"rate\": %d}", RATE);
     gather(&crowd, modes[_i]);
+    start(&crowd);
     int64_t begin_ms = clock_boot_ms();
-    (void) close(crowd.start);
     int errors = watch(&crowd);
     int failed = end(&crowd);
     int requests = fake_service_count(&behaviour_fake, "requests");
