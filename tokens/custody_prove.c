@@ -82,14 +82,18 @@ static void pause_a_little(void)
 }
 
 /* Reads the counters of a role that is not locked. Attempts of other processes that run now are
- * counted already: they are waited for, so that many right PINs at once do not lock each other out.
- * */
+ * counted already: they are waited for, as long as their counters move, so that many right PINs at
+ * once do not lock each other out. */
 static CK_RV read_unlocked(struct custody *custody, enum custody_role role,
                            struct attempts *ret_attempts, uint64_t *ret_version)
 {
-    int64_t end_ms = clock_boot_ms() + custody->deadline_ms;
+    uint64_t former_version = 0;
+    int64_t end_ms = 0;
     for (;;) {
         TRY(custody_read_attempts(custody, ret_attempts, ret_version));
+        if (*ret_version != former_version)
+            end_ms = clock_boot_ms() + custody->deadline_ms;
+        former_version = *ret_version;
         if (ret_attempts->roles[role].counted < PIN_TRIES)
             return CKR_OK;
         bool all_wrong = ret_attempts->roles[role].wrong >= PIN_TRIES;
