@@ -400,11 +400,11 @@ START_TEST(no_flipped_byte_of_a_record_opens_a_token)
 }
 END_TEST
 
-static CK_RV read_only(struct store *store, const struct store_change *changes, size_t count)
+static CK_RV read_only(struct store *store, store_plan_fn *plan, void *context)
 {
     (void) store;
-    (void) changes;
-    (void) count;
+    (void) plan;
+    (void) context;
     return FAIL_CAUSE(INDEXKEY_CAUSE_STORE, "the store is read-only");
 }
 
@@ -413,7 +413,7 @@ START_TEST(a_store_that_cannot_be_written_lets_nobody_guess)
     struct custody *custody = fixture_token(fixture_store(_i), "");
     const struct store_ops *good = custody->store->ops;
     struct store_ops unwritable = *good;
-    unwritable.commit = read_only;
+    unwritable.update = read_only;
     custody->store->ops = &unwritable;
     fixture_forget_log();
     ck_assert_uint_eq(login(custody, CUSTODY_USER, FIXTURE_PIN), CKR_DEVICE_ERROR);
