@@ -82,14 +82,18 @@ static void pause_a_little(void)
 }
 
 /* Reads the counters of a role that is not locked. Attempts of other processes that run now are
- * counted already: they are waited for, so that many right PINs at once do not lock each other out.
- * */
+ * counted already: they are waited for, as long as their counters move, so that many right PINs at
+ * once do not lock each other out. */
 static CK_RV read_unlocked(struct custody *custody, enum custody_role role,
                            struct attempts *ret_attempts, uint64_t *ret_version)
 {
-    int64_t end_ms = clock_boot_ms() + custody->deadline_ms;
+    uint64_t former_version = 0;
+    int64_t end_ms = 0;
     for (;;) {
         TRY(custody_read_attempts(custody, ret_attempts, ret_version));
+        if (*ret_version != former_version)
+            end_ms = clock_boot_ms() + custody->deadline_ms;
+        former_version = *ret_version;
         if (ret_attempts->roles[role].counted < PIN_TRIES)
             return CKR_OK;
         bool all_wrong = ret_attempts->roles[role].wrong >= PIN_TRIES;
@@ -128,27 +132,51 @@ static void apply_event(struct attempts *attempts, enum custody_role role, enum 
         *counted = *wrong;
 }
 
+/* What one event makes of the counters. */
+struct count {
+    struct custody *custody;
+    enum custody_role role;
+    enum attempt_event event;
+    struct attempts attempts;
+    unsigned char bytes[ATTEMPTS_LEN];
+    struct store_change change;
+};
+
+/* STORE_CONFLICT: others have taken the last places since they were seen. */
+static CK_RV plan_count(void *context, const struct store_change **ret_changes,
+                        size_t *ret_change_count)
+{
+    struct count *count = context;
+    struct attempts *attempts = &count->attempts;
+    count->change = (struct store_change){
+        .record = RECORD_ATTEMPTS,
+        .attributes = {count->bytes, sizeof(count->bytes)},
+    };
+    TRY(custody_read_attempts(count->custody, attempts, &count->change.expected));
+    if (count->event == ATTEMPT_BEGINS && attempts->roles[count->role].counted >= PIN_TRIES)
+        return STORE_CONFLICT;
+    apply_event(attempts, count->role, count->event);
+    attempts_encode(attempts, count->bytes);
+    *ret_changes = &count->change;
+    *ret_change_count = 1;
+    return CKR_OK;
+}
+
+/* By an update, which is in nobody's way: of hundreds that compare and swap at once, each but one
+ * would have to try again. */
 static CK_RV record_event(struct custody *custody, enum custody_role role, enum attempt_event event,
                           struct attempts *ret_attempts)
 {
+    struct count count = {.custody = custody, .role = role, .event = event};
     for (size_t i = 0; i < CONFLICTS_MAX; i++) {
-        struct attempts attempts;
         uint64_t version;
         if (event == ATTEMPT_BEGINS)
-            TRY(read_unlocked(custody, role, &attempts, &version));
+            TRY(read_unlocked(custody, role, ret_attempts, &version));
         else
-            TRY(custody_read_attempts(custody, &attempts, &version));
-        apply_event(&attempts, role, event);
-        unsigned char bytes[ATTEMPTS_LEN];
-        attempts_encode(&attempts, bytes);
-        struct store_change change = {
-            .record = RECORD_ATTEMPTS,
-            .expected = version,
-            .attributes = {bytes, sizeof(bytes)},
-        };
-        CK_RV rv = custody->store->ops->commit(custody->store, &change, 1);
-        if (rv != STORE_CONFLICT) {
-            *ret_attempts = attempts;
+            TRY(custody_read_attempts(custody, ret_attempts, &version));
+        CK_RV rv = custody->store->ops->update(custody->store, plan_count, &count);
+        if (rv != STORE_CONFLICT && rv != STORE_ABSENT) {
+            *ret_attempts = count.attempts;
             return rv;
         }
         pause_a_little();

@@ -1,5 +1,7 @@
 #include "tokens/http_retry.h"
 
+#include <limits.h>
+
 #include "base/crypto.h"
 #include "base/rv.h"
 
@@ -13,12 +15,15 @@ static const struct {
     unsigned cost;
     unsigned attempts_max;
     int64_t base_ms;
+    int64_t reserve_ms; /* of the deadline, for the answer to the next attempt */
 } troubles[] = {
-    [HTTP_TROUBLE_TRANSIENT] = {5, 3, 50},
-    [HTTP_TROUBLE_TIMEOUT] = {10, 3, 50},
+    [HTTP_TROUBLE_TRANSIENT] = {5, 3, 50, 0},
+    [HTTP_TROUBLE_TIMEOUT] = {10, 3, 50, 0},
     /* A name that is unknown now is seldom known a moment later. */
-    [HTTP_TROUBLE_DNS] = {10, 2, 250},
-    [HTTP_TROUBLE_THROTTLED] = {5, 6, 250},
+    [HTTP_TROUBLE_DNS] = {10, 2, 250, 0},
+    /* The service is well, and others are served meanwhile: only the deadline and the quota end
+     * this. Without the reserve the last attempt would end as a timeout, and hide why. */
+    [HTTP_TROUBLE_THROTTLED] = {5, UINT_MAX, 250, 250},
 };
 
 void http_quota_init(struct http_quota *quota)
@@ -44,7 +49,9 @@ static int64_t jitter(int64_t bound)
 
 static int64_t pause_bound(enum http_trouble trouble, unsigned attempts)
 {
-    int64_t bound = troubles[trouble].base_ms << (attempts - 1);
+    int64_t bound = troubles[trouble].base_ms;
+    for (unsigned i = 1; i < attempts && bound < PAUSE_MAX_MS; i++)
+        bound *= 2;
     return bound < PAUSE_MAX_MS ? bound : PAUSE_MAX_MS;
 }
 
@@ -63,13 +70,13 @@ bool http_retry_next(struct http_retry *retry, enum http_trouble trouble, int64_
     retry->attempts++;
     if (retry->attempts >= troubles[trouble].attempts_max)
         return false;
-    int64_t pause_ms = jitter(pause_bound(trouble, retry->attempts));
-    if (pause_ms < wait_ms)
-        pause_ms = wait_ms;
-    if (pause_ms >= left_ms || !pay(retry->quota, troubles[trouble].cost))
+    int64_t bound = pause_bound(trouble, retry->attempts);
+    int64_t room_ms = left_ms - 1 - troubles[trouble].reserve_ms - wait_ms;
+    if (room_ms < 0 || !pay(retry->quota, troubles[trouble].cost))
         return false;
     retry->cost = troubles[trouble].cost;
-    *ret_pause_ms = pause_ms;
+    /* On top of what the service asked for: it asks the same of many. */
+    *ret_pause_ms = wait_ms + jitter(bound < room_ms ? bound : room_ms);
     return true;
 }
 

@@ -1,10 +1,11 @@
 /*
  * Whether and when a failed attempt is repeated. No I/O.
  *
- * Three bounds: attempts a call, a quota of tokens a client (as the AWS SDKs have it: 500, a retry
- * costs some, success refills), and none at all after several calls in a row that got no final
- * answer: while a service is down, each call asks once, and the first success ends that. Pauses are
- * full-jitter: random between 0 and an exponentially growing bound.
+ * Three bounds: attempts a call (a throttled one goes on to its deadline), a quota of tokens a
+ * client (as the AWS SDKs have it: 500, a retry costs some, success refills), and none at all after
+ * several calls in a row that got no final answer: while a service is down, each call asks once,
+ * and the first success ends that. Pauses are full-jitter: random between 0 and an exponentially
+ * growing bound, on top of what the service asked for.
  */
 #pragma once
 

@@ -20,10 +20,15 @@
 #include "base/alloc.h"
 #include "base/cause.h"
 #include "base/clock.h"
+#include "base/crypto.h"
 
-/* Much shorter than a commit: a process that commits without a pause leaves the file alone for an
- * instant only. */
+/* The first pause for a turn to write is much shorter than a commit: a process that commits without
+ * a pause leaves the file alone for an instant only. They grow to the last: hundreds of processes
+ * that look so often would leave no time to the one that commits. */
 #define BUSY_PAUSE_NS (250 * 1000L)
+#define BUSY_PAUSE_MAX_NS (8 * 1000 * 1000L)
+/* The longest wait for a turn, while others have theirs. */
+#define CROWD_BUSY_MS (6 * SQLITE_FILE_BUSY_MS)
 /* Never leaves this file. */
 #define STORE_BUSY ((CK_RV) (CKR_VENDOR_DEFINED | 0x1D0003UL))
 
@@ -443,28 +448,67 @@ static int begin_locked(struct store_sqlite *store)
     return code;
 }
 
-/* STORE_BUSY before `end_ms`: nothing has happened, and others may have the mutex. */
-static CK_RV try_transact(struct store *base, const struct transaction *transaction, int64_t end_ms)
+/* Of one transaction; begins with zeros and the first bound. */
+struct waiting {
+    int64_t end_ms;      /* unless others commit before it */
+    int64_t last_end_ms; /* even if they do */
+    sqlite3_int64 data_version;
+    long bound_ns; /* of the next pause */
+};
+
+/* Where hundreds of processes commit, a turn is a matter of luck: they are waited for as long as
+ * they do commit. One that keeps the file locked is not. */
+static bool may_wait_locked(struct store_sqlite *store, struct waiting *waiting)
+{
+    int64_t now_ms = clock_boot_ms();
+    sqlite3_int64 data_version = 0;
+    bool begins = waiting->last_end_ms == 0;
+    if (begins)
+        waiting->last_end_ms = now_ms + CROWD_BUSY_MS;
+    if (now_ms < waiting->end_ms)
+        return true;
+    if (now_ms >= waiting->last_end_ms ||
+        read_data_version_locked(store, &data_version) != SQLITE_OK ||
+        (!begins && data_version == waiting->data_version))
+        return false;
+    waiting->data_version = data_version;
+    waiting->end_ms = now_ms + SQLITE_FILE_BUSY_MS;
+    return true;
+}
+
+/* STORE_BUSY: nothing has happened, and others may have the mutex. */
+static CK_RV try_transact(struct store *base, const struct transaction *transaction,
+                          struct waiting *waiting)
 {
     _cleanup_(leave) struct store_sqlite *store = enter(base);
     bool may_create = transaction->plan == NULL;
     TRY(open_locked(store, may_create));
     int code = begin_locked(store);
-    if ((code & 0xff) == SQLITE_BUSY && clock_boot_ms() < end_ms)
+    if ((code & 0xff) == SQLITE_BUSY && may_wait_locked(store, waiting))
         return STORE_BUSY;
     if (code != SQLITE_OK)
         return fail_locked(store, code, "beginning a transaction");
     return transact_locked(store, transaction);
 }
 
+/* From 0 to the bound, so that those who wait do not stay in step; the next bound is longer. */
+static void pause_for_turn(struct waiting *waiting)
+{
+    uint32_t random = UINT32_MAX;
+    long bound_ns = waiting->bound_ns;
+    (void) crypto_random(&random, sizeof(random));
+    (void) nanosleep(&(struct timespec){.tv_nsec = (long) random % bound_ns}, NULL);
+    waiting->bound_ns = 2 * bound_ns < BUSY_PAUSE_MAX_NS ? 2 * bound_ns : BUSY_PAUSE_MAX_NS;
+}
+
 /* Another process's change is waited for without the mutex: no lease is renewed without a read. */
 static CK_RV transact(struct store *base, const struct transaction *transaction)
 {
-    int64_t end_ms = clock_boot_ms() + SQLITE_FILE_BUSY_MS;
-    CK_RV rv = try_transact(base, transaction, end_ms);
+    struct waiting waiting = {.bound_ns = BUSY_PAUSE_NS};
+    CK_RV rv = try_transact(base, transaction, &waiting);
     while (rv == STORE_BUSY) {
-        (void) nanosleep(&(struct timespec){.tv_nsec = BUSY_PAUSE_NS}, NULL);
-        rv = try_transact(base, transaction, end_ms);
+        pause_for_turn(&waiting);
+        rv = try_transact(base, transaction, &waiting);
     }
     return rv;
 }

@@ -1,22 +1,12 @@
 /*
- * Direct keys by the thousand: what one login asks of Vault, while Vault takes no more than 200
- * requests a second, and what a bad one among them does.
+ * Many ciphertexts with one request to Vault: what a bad one among them does.
  */
-#include <pthread.h>
 #include <string.h>
 
-#include "base/clock.h"
+#include "tests/contract/many_keys.h"
 #include "tests/contract/vault_fixture.h"
 
-#define KEYS 1000
-#define PAGE 250 /* of ciphertexts in one answer of the fake */
-#define SECTION_MAX 256
-#define RATE "200"
-
 static struct fake_service fake;
-/* Error lines since the login, of which there may be one for each key. */
-static char errors[KEYS * 512];
-static char conf[KEYS * SECTION_MAX + 4096];
 
 static void start_fake(void)
 {
@@ -29,104 +19,14 @@ static void stop_fake(void)
     kms_stop(&fake);
 }
 
-/* [key k0] … with a ciphertext each, by the fake. */
-static size_t add_keys(size_t at)
-{
-    const char *text = NULL;
-    for (int i = 0; i < KEYS; i++) {
-        if (i % PAGE == 0) {
-            fake_service_command(
-                &fake, "{\"do\": \"handler\", \"what\": \"encrypt\", \"count\": %d}", PAGE);
-            text = fake.answer;
-        }
-        text = strstr(text, "vault:v1:");
-        ck_assert_ptr_nonnull(text);
-        size_t len = strcspn(text, "\"");
-        at += (size_t) snprintf(conf + at, sizeof(conf) - at,
-                                "[key k%d]\ntoken = vectors\nciphertext = %.*s\n", i, (int) len,
-                                text);
-        ck_assert_uint_lt(at, sizeof(conf));
-        text += len;
-    }
-    return at;
-}
-
-/* A token with these keys, initialised. */
+/* A token with a thousand direct keys, initialised. */
 static void make_token(void)
 {
     static const struct kms_settings settings = {.deadline_ms = 20000};
     kms_reset(&fake);
     vault_configure(&fake, &settings);
-    kms_init_token();
-    FILE *file = fopen(fixture_path("indexkey.conf"), "r");
-    ck_assert_ptr_nonnull(file);
-    size_t len = fread(conf, 1, sizeof(conf) - 1, file);
-    (void) fclose(file);
-    conf[len] = '\0';
-    (void) add_keys(len);
+    many_keys_make(&fake, "");
 }
-
-static void keep_error(enum log_level level, const char *line, void *context)
-{
-    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-    (void) context;
-    (void) pthread_mutex_lock(&lock);
-    size_t len = strlen(errors);
-    if (level == LOG_LEVEL_ERROR)
-        (void) snprintf(errors + len, sizeof(errors) - len, "%s\n", line);
-    (void) pthread_mutex_unlock(&lock);
-}
-
-static CK_SESSION_HANDLE log_in(void)
-{
-    CK_SESSION_HANDLE session;
-    CK_UTF8CHAR pin[] = FIXTURE_PIN;
-    fixture_write("indexkey.conf", conf, 0600);
-    ck_assert_uint_eq(C_Initialize(NULL), CKR_OK);
-    ck_assert_uint_eq(C_OpenSession(0, CKF_SERIAL_SESSION, NULL, NULL, &session), CKR_OK);
-    log_set_sink(keep_error, NULL);
-    fake_service_clear(&fake);
-    int64_t begin_ms = clock_boot_ms();
-    ck_assert_uint_eq(C_Login(session, CKU_USER, pin, sizeof(pin) - 1), CKR_OK);
-    printf("%d direct keys: %ld ms, %d requests, %d connections\n", KEYS,
-           (long) (clock_boot_ms() - begin_ms), fake_service_count(&fake, "requests"),
-           fake_service_count(&fake, "connections"));
-    return session;
-}
-
-static bool is_shown(CK_SESSION_HANDLE session, int index)
-{
-    char label[16];
-    CK_OBJECT_HANDLE found;
-    CK_ULONG count;
-    (void) snprintf(label, sizeof(label), "k%d", index);
-    CK_ATTRIBUTE template = {CKA_LABEL, label, strlen(label)};
-    ck_assert_uint_eq(C_FindObjectsInit(session, &template, 1), CKR_OK);
-    ck_assert_uint_eq(C_FindObjects(session, &found, 1, &count), CKR_OK);
-    ck_assert_uint_eq(C_FindObjectsFinal(session), CKR_OK);
-    return count == 1;
-}
-
-static int count_shown(CK_SESSION_HANDLE session)
-{
-    int count = 0;
-    for (int i = 0; i < KEYS; i++)
-        count += is_shown(session, i) ? 1 : 0;
-    return count;
-}
-
-START_TEST(a_thousand_under_a_rate_limit)
-{
-    make_token();
-    fake_service_command(&fake, "%s", HANDLER("\"rate\", \"rate\": " RATE));
-    CK_SESSION_HANDLE session = log_in();
-    ck_assert_int_eq(count_shown(session), KEYS);
-    ck_assert_str_eq(errors, "");
-    ck_assert_int_le(fake_service_count(&fake, "connections"), 8);
-    ck_assert_int_le(fake_service_count(&fake, "requests"), 20);
-    ck_assert_uint_eq(C_Finalize(NULL), CKR_OK);
-}
-END_TEST
 
 /* ---- a bad one among good ones ---- */
 
@@ -280,21 +180,19 @@ END_TEST
 START_TEST(bad_ones_of_a_thousand_hide_only_themselves)
 {
     make_token();
-    char *bad = strstr(conf, "[key k500]\n");
-    ck_assert_ptr_nonnull(bad);
-    char *letter = strstr(bad, "vault:v1:") + 40;
+    char *letter = strstr(many_keys_section(500), "vault:v1:") + 40;
     *letter = *letter == 'A' ? 'B' : 'A';
-    bad = strstr(conf, "[key k7]\n");
-    memcpy(strstr(bad, "vault:v1:"), "vault:v9:", 9);
-    CK_SESSION_HANDLE session = log_in();
-    ck_assert_int_eq(count_shown(session), KEYS - 2);
-    ck_assert(!is_shown(session, 500));
-    ck_assert(!is_shown(session, 7));
-    ck_assert_ptr_nonnull(strstr(errors, "[key k500] is not shown until the next C_Login "
-                                         "(tampered)"));
-    ck_assert_ptr_nonnull(strstr(errors, "[key k7] is not shown until the next C_Login "
-                                         "(tampered)"));
-    ck_assert_int_eq(fake_service_count(&fake, "requests"), 1 + (KEYS + 127) / 128 + 2);
+    memcpy(strstr(many_keys_section(7), "vault:v1:"), "vault:v9:", 9);
+    CK_SESSION_HANDLE session = many_keys_log_in(&fake, "vault", 0);
+    ck_assert_int_eq(many_keys_count_shown(session), MANY_KEYS - 2);
+    ck_assert(!many_keys_is_shown(session, 500));
+    ck_assert(!many_keys_is_shown(session, 7));
+    ck_assert_ptr_nonnull(strstr(many_keys_errors(),
+                                 "[key k500] is not shown until the next C_Login "
+                                 "(tampered)"));
+    ck_assert_ptr_nonnull(strstr(many_keys_errors(), "[key k7] is not shown until the next C_Login "
+                                                     "(tampered)"));
+    ck_assert_int_eq(fake_service_count(&fake, "requests"), 1 + (MANY_KEYS + 127) / 128 + 2);
     ck_assert_uint_eq(C_Finalize(NULL), CKR_OK);
 }
 END_TEST
@@ -306,10 +204,11 @@ START_TEST(a_batch_that_is_refused_is_not_asked_for_one_by_one)
     fake_service_command(&fake, "%s",
                          HANDLER("\"token\", \"token\": \"good-token\", \"acts\": [\"decrypt\"], "
                                  "\"options\": {\"uses\": 1}"));
-    CK_SESSION_HANDLE session = log_in();
-    ck_assert_int_eq(count_shown(session), 0);
-    ck_assert_ptr_nonnull(strstr(errors, "[key k999] is not shown until the next C_Login "
-                                         "(credential)"));
+    CK_SESSION_HANDLE session = many_keys_log_in(&fake, "vault", 0);
+    ck_assert_int_eq(many_keys_count_shown(session), 0);
+    ck_assert_ptr_nonnull(strstr(many_keys_errors(),
+                                 "[key k999] is not shown until the next C_Login "
+                                 "(credential)"));
     /* A batch, and its lookup-self, in each of eight. */
     ck_assert_int_le(fake_service_count(&fake, "requests"), 1 + 2 * 8);
     ck_assert_uint_eq(C_Finalize(NULL), CKR_OK);
@@ -322,10 +221,9 @@ int main(void)
     tcase_set_timeout(cases, 120);
     tcase_add_unchecked_fixture(cases, start_fake, stop_fake);
     tcase_add_checked_fixture(cases, kms_first_call, NULL);
-    tcase_add_test(cases, a_thousand_under_a_rate_limit);
     tcase_add_loop_test(cases, a_bad_ciphertext_spoils_only_itself, 0, (int) COUNT_OF(spoils));
     tcase_add_loop_test(cases, a_reply_is_taken_whole_or_not_at_all, 0, (int) COUNT_OF(replies));
     tcase_add_test(cases, bad_ones_of_a_thousand_hide_only_themselves);
     tcase_add_test(cases, a_batch_that_is_refused_is_not_asked_for_one_by_one);
-    return fixture_run("source vault: a thousand direct keys", cases);
+    return fixture_run("source vault: batches", cases);
 }

@@ -3,11 +3,13 @@
 
 #include <check.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/cause.h"
@@ -289,6 +291,40 @@ START_TEST(a_locked_file_fails_in_time_and_heals)
 }
 END_TEST
 
+#define TURNS 10
+
+/* Seven seconds of turns, each begun at once after the one before. */
+static void *commit_without_a_pause(void *context)
+{
+    sqlite3 *db = context;
+    for (int i = 0; i < TURNS; i++) {
+        (void) nanosleep(&(struct timespec){.tv_nsec = 700 * 1000000L}, NULL);
+        ck_assert_int_eq(sqlite3_exec(db,
+                                      "UPDATE object SET version = version + 1;"
+                                      "COMMIT; BEGIN IMMEDIATE",
+                                      NULL, NULL, NULL),
+                         SQLITE_OK);
+    }
+    ck_assert_int_eq(sqlite3_close(db), SQLITE_OK);
+    return NULL;
+}
+
+START_TEST(a_turn_comes_late_where_others_have_theirs)
+{
+    pthread_t others;
+    make_database();
+    sqlite3 *db = NULL;
+    ck_assert_int_eq(sqlite3_open(store_fixture_path(""), &db), SQLITE_OK);
+    (void) sqlite3_busy_timeout(db, 1000);
+    ck_assert_int_eq(sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
+    struct store *store = store_fixture_open(NULL);
+    ck_assert_int_eq(pthread_create(&others, NULL, commit_without_a_pause, db), 0);
+    ck_assert_uint_eq(commit_one(store, record_put("token", 1, "t")), CKR_OK);
+    ck_assert_int_eq(pthread_join(others, NULL), 0);
+    store_close(&store);
+}
+END_TEST
+
 /* True when the bytes stand anywhere in the database or its log. */
 static bool files_hold(const char *words)
 {
@@ -340,6 +376,7 @@ int main(void)
     tcase_add_test(cases, a_replaced_file_is_noticed);
     tcase_add_test(cases, the_change_count_tells_of_others);
     tcase_add_test(cases, a_locked_file_fails_in_time_and_heals);
+    tcase_add_test(cases, a_turn_comes_late_where_others_have_theirs);
     tcase_add_test(cases, a_reset_leaves_no_bytes);
     suite_add_tcase(suite, cases);
     SRunner *runner = srunner_create(suite);

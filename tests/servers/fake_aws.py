@@ -22,6 +22,7 @@ use: it only notices each change of ciphertext, context and key.
     {"do": "handler", "what": "expire", "access": A}
     {"do": "handler", "what": "alter", "member": M, "value": V}  of all later replies; null
                                                    drops it
+    {"do": "handler", "what": "encrypt", "count": N}   {"ciphertexts": [of 32 random bytes each]}
     {"do": "handler", "what": "last"}              {"request": the JSON that came last}
 """
 import base64
@@ -234,6 +235,11 @@ class FakeAws:
         except Refused as refused:
             return self._refusal(refused, headers)
 
+    def throttled(self):
+        refused = Refused("ThrottlingException", "You have exceeded the rate at which you may call "
+                          "KMS. Reduce the frequency of your calls.")
+        return self._refusal(refused, {"Content-Type": "application/x-amz-json-1.1"})
+
     def _refusal(self, refused, headers):
         if refused.status == 403:
             headers["Content-Type"] = "text/xml"
@@ -289,6 +295,11 @@ class FakeAws:
 
     def control_alter(self, command):
         self.state.alterations[command["member"]] = command["value"]
+
+    def control_encrypt(self, command):
+        key = self.state.keys[KEY_ID]
+        blobs = [key.encrypt(os.urandom(32), {}) for _ in range(command["count"])]
+        return {"ciphertexts": [base64.b64encode(blob).decode() for blob in blobs]}
 
     def control_last(self, _command):
         return {"request": self.last}

@@ -34,6 +34,8 @@ of client assertions and federated tokens are.
                                                    token of the cluster; SUBJECT is trusted
     {"do": "handler", "what": "alter", "member": M, "value": V}  of all later answers of keys; null
                                                    drops it
+    {"do": "handler", "what": "encrypt", "count": N}   {"ciphertexts": [of 32 random bytes each, by
+                                                   the vault's key]}
     {"do": "handler", "what": "last"}              {"request": the JSON of the key operation that
                                                    came last, "path": its path}
     {"do": "handler", "what": "tokens"}            {"tokens": number of those given}
@@ -212,6 +214,12 @@ class FakeAzure:
         if status == 401 and request.headers["host"].startswith("vectors.managedhsm."):
             return status, headers, b"OK"  # All that Managed HSM says beside its challenge.
         return status, headers, json.dumps(answer).encode()
+
+    @staticmethod
+    def throttled():
+        body = Refused(429, "Throttled", "Request was not processed because too many requests were "
+                       "received. Reason: VaultRequestTypeLimitReached").body
+        return 429, {"Content-Type": "application/json; charset=utf-8"}, json.dumps(body).encode()
 
     def _answer(self, request):
         host = request.headers.get("host", "")
@@ -526,6 +534,11 @@ class FakeAzure:
 
     def control_alter(self, command):
         self.state.alterations[command["member"]] = command["value"]
+
+    def control_encrypt(self, command):
+        key = self.state.keys["vault"][KEY_NAME][-1].material.public_key()
+        blobs = [key.encrypt(os.urandom(32), OAEP) for _ in range(command["count"])]
+        return {"ciphertexts": [base64.b64encode(blob).decode() for blob in blobs]}
 
     def control_last(self, _command):
         return self.last

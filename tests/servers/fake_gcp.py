@@ -36,6 +36,7 @@ Members that the real service does not know are refused, as it does.
         to be written, or "url", and "impersonates"; members of "alter" replace the file's
     {"do": "handler", "what": "token"}             {"token": T}, of ACCOUNT
     {"do": "handler", "what": "tokens"}            {"tokens": number given}
+    {"do": "handler", "what": "encrypt", "count": N}   {"ciphertexts": [of 32 random bytes each]}
     {"do": "handler", "what": "last"}              {"request": the JSON of the KMS request that came
                                                    last, "path": its path, "headers": …}
 """
@@ -86,7 +87,7 @@ ENCRYPT_FIELDS = {"plaintext", "additionalAuthenticatedData", "plaintextCrc32c",
 DECRYPT_FIELDS = {"ciphertext", "additionalAuthenticatedData", "ciphertextCrc32c",
                   "additionalAuthenticatedDataCrc32c"}
 CODES = {"INVALID_ARGUMENT": 400, "FAILED_PRECONDITION": 400, "UNAUTHENTICATED": 401,
-         "PERMISSION_DENIED": 403, "NOT_FOUND": 404}
+         "PERMISSION_DENIED": 403, "NOT_FOUND": 404, "RESOURCE_EXHAUSTED": 429}
 
 
 class Refused(Exception):
@@ -453,6 +454,14 @@ class FakeGcp:
             code, body = refused.code, refused.body
         return code, headers, json.dumps(body).encode()
 
+    @staticmethod
+    def throttled():
+        refused = Refused("RESOURCE_EXHAUSTED", "Quota exceeded for quota metric 'Cryptographic "
+                          "requests' and limit 'Cryptographic requests per minute'.",
+                          "RATE_LIMIT_EXCEEDED")
+        headers = {"Content-Type": "application/json; charset=UTF-8"}
+        return refused.code, headers, json.dumps(refused.body).encode()
+
     # ---- control ----
 
     def control(self, command):
@@ -503,6 +512,11 @@ class FakeGcp:
 
     def control_tokens(self, _command):
         return {"tokens": self.given}
+
+    def control_encrypt(self, command):
+        version = self.state.versions[max(self.state.versions)]
+        blobs = [version.encrypt(os.urandom(32), b"") for _ in range(command["count"])]
+        return {"ciphertexts": [base64.b64encode(blob).decode() for blob in blobs]}
 
     def control_last(self, _command):
         return self.last

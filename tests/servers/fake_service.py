@@ -10,8 +10,11 @@ with one JSON object on a line. It ends when stdin does.
     {"do": "fault", "kind": KIND, …}  the next request or connection goes wrong so; "times": N makes
                                       it the next N, -1 all until "clear"; "path": text restricts it
                                       to requests whose path has that text in it
-    {"do": "clear"}                   forgets faults, counts and requests
-    {"do": "counts"}                  {"requests": N, "connections": N, "handshakes": N}
+    {"do": "rate", "rate": N}         beyond N requests a second, after a burst of N, the handler's
+                                      throttled() answers
+    {"do": "clear"}                   forgets faults, rate, counts and requests
+    {"do": "counts"}                  {"requests": N, "connections": N, "handshakes": N,
+                                      "throttled": N}
     {"do": "requests"}                {"requests": [{"method", "path", "headers", "body"}, …]},
                                       bodies as latin-1 text
     {"do": "clock", "ahead": SECONDS} what the Date header says
@@ -41,6 +44,7 @@ A handler is a class:
     handle(self, request)     returns (status, headers, body): an int, a dict, bytes; `request` has
                               method, path, query, headers (names in lower case), body (bytes)
     control(self, command)    optional; returns an object
+    throttled()               optional: what handle() returns, to who exceeds the rate
     connection                optional: a Connection that speaks something else than HTTP
 It is called from one thread at a time.
 """
@@ -84,6 +88,25 @@ class DefaultHandler:
         return 200, {"Content-Type": "application/json"}, json.dumps(answer).encode()
 
 
+class Bucket:
+    """Of a rate limit; it begins full."""
+
+    def __init__(self, rate):
+        self.rate = rate
+        self.allowance = float(rate)
+        self.time = time.monotonic()
+
+    def take(self):
+        now = time.monotonic()
+        earned = (now - self.time) * self.rate
+        self.allowance = min(float(self.rate), self.allowance + earned)
+        self.time = now
+        if self.allowance < 1:
+            return False
+        self.allowance -= 1
+        return True
+
+
 class Service:
     def __init__(self, arguments, handler):
         self.arguments = arguments
@@ -98,8 +121,9 @@ class Service:
     def clear(self):
         with self.lock:
             self.faults = []
+            self.bucket = None
             self.requests = []
-            self.counts = {"requests": 0, "connections": 0, "handshakes": 0}
+            self.counts = {"requests": 0, "connections": 0, "handshakes": 0, "throttled": 0}
 
     def count(self, what):
         with self.lock:
@@ -127,7 +151,15 @@ class Service:
                 return fault
         return None
 
+    def is_admitted(self):
+        with self.lock:
+            admitted = self.bucket is None or self.bucket.take()
+            self.counts["throttled"] += not admitted
+        return admitted
+
     def answer_of(self, request):
+        if not self.is_admitted():
+            return self.handler.throttled()
         with self.handler_lock:
             return self.handler.handle(request)
 
@@ -139,6 +171,9 @@ class Service:
             command.setdefault("times", 1)
             with self.lock:
                 self.faults.append(command)
+        elif do == "rate":
+            with self.lock:
+                self.bucket = Bucket(command["rate"])
         elif do == "clear":
             self.clear()
         elif do == "counts":
@@ -371,7 +406,7 @@ def main():
     parser.add_argument("--client-ca", default="")
     arguments = parser.parse_args()
     service = Service(arguments, handler_of(arguments))
-    listener = socket.create_server(("127.0.0.1", 0), backlog=64)
+    listener = socket.create_server(("127.0.0.1", 0), backlog=512)
     service.address = listener.getsockname()
     threading.Thread(target=accept_all, args=(service, listener), daemon=True).start()
     print(json.dumps({"port": listener.getsockname()[1]}), flush=True)

@@ -22,7 +22,7 @@ each change of ciphertext, context and key.
     {"do": "handler", "what": "encrypt", "contexts": ["", "abc"]}    or "count": N
                                                    {"ciphertexts": [of 32 random bytes each]}
     {"do": "handler", "what": "parameter", "path": P, "fields": {…}}   at secret/P
-    {"do": "handler", "what": "rate", "rate": N}   429 beyond N requests a second
+    {"do": "handler", "what": "no_batches"}        they are too long for it
 
 Who may ask is in fake_vault_auth.py:
 
@@ -42,7 +42,6 @@ import hashlib
 import hmac
 import json
 import os
-import time
 
 from fake_vault_auth import SECRET_ID, SECRET_ID_PATH, Auth, Refused, Token
 
@@ -106,9 +105,7 @@ class State:
     def __init__(self):
         self.sealed = False
         self.auth = Auth()
-        self.rate = 0  # requests a second; 0: any number
-        self.allowance = 0.0
-        self.allowance_s = 0.0
+        self.takes_batches = True
         self.parameters = {}  # of the kv engine at `secret`: {path: fields}
         self.namespaces = {name: {MOUNT: {KEY_NAME: Key()}} for name in ("", "team-a")}
 
@@ -128,10 +125,15 @@ class FakeVault:
             status = 400 if failed else 200
         return status, {"Content-Type": "application/json"}, json.dumps(answer).encode()
 
+    @staticmethod
+    def throttled():
+        """As Vault's rate limit quotas refuse, without Retry-After."""
+        body = {"errors": ['request path "transit": rate limit quota exceeded']}
+        return 429, {"Content-Type": "application/json"}, json.dumps(body).encode()
+
     def _answer(self, request):
         if self.state.sealed:
             raise Refused(503, "Vault is sealed")
-        self._throttle()
         auth = self.state.auth
         token = request.headers.get("x-vault-token", "")
         path = request.path.removeprefix("/v1/")
@@ -165,25 +167,14 @@ class FakeVault:
         data = self._act(keys, act, name, body)
         return {"request_id": "0b0b", "lease_id": "", "data": data}
 
-    def _throttle(self):
-        """A token bucket, as Vault's rate limit quotas have it."""
-        state = self.state
-        if not state.rate:
-            return
-        now = time.monotonic()
-        earned = (now - state.allowance_s) * state.rate
-        state.allowance = min(float(state.rate), state.allowance + earned)
-        state.allowance_s = now
-        if state.allowance < 1:
-            raise Refused(429, 'request path "transit": rate limit quota exceeded')
-        state.allowance -= 1
-
     def _act(self, keys, act, name, body):
         if act == "encrypt" and name not in keys:
             keys[name] = Key()  # As Vault does for a token that may create.
         if name not in keys:
             raise Refused(400, "encryption key not found")
         key = keys[name]
+        if "batch_input" in body and not self.state.takes_batches:
+            raise Refused(413, "http: request body too large")
         if "batch_input" in body:
             return self._batch(key, body["batch_input"])
         associated = base64.b64decode(body.get("associated_data", ""), validate=True)
@@ -285,10 +276,8 @@ class FakeVault:
     def control_auth_counts(self, _command):
         return self.state.auth.counts
 
-    def control_rate(self, command):
-        self.state.rate = command["rate"]
-        self.state.allowance = float(command["rate"])
-        self.state.allowance_s = time.monotonic()
+    def control_no_batches(self, _command):
+        self.state.takes_batches = False
 
     def control_parameter(self, command):
         self.state.parameters[command["path"]] = command["fields"]

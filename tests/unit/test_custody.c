@@ -1,5 +1,4 @@
 /* Tokens from the outside, on both kinds of store: initialisation, login, PINs, what is refused. */
-#include <pthread.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -130,48 +129,6 @@ START_TEST(a_locked_so_stays_locked_and_cannot_initialise)
     ck_assert_uint_eq(custody_init_token(custody, view_text(FIXTURE_SO_PIN), label),
                       CKR_PIN_LOCKED);
     fixture_login_user(custody);
-    custody_close(&custody);
-}
-END_TEST
-
-static void *login_in_thread(void *context)
-{
-    struct custody *custody = context;
-    fixture_login_user(custody);
-    return NULL;
-}
-
-#define CROWD (2 * PIN_TRIES)
-
-START_TEST(a_crowd_with_the_right_pin_does_not_lock_itself_out)
-{
-    struct custody *crowd[CROWD];
-    pthread_t threads[CROWD];
-    struct custody_info info;
-    crowd[0] = fixture_token(fixture_store(1), "");
-    for (size_t i = 1; i < CROWD; i++)
-        crowd[i] = fixture_open(fixture_store(1), "");
-    for (size_t i = 0; i < CROWD; i++)
-        ck_assert_int_eq(pthread_create(&threads[i], NULL, login_in_thread, crowd[i]), 0);
-    for (size_t i = 0; i < CROWD; i++)
-        ck_assert_int_eq(pthread_join(threads[i], NULL), 0);
-    ck_assert_uint_eq(custody_info(crowd[0], &info), CKR_OK);
-    ck_assert(!info.user.count_low);
-    for (size_t i = 0; i < CROWD; i++)
-        custody_close(&crowd[i]);
-}
-END_TEST
-
-START_TEST(attempts_that_were_killed_lock_after_a_while)
-{
-    struct custody *custody = fixture_token("memory:", "deadline = 200ms");
-    unsigned char bytes[ATTEMPTS_LEN];
-    struct attempts attempts = {.roles[CUSTODY_USER] = {.counted = PIN_TRIES, .wrong = 1}};
-    attempts_encode(&attempts, bytes);
-    overwrite(custody, RECORD_ATTEMPTS, bytes, sizeof(bytes));
-    int64_t begin = clock_boot_ms();
-    ck_assert_uint_eq(login(custody, CUSTODY_USER, FIXTURE_PIN), CKR_PIN_LOCKED);
-    ck_assert_int_ge(clock_boot_ms() - begin, 200);
     custody_close(&custody);
 }
 END_TEST
@@ -443,11 +400,11 @@ START_TEST(no_flipped_byte_of_a_record_opens_a_token)
 }
 END_TEST
 
-static CK_RV read_only(struct store *store, const struct store_change *changes, size_t count)
+static CK_RV read_only(struct store *store, store_plan_fn *plan, void *context)
 {
     (void) store;
-    (void) changes;
-    (void) count;
+    (void) plan;
+    (void) context;
     return FAIL_CAUSE(INDEXKEY_CAUSE_STORE, "the store is read-only");
 }
 
@@ -456,7 +413,7 @@ START_TEST(a_store_that_cannot_be_written_lets_nobody_guess)
     struct custody *custody = fixture_token(fixture_store(_i), "");
     const struct store_ops *good = custody->store->ops;
     struct store_ops unwritable = *good;
-    unwritable.commit = read_only;
+    unwritable.update = read_only;
     custody->store->ops = &unwritable;
     fixture_forget_log();
     ck_assert_uint_eq(login(custody, CUSTODY_USER, FIXTURE_PIN), CKR_DEVICE_ERROR);
@@ -566,8 +523,6 @@ int main(void)
     tcase_add_loop_test(cases, ten_wrong_pins_lock_and_the_so_unlocks, 0, FIXTURE_STORE_COUNT);
     tcase_add_loop_test(cases, a_locked_so_stays_locked_and_cannot_initialise, 0,
                         FIXTURE_STORE_COUNT);
-    tcase_add_test(cases, a_crowd_with_the_right_pin_does_not_lock_itself_out);
-    tcase_add_test(cases, attempts_that_were_killed_lock_after_a_while);
     tcase_add_loop_test(cases, a_right_pin_clears_the_count, 0, FIXTURE_STORE_COUNT);
     tcase_add_loop_test(cases, lengths_out_of_range_are_wrong_pins_and_bad_new_ones, 0,
                         (int) COUNT_OF(bad_lengths));

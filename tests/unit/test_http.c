@@ -1,5 +1,6 @@
 /* The HTTP client against a service that fails in every way: what it sends, what each failure is
  * called, and what it refuses. */
+#include <limits.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -138,6 +139,9 @@ START_TEST(memory_may_be_short)
 }
 END_TEST
 
+/* As many as the deadline has room for. */
+#define SEVERAL UINT_MAX
+
 struct fault_row {
     const char *fault;
     enum http_outcome outcome;
@@ -153,7 +157,7 @@ static const struct fault_row faults[] = {
     {STATUS(503), HTTP_OK, 503, 3, ""},
     {STATUS(504), HTTP_OK, 504, 3, ""},
     {STATUS(408), HTTP_OK, 408, 3, ""},
-    {STATUS(429), HTTP_OK, 429, 6, ""},
+    {STATUS(429), HTTP_OK, 429, SEVERAL, ""},
     {STATUS(400), HTTP_OK, 400, 1, ""},
     {STATUS(401), HTTP_OK, 401, 1, ""},
     {STATUS(403), HTTP_OK, 403, 1, ""},
@@ -192,10 +196,13 @@ START_TEST(calls_each_fault_by_its_name)
     fake_service_clear(&http_fixture_tls);
     http_fixture_renew_client();
     fake_service_fault(&http_fixture_tls, "%s, \"times\": -1", row->fault);
-    result = http_fixture_get("/", 4 * DEADLINE_MS);
+    result = http_fixture_get("/", row->attempts == SEVERAL ? DEADLINE_MS : 4 * DEADLINE_MS);
     http_fixture_expect(&result, row->outcome);
     ck_assert_int_eq(result.status, row->status);
-    ck_assert_uint_eq(result.attempts, row->attempts);
+    if (row->attempts == SEVERAL)
+        ck_assert_uint_gt(result.attempts, 3);
+    else
+        ck_assert_uint_eq(result.attempts, row->attempts);
     ck_assert_msg(strstr(result.detail, row->detail) != NULL, "%s", result.detail);
     ck_assert_str_eq(fixture_log(), "");
     http_result_clear(&result);

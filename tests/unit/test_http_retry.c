@@ -75,7 +75,6 @@ static const struct {
     {HTTP_TROUBLE_TRANSIENT, 3, 50 + 100},
     {HTTP_TROUBLE_TIMEOUT, 3, 50 + 100},
     {HTTP_TROUBLE_DNS, 2, 250},
-    {HTTP_TROUBLE_THROTTLED, 6, 250 + 500 + 1000 + 2000 + 2000},
 };
 
 START_TEST(each_trouble_has_its_attempts)
@@ -134,9 +133,109 @@ START_TEST(a_wish_to_wait_is_heeded_or_given_up)
     ck_assert(!http_retry_next(&retry, HTTP_TROUBLE_THROTTLED, 3000, 3000, &pause_ms));
     ck_assert_int_eq(pause_ms, -1);
     ck_assert_uint_eq(quota.tokens, 500);
-    ck_assert(http_retry_next(&retry, HTTP_TROUBLE_THROTTLED, 3000, 3001, &pause_ms));
+    ck_assert(http_retry_next(&retry, HTTP_TROUBLE_TRANSIENT, 3000, 3001, &pause_ms));
     ck_assert_int_eq(pause_ms, 3000);
     ck_assert_uint_eq(quota.tokens, 495);
+}
+END_TEST
+
+/* Many that were told the same do not come back together. */
+START_TEST(a_wish_to_wait_is_jittered)
+{
+    int64_t longest = 0;
+    int64_t shortest = DEADLINE_MS;
+    for (int i = 0; i < 200; i++) {
+        struct http_retry retry = {.quota = &quota};
+        int64_t pause_ms = -1;
+        http_quota_init(&quota);
+        ck_assert(http_retry_next(&retry, HTTP_TROUBLE_THROTTLED, 1000, DEADLINE_MS, &pause_ms));
+        longest = pause_ms > longest ? pause_ms : longest;
+        shortest = pause_ms < shortest ? pause_ms : shortest;
+    }
+    ck_assert_int_ge(shortest, 1000);
+    ck_assert_int_le(longest, 1250);
+    ck_assert_int_ge(longest, 1200);
+}
+END_TEST
+
+/* Throttled to the end, a call says so, rather than that its last attempt got no answer in time. */
+START_TEST(a_throttled_call_goes_on_to_its_deadline)
+{
+    unsigned requests = call(HTTP_TROUBLE_THROTTLED, 0, 0);
+    ck_assert_uint_ge(requests, 4);
+    ck_assert_uint_le(requests, 101);
+    ck_assert_int_ge(now_ms, DEADLINE_MS - 1000);
+    ck_assert_int_le(now_ms, DEADLINE_MS - 250);
+}
+END_TEST
+
+/* ---- many processes at one service that takes so many requests a second ---- */
+
+#define CROWD 200
+#define CROWD_RATE 50
+#define CROWD_DEADLINE_MS 30000
+
+struct client {
+    struct http_quota quota;
+    struct http_retry retry;
+    int64_t next_ms; /* INT64_MAX: answered, or given up */
+};
+
+/* A bucket that begins full. */
+struct service {
+    int64_t asked_ms;
+    int64_t thousandths;
+    unsigned requests;
+};
+
+static bool is_admitted(struct service *service, int64_t at_ms)
+{
+    int64_t full = CROWD_RATE * 1000;
+    int64_t earned = (at_ms - service->asked_ms) * CROWD_RATE;
+    service->requests++;
+    service->asked_ms = at_ms;
+    service->thousandths += earned;
+    service->thousandths = service->thousandths < full ? service->thousandths : full;
+    if (service->thousandths < 1000)
+        return false;
+    service->thousandths -= 1000;
+    return true;
+}
+
+static struct client *next_client(struct client clients[CROWD])
+{
+    struct client *next = &clients[0];
+    for (size_t i = 1; i < CROWD; i++)
+        next = clients[i].next_ms < next->next_ms ? &clients[i] : next;
+    return next->next_ms == INT64_MAX ? NULL : next;
+}
+
+/* What the service says of how long to wait. */
+static const int64_t wishes_ms[] = {0, 1000};
+
+START_TEST(a_crowd_is_served_whole)
+{
+    static struct client clients[CROWD];
+    struct service service = {.thousandths = CROWD_RATE * 1000};
+    unsigned served = 0;
+    for (size_t i = 0; i < CROWD; i++) {
+        clients[i] = (struct client){.retry = {.quota = &clients[i].quota}};
+        http_quota_init(&clients[i].quota);
+    }
+    for (struct client *client = next_client(clients); client != NULL;
+         client = next_client(clients)) {
+        int64_t pause_ms = 0;
+        bool answered = is_admitted(&service, client->next_ms);
+        bool again =
+            !answered && http_retry_next(&client->retry, HTTP_TROUBLE_THROTTLED, wishes_ms[_i],
+                                         CROWD_DEADLINE_MS - client->next_ms, &pause_ms);
+        served += answered ? 1 : 0;
+        client->next_ms = again ? client->next_ms + pause_ms : INT64_MAX;
+    }
+    ck_assert_uint_eq(served, CROWD);
+    /* The last of them is served not much later than the service could. */
+    ck_assert_int_le(service.asked_ms, 3 * 1000 * (CROWD - CROWD_RATE) / CROWD_RATE);
+    ck_assert_uint_le(service.requests, 10 * CROWD);
 }
 END_TEST
 
@@ -150,5 +249,8 @@ int main(void)
     tcase_add_test(cases, the_quota_runs_dry);
     tcase_add_test(cases, a_pause_is_random_and_bounded);
     tcase_add_test(cases, a_wish_to_wait_is_heeded_or_given_up);
+    tcase_add_test(cases, a_wish_to_wait_is_jittered);
+    tcase_add_test(cases, a_throttled_call_goes_on_to_its_deadline);
+    tcase_add_loop_test(cases, a_crowd_is_served_whole, 0, COUNT_OF(wishes_ms));
     return fixture_run("http retry", cases);
 }
