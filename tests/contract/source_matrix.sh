@@ -45,7 +45,7 @@ MAY_LACK = {
     "file": {"disabled", "rotated", "throttled", "unreachable", "wrong CA", "slow"},
     "env": {"denied", "disabled", "rotated", "throttled", "unreachable", "wrong CA", "slow"},
     "kmip": {"throttled"},
-    "hsm": {"throttled", "wrong CA"},
+    "hsm": {"wrong CA"},
 }
 
 seen, servers, lacking, wrong = {}, {}, {}, []
