@@ -2,7 +2,8 @@
  * What each source must do with its service: the same cells for all of them, each through
  * C_InitToken and C_Login. A token is made that logs in; then its service, its configuration or its
  * store is broken, which C_Login tells by CKR, ulDeviceError and one line in the log; then it is
- * healed, and logs in again. source_matrix.sh runs it for all sources and prints the table.
+ * healed, where it can be, and logs in again. source_matrix.sh runs it for all sources and prints
+ * the table.
  *
  * An adapter is a source at one server. Check forks for each cell: what is to outlive a cell is
  * made by `start`.

@@ -142,7 +142,8 @@ static void configure_fake(const struct kms_settings *settings)
 
 static const struct matrix_row fake_rows[] = {
     {MATRIX_THROTTLED, INDEXKEY_CAUSE_THROTTLED, "request quota",
-     STATUS(400, "{\"__type\": \"ThrottlingException\", \"message\": \"Rate exceeded\"}"),
+     .command =
+         STATUS(400, "{\"__type\": \"ThrottlingException\", \"message\": \"Rate exceeded\"}"),
      .with = {.deadline_ms = MATRIX_SHORT_MS}},
 };
 

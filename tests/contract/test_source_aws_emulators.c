@@ -15,6 +15,13 @@
 static bool is_moto;
 static const struct kms_settings plain;
 
+static int count(const char *target)
+{
+    char value[AWS_EMULATOR_VALUE_MAX] = "";
+    aws_emulator_run("count", target, NULL, value);
+    return (int) strtol(value, NULL, 10);
+}
+
 /* The key's source, and what it has wrapped. */
 static struct source *open_and_make(const struct kms_settings *settings, struct blob *ret_wrapped)
 {
