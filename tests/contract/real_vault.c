@@ -54,6 +54,18 @@ const char *real_vault_api(const char *format, ...)
     return real_vault_script("api", arguments);
 }
 
+const char *real_vault_token(const char *policy, const char *ttl)
+{
+    static char token[REAL_VAULT_TOKEN_MAX];
+    const char *reply = real_vault_api(
+        "POST auth/token/create '{\"policies\": [\"%s\"], \"ttl\": \"%s\"}'", policy, ttl);
+    const char *found = strstr(reply, "\"client_token\":\"");
+    ck_assert_ptr_nonnull(found);
+    found += strlen("\"client_token\":\"");
+    (void) snprintf(token, sizeof(token), "%.*s", (int) strcspn(found, "\""), found);
+    return token;
+}
+
 void real_vault_read_variable(const char *file, const char *name, char *text, size_t size)
 {
     char command[256];

@@ -35,5 +35,7 @@ const char *real_vault_script(const char *verb, const char *arguments);
 const char *real_vault_auth_script(const char *verb, const char *arguments);
 /* METHOD PATH [JSON] with the root token. */
 const char *real_vault_api(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* A token with that policy; until the next. */
+const char *real_vault_token(const char *policy, const char *ttl);
 /* A variable of FOLDER/FILE. */
 void real_vault_read_variable(const char *file, const char *name, char *text, size_t size);

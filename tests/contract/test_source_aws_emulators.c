@@ -3,95 +3,23 @@
  *
  *   test_source_aws_emulators moto|ministack
  *
- * INDEXKEY_AWS_FOLDER is a folder that `aws.sh start` has filled; see aws_emulators.sh.
+ * See aws_emulators.sh and aws_emulator.h.
  */
 #include <stdlib.h>
 #include <string.h>
 
-#include "tests/contract/aws_fixture.h"
+#include "tests/contract/aws_emulator.h"
 
-#define VALUE_MAX 2048
 #define COMMAND_MAX 8192
 
-static const char *folder;
 static bool is_moto;
 static const struct kms_settings plain;
 
-static bool copy_value(const char *line, const char *name, char value[VALUE_MAX])
-{
-    size_t len = strlen(name);
-    if (strncmp(line, name, len) != 0 || line[len] != '=')
-        return false;
-    (void) snprintf(value, VALUE_MAX, "%s", line + len + 1);
-    value[strcspn(value, "\n")] = '\0';
-    /* printf %q leaves the values that come here as they are, or in single quotes. */
-    if (value[0] == '\'') {
-        memmove(value, value + 1, strlen(value));
-        value[strcspn(value, "'")] = '\0';
-    }
-    return true;
-}
-
-/* A variable of the emulator's environment file. Valid until the sixteenth call from now. */
-static const char *variable(const char *name)
-{
-    static char values[16][VALUE_MAX];
-    static size_t next;
-    char *value = values[next++ % COUNT_OF(values)];
-    char path[512];
-    char line[VALUE_MAX];
-    (void) snprintf(path, sizeof(path), "%s/env", folder);
-    FILE *file = fopen(path, "r");
-    ck_assert_ptr_nonnull(file);
-    bool found = false;
-    while (!found && fgets(line, sizeof(line), file) != NULL)
-        found = copy_value(line, name, value);
-    (void) fclose(file);
-    ck_assert_msg(found, "no %s in %s", name, path);
-    return value;
-}
-
-/* `aws.sh COMMAND FOLDER ARGUMENTS`; the first line of its output that is of NAME, or alone. */
-static void run(const char *command, const char *arguments, const char *name, char value[VALUE_MAX])
-{
-    char text[COMMAND_MAX];
-    char line[VALUE_MAX];
-    (void) snprintf(text, sizeof(text), "'%s/aws.sh' %s '%s' %s", FAKE_SERVICE_FOLDER, command,
-                    folder, arguments);
-    FILE *output = popen(text, "r");
-    ck_assert_ptr_nonnull(output);
-    while (fgets(line, sizeof(line), output) != NULL) {
-        if (name == NULL && value != NULL)
-            (void) snprintf(value, VALUE_MAX, "%s", line);
-        else if (name != NULL)
-            (void) copy_value(line, name, value);
-    }
-    ck_assert_msg(pclose(output) == 0, "%s", text);
-}
-
-static void administer(const char *command)
-{
-    run("admin", command, NULL, NULL);
-}
-
 static int count(const char *target)
 {
-    char value[VALUE_MAX] = "";
-    run("count", target, NULL, value);
+    char value[AWS_EMULATOR_VALUE_MAX] = "";
+    aws_emulator_run("count", target, NULL, value);
     return (int) strtol(value, NULL, 10);
-}
-
-static struct kms_settings settings_of(const char *more)
-{
-    return (struct kms_settings){
-        .addr = variable("AWS_ENDPOINT"),
-        .ca = variable("AWS_CA_BUNDLE"),
-        .key = variable("KEY_ID"),
-        .region = variable("AWS_REGION"),
-        .access = variable("ACCESS_KEY_ID"),
-        .secret = variable("SECRET_ACCESS_KEY"),
-        .more = more,
-    };
 }
 
 /* The key's source, and what it has wrapped. */
@@ -119,16 +47,17 @@ static void assert_unwraps(struct source *source, struct view context, const str
     } else {
         kms_assert_failed(rv, cause, "");
     }
-    ck_assert_ptr_null(strstr(fixture_log(), variable("SECRET_ACCESS_KEY")));
-    printf("%s: %s %s\n", variable("EMULATOR"), cause_name(cause_last()), fixture_log());
+    ck_assert_ptr_null(strstr(fixture_log(), aws_emulator_variable("SECRET_ACCESS_KEY")));
+    printf("%s: %s %s\n", aws_emulator_variable("EMULATOR"), cause_name(cause_last()),
+           fixture_log());
 }
 
 START_TEST(every_name_of_the_key_works)
 {
     static const char *const names[] = {"KEY_ID", "KEY_ARN", "KEY_ALIAS"};
-    struct kms_settings settings = settings_of("");
+    struct kms_settings settings = aws_emulator_settings("");
     struct blob wrapped = {0};
-    settings.key = variable(names[_i]);
+    settings.key = aws_emulator_variable(names[_i]);
     struct source *source = open_and_make(&settings, &wrapped);
     assert_unwraps(source, aws_context, &wrapped, INDEXKEY_CAUSE_NONE);
     close_and_clear(&source, &wrapped);
@@ -137,7 +66,7 @@ END_TEST
 
 START_TEST(a_key_of_ours_is_wrapped)
 {
-    struct kms_settings settings = settings_of("");
+    struct kms_settings settings = aws_emulator_settings("");
     struct source *source = aws_open(NULL, &settings);
     struct secret data_key = {0};
     struct blob wrapped = {0};
@@ -153,7 +82,7 @@ END_TEST
 
 START_TEST(context_and_ciphertext_are_bound)
 {
-    struct kms_settings settings = settings_of("");
+    struct kms_settings settings = aws_emulator_settings("");
     struct blob wrapped = {0};
     struct source *source = open_and_make(&settings, &wrapped);
     assert_unwraps(source, aws_context_other, &wrapped, INDEXKEY_CAUSE_TAMPERED);
@@ -169,7 +98,7 @@ END_TEST
 
 START_TEST(wrong_credentials_are_told)
 {
-    struct kms_settings settings = settings_of("");
+    struct kms_settings settings = aws_emulator_settings("");
     struct blob wrapped = {0};
     struct source *source = open_and_make(&settings, &wrapped);
     ck_assert_int_eq(setenv("AWS_SECRET_ACCESS_KEY", "wrong/secret+", 1), 0);
@@ -182,23 +111,23 @@ END_TEST
 
 START_TEST(a_session_token_is_taken_and_checked)
 {
-    char id[VALUE_MAX] = "";
-    char secret[VALUE_MAX] = "";
-    char token[VALUE_MAX] = "";
+    char id[AWS_EMULATOR_VALUE_MAX] = "";
+    char secret[AWS_EMULATOR_VALUE_MAX] = "";
+    char token[AWS_EMULATOR_VALUE_MAX] = "";
     char text[COMMAND_MAX];
-    char output[VALUE_MAX];
-    struct kms_settings settings = settings_of("");
+    char output[AWS_EMULATOR_VALUE_MAX];
+    struct kms_settings settings = aws_emulator_settings("");
     struct blob wrapped = {0};
     (void) snprintf(output, sizeof(output), "%s", fixture_path("session"));
     (void) snprintf(text, sizeof(text), "'%s/aws.sh' admin '%s' session >'%s'", FAKE_SERVICE_FOLDER,
-                    folder, output);
+                    aws_emulator_folder(), output);
     ck_assert_int_eq(system(text), 0);
     FILE *file = fopen(output, "r");
     ck_assert_ptr_nonnull(file);
     while (fgets(text, sizeof(text), file) != NULL) {
-        (void) copy_value(text, "ACCESS_KEY_ID", id);
-        (void) copy_value(text, "SECRET_ACCESS_KEY", secret);
-        (void) copy_value(text, "SESSION_TOKEN", token);
+        (void) aws_emulator_copy(text, "ACCESS_KEY_ID", id);
+        (void) aws_emulator_copy(text, "SECRET_ACCESS_KEY", secret);
+        (void) aws_emulator_copy(text, "SESSION_TOKEN", token);
     }
     (void) fclose(file);
     settings.access = id;
@@ -215,18 +144,18 @@ END_TEST
 /* By the administrator, whom alone the role trusts. */
 START_TEST(a_role_is_assumed)
 {
-    char more[VALUE_MAX];
+    char more[AWS_EMULATOR_VALUE_MAX];
     struct blob wrapped = {0};
-    (void) snprintf(more, sizeof(more), "role_arn = %s\nsts_endpoint = %s", variable("ROLE_ARN"),
-                    variable("AWS_ENDPOINT"));
-    struct kms_settings settings = settings_of(more);
-    settings.access = variable("ADMIN_ACCESS_KEY_ID");
-    settings.secret = variable("ADMIN_SECRET_ACCESS_KEY");
+    (void) snprintf(more, sizeof(more), "role_arn = %s\nsts_endpoint = %s",
+                    aws_emulator_variable("ROLE_ARN"), aws_emulator_variable("AWS_ENDPOINT"));
+    struct kms_settings settings = aws_emulator_settings(more);
+    settings.access = aws_emulator_variable("ADMIN_ACCESS_KEY_ID");
+    settings.secret = aws_emulator_variable("ADMIN_SECRET_ACCESS_KEY");
     struct source *source = open_and_make(&settings, &wrapped);
     assert_unwraps(source, aws_context, &wrapped, INDEXKEY_CAUSE_NONE);
-    administer("deny kms:Decrypt");
+    aws_emulator_administer("deny kms:Decrypt");
     assert_unwraps(source, aws_context, &wrapped, INDEXKEY_CAUSE_DENIED);
-    administer("allow");
+    aws_emulator_administer("allow");
     close_and_clear(&source, &wrapped);
     settings.secret = "wrong/secret";
     source = aws_open(NULL, &settings);
@@ -238,12 +167,12 @@ END_TEST
 
 START_TEST(a_policy_denies)
 {
-    struct kms_settings settings = settings_of("");
+    struct kms_settings settings = aws_emulator_settings("");
     struct blob wrapped = {0};
     struct source *source = open_and_make(&settings, &wrapped);
-    administer("deny kms:Decrypt");
+    aws_emulator_administer("deny kms:Decrypt");
     assert_unwraps(source, aws_context, &wrapped, INDEXKEY_CAUSE_DENIED);
-    administer("allow");
+    aws_emulator_administer("allow");
     assert_unwraps(source, aws_context, &wrapped, INDEXKEY_CAUSE_NONE);
     close_and_clear(&source, &wrapped);
 }
@@ -252,17 +181,17 @@ END_TEST
 /* moto uses a key in any state. */
 START_TEST(the_state_of_the_key_counts)
 {
-    struct kms_settings settings = settings_of("");
+    struct kms_settings settings = aws_emulator_settings("");
     struct blob wrapped = {0};
     struct source *source = open_and_make(&settings, &wrapped);
-    administer("disable-key");
+    aws_emulator_administer("disable-key");
     assert_unwraps(source, aws_context, &wrapped, INDEXKEY_CAUSE_DISABLED);
-    administer("enable-key");
+    aws_emulator_administer("enable-key");
     assert_unwraps(source, aws_context, &wrapped, INDEXKEY_CAUSE_NONE);
-    administer("schedule-deletion");
+    aws_emulator_administer("schedule-deletion");
     assert_unwraps(source, aws_context, &wrapped, INDEXKEY_CAUSE_DELETED);
-    administer("cancel-deletion");
-    administer("enable-key");
+    aws_emulator_administer("cancel-deletion");
+    aws_emulator_administer("enable-key");
     assert_unwraps(source, aws_context, &wrapped, INDEXKEY_CAUSE_NONE);
     close_and_clear(&source, &wrapped);
 }
@@ -271,7 +200,7 @@ END_TEST
 START_TEST(a_login_is_one_decrypt)
 {
     enum indexkey_cause cause;
-    struct kms_settings settings = settings_of("context.tenant = acme");
+    struct kms_settings settings = aws_emulator_settings("context.tenant = acme");
     aws_configure(NULL, &settings);
     kms_init_token();
     int before = count("Decrypt");
@@ -286,8 +215,7 @@ END_TEST
 
 int main(int argc, char **argv)
 {
-    folder = getenv("INDEXKEY_AWS_FOLDER");
-    if (argc != 2 || folder == NULL)
+    if (argc != 2)
         return EXIT_FAILURE;
     is_moto = strcmp(argv[1], "moto") == 0;
     TCase *cases = tcase_create(argv[1]);

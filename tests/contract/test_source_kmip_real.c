@@ -1,12 +1,8 @@
 /* `source = kmip` on PyKMIP's server (kmip_real.sh, which has made the keys that the variables
  * name). */
-#include <stdlib.h>
-#include <string.h>
-
-#include "tests/contract/kms_fixture.h"
+#include "tests/contract/real_kmip.h"
 
 #define CONTEXT "context"
-#define COMMAND_MAX 1024
 
 struct settings {
     const char *key; /* a variable's name */
@@ -16,25 +12,14 @@ struct settings {
 
 static const struct settings plain = {.key = "KMIP_KEY"};
 
-static const char *variable(const char *name)
-{
-    const char *value = getenv(name);
-    ck_assert_msg(value != NULL, "%s is not set: run this by kmip_real.sh", name);
-    return value;
-}
-
 static void configure(const struct settings *settings)
 {
-    char lines[2048];
-    const char *tls = variable("KMIP_TLS");
-    const char *client = settings->client == NULL ? "client" : settings->client;
-    int len = snprintf(lines, sizeof(lines),
-                       "kmip_server = 127.0.0.1:%s\nkey_id = %s\nca_file = %s/ca.pem\n"
-                       "client_cert = %s/%s.pem\nclient_key = %s/%s.key\n%s",
-                       variable("KMIP_PORT"), variable(settings->key), tls, tls, client, tls,
-                       client, settings->more == NULL ? "" : settings->more);
-    ck_assert_int_lt(len, (int) sizeof(lines));
-    kms_write_conf("kmip", fixture_store(1), lines);
+    const struct kms_settings full = {
+        .key = real_kmip_variable(settings->key),
+        .access = settings->client,
+        .more = settings->more,
+    };
+    real_kmip_configure(&full);
 }
 
 static struct source *open_source(const struct settings *settings)
@@ -64,15 +49,6 @@ static CK_RV unwrap(const struct settings *settings, const char *context,
     CK_RV rv = kms_unwrap(source, call_with(context), blob_view(wrapped));
     source_close(&source);
     return rv;
-}
-
-/* By PyKMIP's own client. */
-static void admin(const char *command, const char *key)
-{
-    char line[COMMAND_MAX];
-    (void) snprintf(line, sizeof(line), "%s admin %s %s %s >/dev/null", variable("KMIP_SH"),
-                    variable("KMIP_FOLDER"), command, variable(key));
-    ck_assert_msg(system(line) == 0, "failed: %s", line);
 }
 
 START_TEST(a_data_key_goes_there_and_back)
@@ -107,7 +83,7 @@ START_TEST(a_former_key_opens_after_a_rotation)
     struct settings rotated = {.key = "KMIP_OTHER_KEY"};
     kms_assert_failed(unwrap(&rotated, CONTEXT, &wrapped), INDEXKEY_CAUSE_CONTEXT,
                       "former_key_ids");
-    (void) snprintf(more, sizeof(more), "former_key_ids = 99 %s", variable("KMIP_KEY"));
+    (void) snprintf(more, sizeof(more), "former_key_ids = 99 %s", real_kmip_variable("KMIP_KEY"));
     rotated.more = more;
     kms_assert_ok(unwrap(&rotated, CONTEXT, &wrapped));
     blob_clear(&wrapped);
@@ -129,10 +105,10 @@ START_TEST(a_key_that_ended_refuses)
     struct blob wrapped = {0};
     struct settings settings = {.key = ends[_i].key};
     kms_assert_ok(make(&settings, &wrapped));
-    admin(ends[_i].command, ends[_i].key);
+    (void) real_kmip_admin(ends[_i].command, real_kmip_variable(ends[_i].key));
     kms_assert_failed(unwrap(&settings, CONTEXT, &wrapped), ends[_i].cause, ends[_i].says);
     /* What has ended may be destroyed. */
-    admin("destroy", ends[_i].key);
+    (void) real_kmip_admin("destroy", real_kmip_variable(ends[_i].key));
     kms_assert_failed(unwrap(&settings, CONTEXT, &wrapped), INDEXKEY_CAUSE_DELETED, "no such key");
     blob_clear(&wrapped);
 }

@@ -13,19 +13,6 @@
 
 static char made[32]; /* a fault's own key */
 
-/* A token with that policy; until the next call. */
-static const char *token_with(const char *policy, const char *ttl)
-{
-    static char token[REAL_VAULT_TOKEN_MAX];
-    const char *reply = real_vault_api(
-        "POST auth/token/create '{\"policies\": [\"%s\"], \"ttl\": \"%s\"}'", policy, ttl);
-    const char *found = strstr(reply, "\"client_token\":\"");
-    ck_assert_ptr_nonnull(found);
-    found += strlen("\"client_token\":\"");
-    (void) snprintf(token, sizeof(token), "%.*s", (int) strcspn(found, "\""), found);
-    return token;
-}
-
 static void make_key(const char *name, const char *options)
 {
     (void) real_vault_api("POST transit/keys/%s '{%s}'", name, options);
@@ -45,7 +32,7 @@ static const char *wrong_token(void)
 
 static const char *revoked_token(void)
 {
-    const char *token = token_with("index-keys", "1h");
+    const char *token = real_vault_token("index-keys", "1h");
     char copy[REAL_VAULT_TOKEN_MAX];
     (void) snprintf(copy, sizeof(copy), "%s", token);
     (void) real_vault_api("POST auth/token/revoke '{\"token\": \"%s\"}'", copy);
@@ -54,7 +41,7 @@ static const char *revoked_token(void)
 
 static const char *expired_token(void)
 {
-    const char *token = token_with("index-keys", "1s");
+    const char *token = real_vault_token("index-keys", "1s");
     (void) sleep(2);
     return token;
 }
@@ -64,7 +51,7 @@ static const char *denied_token(void)
     (void) real_vault_api(
         "PUT sys/policies/acl/encrypt-only "
         "'{\"policy\": \"path \\\"transit/encrypt/*\\\" { capabilities = [\\\"update\\\"] }\"}'");
-    return token_with("encrypt-only", "1h");
+    return real_vault_token("encrypt-only", "1h");
 }
 
 static const char *as_root(void)

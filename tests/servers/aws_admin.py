@@ -6,6 +6,7 @@
     disable-key | enable-key              the key's state
     schedule-deletion | cancel-deletion   cancelling leaves the key disabled, as AWS does
     second-key                            makes another key; prints KEY_ID= and KEY_ARN=
+    move-alias                            to a new key, which may be used as the first one
     permit ARN...                         the user's and the role's policy names just these
                                           ("*" is any key, so that a missing one is NotFound)
     deny ACTION... | allow                a Deny for actions such as kms:Decrypt; takes it back
@@ -117,6 +118,11 @@ class Account:
         key = self.kms.create_key(Description="second")["KeyMetadata"]
         print_env(KEY_ID=key["KeyId"], KEY_ARN=key["Arn"])
 
+    def move_alias(self):
+        key = self.kms.create_key(Description="next")["KeyMetadata"]
+        self.kms.update_alias(AliasName=ALIAS, TargetKeyId=key["KeyId"])
+        self.permit(self.env["KEY_ARN"], key["Arn"], self.env["KEY_ALIAS_ARN"])
+
     # ---- who may use it ----
 
     def client_policy(self, arns):
@@ -168,6 +174,7 @@ COMMANDS = {
     "schedule-deletion": Account.schedule_deletion,
     "cancel-deletion": Account.cancel_deletion,
     "second-key": Account.second_key,
+    "move-alias": Account.move_alias,
     "permit": Account.permit,
     "deny": Account.deny,
     "allow": Account.allow,

@@ -36,14 +36,22 @@ database_path=$folder/pykmip.db
 CONF
 }
 
+# It gives back its connections to its database when the garbage collector comes by, so that the
+# fifteen of a pool are soon all taken, and requests wait half a minute for one.
+server_program='
+import functools
+import sqlalchemy
+sqlalchemy.create_engine = functools.partial(sqlalchemy.create_engine, pool_size=0)
+from kmip.services.server.server import main
+main()'
+
 answers() {
     "$python" "$here/kmip_admin.py" "$port" "$folder/tls" create
 }
 
 server_start() {
     config_write "$port"
-    process_start "$folder" server "$python" -c \
-        'from kmip.services.server.server import main; main()' \
+    process_start "$folder" server "$python" -c "$server_program" \
         -f "$folder/server.conf" -l "$folder/pykmip.log"
     process_ready "$folder" server answers
 }
