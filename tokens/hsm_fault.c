@@ -163,10 +163,15 @@ static const struct row *row_of(const struct hsm_fault *fault)
 static const char *step_name(enum hsm_step step)
 {
     static const char *const names[] = {
-        [HSM_LOAD] = "loading",     [HSM_INITIALIZE] = "C_Initialize",
-        [HSM_FIND_TOKEN] = "slots", [HSM_OPEN_SESSION] = "C_OpenSession",
-        [HSM_LOGIN] = "C_Login",    [HSM_FIND_KEY] = "search for the key",
-        [HSM_WRAP] = "wrapping",    [HSM_UNWRAP] = "unwrapping",
+        [HSM_LOAD] = "loading",
+        [HSM_INITIALIZE] = "C_Initialize",
+        [HSM_FIND_TOKEN] = "slots",
+        [HSM_OPEN_SESSION] = "C_OpenSession",
+        [HSM_LOGIN] = "C_Login",
+        [HSM_FIND_KEY] = "search for the key",
+        [HSM_WRAP] = "wrapping",
+        [HSM_UNWRAP] = "unwrapping",
+        [HSM_SOME_STEP] = "one of its calls",
     };
     return names[step];
 }

@@ -18,6 +18,7 @@ enum hsm_step {
     HSM_FIND_KEY,
     HSM_WRAP,
     HSM_UNWRAP,
+    HSM_SOME_STEP, /* of work that was left behind, which cannot be asked */
 };
 
 enum hsm_trouble {

@@ -228,7 +228,7 @@ struct hsm_work *hsm_work_new(struct hsm_parent *parent)
 
 static CK_RV fail(struct hsm_fault *ret_fault, enum hsm_trouble trouble)
 {
-    *ret_fault = (struct hsm_fault){.step = HSM_OPEN_SESSION};
+    *ret_fault = (struct hsm_fault){.step = HSM_SOME_STEP};
     return hsm_fault_set(ret_fault, trouble);
 }
 

@@ -181,8 +181,8 @@ static const struct fault faults[] = {
 /* What hangs. */
 #define HANGS(function)                                                                            \
     {                                                                                              \
-        function " hangs", function, CKR_OK, INDEXKEY_CAUSE_TIMEOUT, "did not come back",          \
-            .hangs = true, .with = {                                                               \
+        function " hangs", function, CKR_OK, INDEXKEY_CAUSE_TIMEOUT,                               \
+            "one of its calls): timeout: it did not come back", .hangs = true, .with = {           \
                 .deadline_ms = SHORT_MS                                                            \
             }                                                                                      \
     }
