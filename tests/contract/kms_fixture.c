@@ -65,6 +65,13 @@ void kms_configure(const char *kind, const struct kms_settings *settings, const 
     kms_write_conf(kind, fixture_store(1), text);
 }
 
+int kms_refresh_ms(void)
+{
+    const char *text = getenv("INDEXKEY_REFRESH_MS");
+
+    return text == NULL ? 12000 : atoi(text);
+}
+
 CK_RV kms_try_open(struct source **ret_source)
 {
     static const struct conf_key no_keys[] = {{.name = NULL}};

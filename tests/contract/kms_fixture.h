@@ -47,6 +47,10 @@ void kms_write_conf(const char *kind, const char *store, const char *lines);
 /* The same, with the lines that every kind has: the CA, the store, the deadline, `more`. */
 void kms_configure(const char *kind, const struct kms_settings *settings, const char *lines);
 
+/* How long tests work across the ends of tokens of 5 s: 12 s, or INDEXKEY_REFRESH_MS (60000 at
+ * night). */
+int kms_refresh_ms(void);
+
 /* The source of that configuration. */
 CK_RV kms_try_open(struct source **ret_source);
 struct source *kms_open(void);

@@ -12,7 +12,6 @@
 #define ROLE "arn:aws:iam::111122223333:role/index-keys"
 #define ROLE_NEXT "arn:aws:iam::444455556666:role/next"
 #define KEYS "aws_access_key_id = AKIDGOOD\naws_secret_access_key = good/secret+\n"
-#define SOAK_S 20
 #define SOAK_THREADS 8
 #define SESSION_S 5
 
@@ -500,8 +499,7 @@ static void *soak(void *argument)
 START_TEST(short_sessions_are_renewed_by_one_at_a_time)
 {
     static const enum kind kinds[] = {BY_KEYS, BY_INSTANCE};
-    const char *longer = getenv("INDEXKEY_SOAK_S");
-    int seconds = longer == NULL ? SOAK_S : atoi(longer);
+    int seconds = kms_refresh_ms() / CLOCK_MS_PER_S;
     pthread_t threads[SOAK_THREADS];
     configure(kinds[_i], "role_arn = " ROLE_NEXT);
     struct source *source = kms_open();

@@ -15,7 +15,6 @@
     "vault_auth = approle\nvault_role_id = role-1\nvault_secret_id_env = " VAULT_VARIABLE
 #define LOGINS(options) HANDLER("\"login_options\", \"options\": {" options "}")
 #define DAY_MS (INT64_C(24) * 3600 * 1000)
-#define REFRESH_MS 20000
 
 static struct fake_service fake;
 static const struct kms_settings approle = {.more = APPROLE, .token = "secret-1"};
@@ -327,18 +326,11 @@ static void unwrap_on(struct crew_member *member, void *context)
     }
 }
 
-/* INDEXKEY_REFRESH_MS: 60000 at night. */
-static long refresh_ms(void)
-{
-    const char *text = getenv("INDEXKEY_REFRESH_MS");
-    return text == NULL ? REFRESH_MS : atol(text);
-}
-
 START_TEST(tokens_of_5_s_serve_many_threads)
 {
     struct blob wrapped = {0};
     struct crew crew = {0};
-    long ms = refresh_ms();
+    long ms = kms_refresh_ms();
     struct source *source = begin(&approle, &wrapped);
     struct work work = {.source = source, .wrapped = &wrapped};
     fake_service_command(&fake, "%s", LOGINS("\"ttl\": 5, \"max_ttl\": 12, \"renewable\": true"));

@@ -16,7 +16,6 @@
 #define CONTEXT "context"
 #define PROOF "proof"
 #define JWT_MAX 1500
-#define REFRESH_MS 12000
 
 static struct fake_service kubernetes;
 static char role_id[REAL_VAULT_TOKEN_MAX];
@@ -376,11 +375,9 @@ static int audited(const char *prefix)
     return atoi(real_vault_script("count", prefix));
 }
 
-/* INDEXKEY_REFRESH_MS: 60000 at night. */
 START_TEST(tokens_of_5_s_serve_many_threads)
 {
-    const char *text = getenv("INDEXKEY_REFRESH_MS");
-    long ms = text == NULL ? REFRESH_MS : atol(text);
+    long ms = kms_refresh_ms();
     struct blob wrapped = {0};
     struct crew crew = {0};
     struct source *source = open_with(approle_lines(""), secret_id);
