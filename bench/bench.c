@@ -97,8 +97,8 @@ int main(int argc, char **argv)
     token_open_softhsm(&softhsm, folder);
     token_open_nss(&nss);
     for (int side = 0; side < SIDES; side++) {
-        lane_open(&sides.lanes[side][0], report.tokens[side]);
-        lane_open(&sides.lanes[side][1], report.tokens[side]);
+        lane_open(&sides.lanes[side][0], report.tokens[side], 0);
+        lane_open(&sides.lanes[side][1], report.tokens[side], 1);
     }
     report_head(&report);
     measure_all(&sides, &options, &report);

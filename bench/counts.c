@@ -103,7 +103,7 @@ int main(int argc, char **argv)
     print_combination();
     const char *folder = token_make_folder();
     token_open_module(&token, argv[1], folder);
-    lane_open(&lane, &token);
+    lane_open(&lane, &token, 0);
     CALLGRIND_START_INSTRUMENTATION;
     for (size_t i = 0; i < works_count; i++) {
         if (works[i].len <= TEXT_LEN_MAX && works[i].threads == ONE_THREAD &&

@@ -76,8 +76,10 @@ extern const struct operation token_encrypt, token_decrypt, token_message, token
 extern const struct operation evp_encrypt, evp_decrypt, evp_sign, evp_digest, evp_random, evp_hkdf,
     evp_counter_kdf, evp_encrypt_fastest, evp_digest_fastest, evp_counter_kdf_keyed;
 
-/* `token` NULL: a lane of raw OpenSSL. Lives until the program ends. */
-void lane_open(struct lane *lane, const struct token *token);
+/* `token` NULL: a lane of raw OpenSSL. Lanes of one index, which never run at once, work on the
+ * same text and output: where a buffer happens to lie can cost more than what is compared. Lives
+ * until the program ends. */
+void lane_open(struct lane *lane, const struct token *token, int index);
 /* Session, key, what the operation prepares, and a first run. `index` is the thread's, which calls
  * this by itself, so that contexts come from its own part of the heap. lane_end afterwards, after a
  * failure too. */
