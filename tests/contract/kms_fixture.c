@@ -140,6 +140,26 @@ CK_RV kms_unwrap(struct source *source, struct source_call call, struct view wra
     return rv;
 }
 
+CK_RV kms_make_in(struct source *source, struct view context, struct blob *ret_wrapped)
+{
+    static const struct kms_settings plain;
+
+    return kms_make(source, kms_call(&plain, context), ret_wrapped);
+}
+
+CK_RV kms_unwrap_in(struct source *source, struct view context, struct view wrapped)
+{
+    static const struct kms_settings plain;
+
+    return kms_unwrap(source, kms_call(&plain, context), wrapped);
+}
+
+void kms_assert_sent(struct fake_service *fake, const char *part, bool sent)
+{
+    fake_service_command(fake, "%s", HANDLER("\"last\""));
+    ck_assert_msg((strstr(fake->answer, part) != NULL) == sent, "%s in %s", part, fake->answer);
+}
+
 void kms_assert_ok(CK_RV rv)
 {
     ck_assert_msg(rv == CKR_OK, "%lx: %s", rv, fixture_log());

@@ -62,6 +62,11 @@ struct source_call kms_call(const struct kms_settings *settings, struct view con
 /* One call each with an empty log; the data key is dropped. */
 CK_RV kms_make(struct source *source, struct source_call call, struct blob *ret_wrapped);
 CK_RV kms_unwrap(struct source *source, struct source_call call, struct view wrapped);
+/* The same two within KMS_DEADLINE_MS. */
+CK_RV kms_make_in(struct source *source, struct view context, struct blob *ret_wrapped);
+CK_RV kms_unwrap_in(struct source *source, struct view context, struct view wrapped);
+/* The request that the fake calls its last has this text in it, or has not. */
+void kms_assert_sent(struct fake_service *fake, const char *part, bool sent);
 void kms_assert_ok(CK_RV rv);
 /* The last call failed with that cause, and one line in the log says so. */
 void kms_assert_failed(CK_RV rv, enum indexkey_cause cause, const char *says);

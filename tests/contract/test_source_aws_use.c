@@ -26,23 +26,6 @@ static void reset_fake(void)
     aws_reset(&fake);
 }
 
-static CK_RV make(struct source *source, struct view context, struct blob *ret_wrapped)
-{
-    return kms_make(source, kms_call(&plain, context), ret_wrapped);
-}
-
-static CK_RV unwrap(struct source *source, struct view context, struct view wrapped)
-{
-    return kms_unwrap(source, kms_call(&plain, context), wrapped);
-}
-
-/* The JSON that came last, without blanks between. */
-static void assert_sent(const char *part, bool sent)
-{
-    fake_service_command(&fake, "%s", HANDLER("\"last\""));
-    ck_assert_msg((strstr(fake.answer, part) != NULL) == sent, "%s in %s", part, fake.answer);
-}
-
 static int requests(void)
 {
     return fake_service_count(&fake, "requests");
@@ -133,15 +116,16 @@ START_TEST(the_context_is_a_map)
     struct view context = {bytes, sizeof(bytes) - 1};
     struct source *source = aws_open(&fake, &plain);
     struct blob wrapped = {0};
-    kms_assert_ok(make(source, context, &wrapped));
-    assert_sent("\"KeySpec\": \"AES_256\"", true);
-    assert_sent("\"EncryptionContext\": {\"indexkey:token\": \"vectors\", \"tenant\": "
-                "\"ac\\\"\\\\\", \"z\": \"\"}",
-                true);
-    kms_assert_ok(unwrap(source, context, blob_view(&wrapped)));
-    assert_sent("\"EncryptionContext\": {\"indexkey:token\": \"vectors\"", true);
-    kms_assert_failed(unwrap(source, aws_context, blob_view(&wrapped)), INDEXKEY_CAUSE_TAMPERED,
-                      "another context");
+    kms_assert_ok(kms_make_in(source, context, &wrapped));
+    kms_assert_sent(&fake, "\"KeySpec\": \"AES_256\"", true);
+    kms_assert_sent(&fake,
+                    "\"EncryptionContext\": {\"indexkey:token\": \"vectors\", \"tenant\": "
+                    "\"ac\\\"\\\\\", \"z\": \"\"}",
+                    true);
+    kms_assert_ok(kms_unwrap_in(source, context, blob_view(&wrapped)));
+    kms_assert_sent(&fake, "\"EncryptionContext\": {\"indexkey:token\": \"vectors\"", true);
+    kms_assert_failed(kms_unwrap_in(source, aws_context, blob_view(&wrapped)),
+                      INDEXKEY_CAUSE_TAMPERED, "another context");
     blob_clear(&wrapped);
     source_close(&source);
 }
@@ -164,7 +148,8 @@ START_TEST(a_bad_context_is_not_sent)
     struct view context = {(const unsigned char *) bad_contexts[_i].bytes, bad_contexts[_i].len};
     struct source *source = aws_open(&fake, &plain);
     struct blob wrapped = {0};
-    kms_assert_failed(make(source, context, &wrapped), bad_contexts[_i].cause, "token 'vectors'");
+    kms_assert_failed(kms_make_in(source, context, &wrapped), bad_contexts[_i].cause,
+                      "token 'vectors'");
     ck_assert_int_eq(requests(), 0);
     source_close(&source);
 }
@@ -196,14 +181,14 @@ START_TEST(a_bare_ciphertext_is_unwrapped)
     struct source *source = aws_open(&fake, &plain);
     struct blob wrapped = {0};
     size_t head = strlen(MAGIC) + 4 + strlen(AWS_KEY_ARN_GOOD);
-    kms_assert_ok(make(source, aws_context_none, &wrapped));
-    assert_sent("EncryptionContext", false);
+    kms_assert_ok(kms_make_in(source, aws_context_none, &wrapped));
+    kms_assert_sent(&fake, "EncryptionContext", false);
     ck_assert_uint_gt(wrapped.len, head);
     struct view bare = {wrapped.bytes + head, wrapped.len - head};
     ck_assert_int_eq(bare.bytes[0], 1);
-    kms_assert_ok(unwrap(source, aws_context_none, bare));
-    assert_sent("EncryptionContext", false);
-    kms_assert_failed(unwrap(source, aws_context, bare), INDEXKEY_CAUSE_TAMPERED,
+    kms_assert_ok(kms_unwrap_in(source, aws_context_none, bare));
+    kms_assert_sent(&fake, "EncryptionContext", false);
+    kms_assert_failed(kms_unwrap_in(source, aws_context, bare), INDEXKEY_CAUSE_TAMPERED,
                       "another context");
     blob_clear(&wrapped);
     source_close(&source);
@@ -216,9 +201,9 @@ START_TEST(what_is_no_wrapped_key_is_not_sent)
     static unsigned char large[6145];
     struct source *source = aws_open(&fake, &plain);
     for (size_t i = 0; i < COUNT_OF(texts); i++)
-        kms_assert_failed(unwrap(source, aws_context, view_text(texts[i])), INDEXKEY_CAUSE_TAMPERED,
-                          "no ciphertext of AWS");
-    kms_assert_failed(unwrap(source, aws_context, (struct view){large, sizeof(large)}),
+        kms_assert_failed(kms_unwrap_in(source, aws_context, view_text(texts[i])),
+                          INDEXKEY_CAUSE_TAMPERED, "no ciphertext of AWS");
+    kms_assert_failed(kms_unwrap_in(source, aws_context, (struct view){large, sizeof(large)}),
                       INDEXKEY_CAUSE_TAMPERED, "no ciphertext of AWS");
     ck_assert_int_eq(requests(), 0);
     source_close(&source);
@@ -232,8 +217,8 @@ START_TEST(every_name_of_the_key_works)
     struct kms_settings settings = {.key = names[_i]};
     struct source *source = aws_open(&fake, &settings);
     struct blob wrapped = {0};
-    kms_assert_ok(make(source, aws_context, &wrapped));
-    kms_assert_ok(unwrap(source, aws_context, blob_view(&wrapped)));
+    kms_assert_ok(kms_make_in(source, aws_context, &wrapped));
+    kms_assert_ok(kms_unwrap_in(source, aws_context, blob_view(&wrapped)));
     blob_clear(&wrapped);
     source_close(&source);
 }
@@ -246,13 +231,13 @@ START_TEST(an_alias_may_move_on)
     struct source *source = aws_open(&fake, &by_alias);
     struct blob before = {0};
     struct blob after = {0};
-    kms_assert_ok(make(source, aws_context, &before));
+    kms_assert_ok(kms_make_in(source, aws_context, &before));
     fake_service_command(&fake, "%s", HANDLER("\"move_alias\""));
-    kms_assert_ok(unwrap(source, aws_context, blob_view(&before)));
-    assert_sent("\"KeyId\": \"" AWS_KEY_ARN_GOOD "\"", true);
-    kms_assert_ok(make(source, aws_context, &after));
-    kms_assert_ok(unwrap(source, aws_context, blob_view(&after)));
-    assert_sent("\"KeyId\": \"" AWS_ACCOUNT_ARN "key/9876fedc", true);
+    kms_assert_ok(kms_unwrap_in(source, aws_context, blob_view(&before)));
+    kms_assert_sent(&fake, "\"KeyId\": \"" AWS_KEY_ARN_GOOD "\"", true);
+    kms_assert_ok(kms_make_in(source, aws_context, &after));
+    kms_assert_ok(kms_unwrap_in(source, aws_context, blob_view(&after)));
+    kms_assert_sent(&fake, "\"KeyId\": \"" AWS_ACCOUNT_ARN "key/9876fedc", true);
     blob_clear(&before);
     blob_clear(&after);
     source_close(&source);
@@ -266,17 +251,17 @@ START_TEST(a_corrected_clock_is_kept)
     struct source *source = aws_open(&fake, &plain);
     struct blob wrapped = {0};
     aws_set_clock(&fake, HOUR);
-    kms_assert_ok(make(source, aws_context, &wrapped));
+    kms_assert_ok(kms_make_in(source, aws_context, &wrapped));
     ck_assert_int_eq(requests(), 2);
     ck_assert_uint_eq(fixture_log_count(), 1);
-    kms_assert_ok(unwrap(source, aws_context, blob_view(&wrapped)));
+    kms_assert_ok(kms_unwrap_in(source, aws_context, blob_view(&wrapped)));
     ck_assert_int_eq(requests(), 3);
     ck_assert_uint_eq(fixture_log_count(), 0);
     /* Somebody sets our clock, or the service's. */
     aws_set_clock(&fake, 0);
-    kms_assert_ok(unwrap(source, aws_context, blob_view(&wrapped)));
+    kms_assert_ok(kms_unwrap_in(source, aws_context, blob_view(&wrapped)));
     ck_assert_int_eq(requests(), 5);
-    kms_assert_ok(unwrap(source, aws_context, blob_view(&wrapped)));
+    kms_assert_ok(kms_unwrap_in(source, aws_context, blob_view(&wrapped)));
     ck_assert_int_eq(requests(), 6);
     blob_clear(&wrapped);
     source_close(&source);
@@ -313,8 +298,9 @@ START_TEST(the_environment_logs_in)
     aws_configure(&fake, &settings);
     kms_init_token();
     ck_assert_uint_eq(kms_login(NULL, &cause), CKR_OK);
-    assert_sent("\"EncryptionContext\": {\"indexkey:token\": \"vectors\", \"tenant\": \"acme\"}",
-                true);
+    kms_assert_sent(
+        &fake, "\"EncryptionContext\": {\"indexkey:token\": \"vectors\", \"tenant\": \"acme\"}",
+        true);
     settings.secret = "wrong/secret+";
     aws_configure(&fake, &settings);
     ck_assert_uint_eq(kms_login(NULL, &cause), CKR_PIN_INCORRECT);
@@ -326,7 +312,7 @@ START_TEST(no_lack_of_memory_leaks_or_crashes)
 {
     struct source *source = aws_open(&fake, &plain);
     struct blob wrapped = {0};
-    kms_assert_ok(make(source, aws_context, &wrapped));
+    kms_assert_ok(kms_make_in(source, aws_context, &wrapped));
     for (unsigned long nth = 1;; nth++) {
         struct secret data_key = {0};
         struct source_call call = kms_call(&plain, aws_context);

@@ -27,16 +27,6 @@ static void reset_fake(void)
     kms_reset(&fake);
 }
 
-static CK_RV make(struct source *source, struct view context, struct blob *ret_wrapped)
-{
-    return kms_make(source, kms_call(&plain, context), ret_wrapped);
-}
-
-static CK_RV unwrap(struct source *source, struct view context, struct view wrapped)
-{
-    return kms_unwrap(source, kms_call(&plain, context), wrapped);
-}
-
 static int requests(void)
 {
     return fake_service_count(&fake, "requests");
@@ -55,15 +45,15 @@ START_TEST(a_token_is_used_until_it_nears_its_end)
     struct source *source = azure_open(&fake, &plain);
     struct blob wrapped = {0};
     int before = tokens_given();
-    kms_assert_ok(make(source, azure_context, &wrapped));
+    kms_assert_ok(kms_make_in(source, azure_context, &wrapped));
     for (int i = 0; i < 5; i++)
-        kms_assert_ok(unwrap(source, azure_context, blob_view(&wrapped)));
+        kms_assert_ok(kms_unwrap_in(source, azure_context, blob_view(&wrapped)));
     ck_assert_int_eq(tokens_given(), before + 1);
     source_close(&source);
     fake_service_command(&fake, "%s", HANDLER("\"lifetime\", \"seconds\": 2"));
     source = azure_open(&fake, &plain);
     for (int i = 0; i < 8; i++) {
-        kms_assert_ok(unwrap(source, azure_context, blob_view(&wrapped)));
+        kms_assert_ok(kms_unwrap_in(source, azure_context, blob_view(&wrapped)));
         (void) usleep(500000);
     }
     ck_assert_int_ge(tokens_given(), before + 3);
@@ -77,10 +67,10 @@ START_TEST(a_token_that_is_refused_is_replaced_once)
 {
     struct source *source = azure_open(&fake, &plain);
     struct blob wrapped = {0};
-    kms_assert_ok(make(source, azure_context, &wrapped));
+    kms_assert_ok(kms_make_in(source, azure_context, &wrapped));
     int before = requests();
     fake_service_command(&fake, "%s", HANDLER("\"revoke_tokens\""));
-    kms_assert_ok(unwrap(source, azure_context, blob_view(&wrapped)));
+    kms_assert_ok(kms_unwrap_in(source, azure_context, blob_view(&wrapped)));
     /* Refused, a new token, taken. */
     ck_assert_int_eq(requests(), before + 3);
     ck_assert_uint_eq(fixture_log_count(), 0);
@@ -94,17 +84,17 @@ START_TEST(a_vault_may_move_to_another_tenant)
 {
     struct source *source = azure_open(&fake, &plain);
     struct blob wrapped = {0};
-    kms_assert_ok(make(source, azure_context, &wrapped));
+    kms_assert_ok(kms_make_in(source, azure_context, &wrapped));
     fake_service_command(
         &fake, "%s", HANDLER("\"tenant\", \"tenant\": \"00000000-0000-0000-0000-000000000000\""));
-    kms_assert_failed(unwrap(source, azure_context, blob_view(&wrapped)), INDEXKEY_CAUSE_CONFIG,
-                      "no such tenant");
+    kms_assert_failed(kms_unwrap_in(source, azure_context, blob_view(&wrapped)),
+                      INDEXKEY_CAUSE_CONFIG, "no such tenant");
     fake_service_command(&fake, "%s", HANDLER("\"tenant\", \"tenant\": \"" AZURE_TENANT_GOOD "\""));
     fake_service_command(&fake, "%s", HANDLER("\"lifetime\", \"seconds\": 60"));
-    (void) unwrap(source, azure_context, blob_view(&wrapped));
+    (void) kms_unwrap_in(source, azure_context, blob_view(&wrapped));
     source_close(&source);
     source = azure_open(&fake, &plain);
-    kms_assert_ok(unwrap(source, azure_context, blob_view(&wrapped)));
+    kms_assert_ok(kms_unwrap_in(source, azure_context, blob_view(&wrapped)));
     blob_clear(&wrapped);
     source_close(&source);
 }
@@ -122,7 +112,7 @@ START_TEST(the_challenges_host_gets_nothing)
         "\\\", resource=\\\"https://vault.here:%d\\\"\"}, "
         "\"body\": \"\"",
         fake.port);
-    kms_assert_ok(make(source, azure_context, &wrapped));
+    kms_assert_ok(kms_make_in(source, azure_context, &wrapped));
     ck_assert_int_eq(requests(), 3);
     blob_clear(&wrapped);
     source_close(&source);
@@ -148,7 +138,7 @@ static void assert_refused(enum indexkey_cause cause, const char *says)
 {
     struct source *source = kms_open();
     struct blob wrapped = {0};
-    kms_assert_failed(make(source, azure_context, &wrapped), cause, says);
+    kms_assert_failed(kms_make_in(source, azure_context, &wrapped), cause, says);
     source_close(&source);
 }
 
@@ -282,7 +272,7 @@ START_TEST(a_challenge_that_is_too_long_is_none)
                        "\"kind\": \"status\", \"path\": \"/keys\", \"status\": 401, \"headers\": "
                        "{\"WWW-Authenticate\": \"Bearer %s\"}, \"body\": \"\"",
                        text);
-    kms_assert_failed(make(source, azure_context, &wrapped), INDEXKEY_CAUSE_SERVER,
+    kms_assert_failed(kms_make_in(source, azure_context, &wrapped), INDEXKEY_CAUSE_SERVER,
                       "without a challenge");
     source_close(&source);
 }
@@ -392,13 +382,13 @@ START_TEST(a_wrong_pin_is_refused_beside_a_right_one)
     struct source *source = azure_open(&fake, &plain);
     struct blob wrapped = {0};
     struct source_call call = kms_call(&plain, azure_context);
-    kms_assert_ok(make(source, azure_context, &wrapped));
+    kms_assert_ok(kms_make_in(source, azure_context, &wrapped));
     call.credential = view_text(AZURE_SECRET_GOOD);
     kms_assert_ok(kms_unwrap(source, call, blob_view(&wrapped)));
     call.credential = view_text("wrong~secret");
     kms_assert_failed(kms_unwrap(source, call, blob_view(&wrapped)), INDEXKEY_CAUSE_CREDENTIAL,
                       "client secret is wrong");
-    kms_assert_ok(unwrap(source, azure_context, blob_view(&wrapped)));
+    kms_assert_ok(kms_unwrap_in(source, azure_context, blob_view(&wrapped)));
     blob_clear(&wrapped);
     source_close(&source);
 }

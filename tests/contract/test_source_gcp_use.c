@@ -35,23 +35,6 @@ static void reset_fake(void)
     gcp_reset(&fake);
 }
 
-static CK_RV make(struct source *source, struct view context, struct blob *ret_wrapped)
-{
-    return kms_make(source, kms_call(&plain, context), ret_wrapped);
-}
-
-static CK_RV unwrap(struct source *source, struct view context, struct view wrapped)
-{
-    return kms_unwrap(source, kms_call(&plain, context), wrapped);
-}
-
-/* The KMS request that came last: its path, headers and JSON. */
-static void assert_sent(const char *part, bool sent)
-{
-    fake_service_command(&fake, "%s", HANDLER("\"last\""));
-    ck_assert_msg((strstr(fake.answer, part) != NULL) == sent, "%s in %s", part, fake.answer);
-}
-
 static int tokens_given(struct fake_service *by)
 {
     fake_service_command(by, "%s", HANDLER("\"tokens\""));
@@ -109,22 +92,22 @@ START_TEST(checksums_and_context_are_sent)
     struct view context = {bytes, 3};
     struct source *source = gcp_open(&fake, &plain);
     struct blob wrapped = {0};
-    kms_assert_ok(make(source, context, &wrapped));
+    kms_assert_ok(kms_make_in(source, context, &wrapped));
     ck_assert_int_eq(memcmp(wrapped.bytes, MAGIC, strlen(MAGIC)), 0);
     ck_assert_ptr_nonnull(memmem(wrapped.bytes, wrapped.len,
                                  GCP_KEY_NAME_GOOD "/cryptoKeyVersions/1",
                                  strlen(GCP_KEY_NAME_GOOD "/cryptoKeyVersions/1")));
-    assert_sent("\"path\": \"/v1/" GCP_KEY_NAME_GOOD ":encrypt\"", true);
-    assert_sent("\"additionalAuthenticatedData\": \"YWJj\"", true);
+    kms_assert_sent(&fake, "\"path\": \"/v1/" GCP_KEY_NAME_GOOD ":encrypt\"", true);
+    kms_assert_sent(&fake, "\"additionalAuthenticatedData\": \"YWJj\"", true);
     /* CRC-32C of "abc", by google-crc32c. */
-    assert_sent("\"additionalAuthenticatedDataCrc32c\": \"910901175\"", true);
-    assert_sent("\"plaintextCrc32c\": \"", true);
-    assert_sent("\"authorization\": \"Bearer ya29.", true);
-    assert_sent("x-goog-user-project", false);
-    kms_assert_ok(unwrap(source, context, blob_view(&wrapped)));
-    assert_sent(":decrypt\"", true);
-    assert_sent("\"ciphertextCrc32c\": \"", true);
-    assert_sent("\"additionalAuthenticatedDataCrc32c\": \"910901175\"", true);
+    kms_assert_sent(&fake, "\"additionalAuthenticatedDataCrc32c\": \"910901175\"", true);
+    kms_assert_sent(&fake, "\"plaintextCrc32c\": \"", true);
+    kms_assert_sent(&fake, "\"authorization\": \"Bearer ya29.", true);
+    kms_assert_sent(&fake, "x-goog-user-project", false);
+    kms_assert_ok(kms_unwrap_in(source, context, blob_view(&wrapped)));
+    kms_assert_sent(&fake, ":decrypt\"", true);
+    kms_assert_sent(&fake, "\"ciphertextCrc32c\": \"", true);
+    kms_assert_sent(&fake, "\"additionalAuthenticatedDataCrc32c\": \"910901175\"", true);
     blob_clear(&wrapped);
     source_close(&source);
 }
@@ -136,13 +119,13 @@ START_TEST(a_bare_ciphertext_is_unwrapped)
     struct source *source = gcp_open(&fake, &plain);
     struct blob wrapped = {0};
     size_t head = strlen(MAGIC) + 4 + strlen(GCP_KEY_NAME_GOOD "/cryptoKeyVersions/1");
-    kms_assert_ok(make(source, gcp_context_none, &wrapped));
-    assert_sent("additionalAuthenticatedData", false);
+    kms_assert_ok(kms_make_in(source, gcp_context_none, &wrapped));
+    kms_assert_sent(&fake, "additionalAuthenticatedData", false);
     ck_assert_uint_gt(wrapped.len, head);
     struct view bare = {wrapped.bytes + head, wrapped.len - head};
     ck_assert_int_eq(bare.bytes[0], 10);
-    kms_assert_ok(unwrap(source, gcp_context_none, bare));
-    kms_assert_failed(unwrap(source, gcp_context, bare), INDEXKEY_CAUSE_TAMPERED,
+    kms_assert_ok(kms_unwrap_in(source, gcp_context_none, bare));
+    kms_assert_failed(kms_unwrap_in(source, gcp_context, bare), INDEXKEY_CAUSE_TAMPERED,
                       "another context");
     blob_clear(&wrapped);
     source_close(&source);
@@ -155,9 +138,9 @@ START_TEST(what_is_no_wrapped_key_is_not_sent)
     static unsigned char large[8193];
     struct source *source = gcp_open(&fake, &plain);
     for (size_t i = 0; i < COUNT_OF(texts); i++)
-        kms_assert_failed(unwrap(source, gcp_context, view_text(texts[i])), INDEXKEY_CAUSE_TAMPERED,
-                          "no ciphertext of Google");
-    kms_assert_failed(unwrap(source, gcp_context, (struct view){large, sizeof(large)}),
+        kms_assert_failed(kms_unwrap_in(source, gcp_context, view_text(texts[i])),
+                          INDEXKEY_CAUSE_TAMPERED, "no ciphertext of Google");
+    kms_assert_failed(kms_unwrap_in(source, gcp_context, (struct view){large, sizeof(large)}),
                       INDEXKEY_CAUSE_TAMPERED, "no ciphertext of Google");
     ck_assert_int_eq(fake_service_count(&fake, "requests"), 0);
     source_close(&source);
@@ -192,7 +175,7 @@ START_TEST(a_reply_that_is_no_wrapped_key_is_refused)
     struct source *source = gcp_open(&fake, &plain);
     struct blob wrapped = {0};
     fake_service_command(&fake, "%s", bad_replies[_i].script);
-    kms_assert_failed(make(source, gcp_context, &wrapped), INDEXKEY_CAUSE_SERVER,
+    kms_assert_failed(kms_make_in(source, gcp_context, &wrapped), INDEXKEY_CAUSE_SERVER,
                       bad_replies[_i].says);
     ck_assert_uint_eq(wrapped.len, 0);
     source_close(&source);
@@ -204,17 +187,17 @@ START_TEST(a_key_may_be_rotated)
     struct source *source = gcp_open(&fake, &plain);
     struct blob before = {0};
     struct blob after = {0};
-    kms_assert_ok(make(source, gcp_context, &before));
+    kms_assert_ok(kms_make_in(source, gcp_context, &before));
     fake_service_command(&fake, "%s", HANDLER("\"rotate\""));
-    kms_assert_ok(unwrap(source, gcp_context, blob_view(&before)));
-    kms_assert_ok(make(source, gcp_context, &after));
+    kms_assert_ok(kms_unwrap_in(source, gcp_context, blob_view(&before)));
+    kms_assert_ok(kms_make_in(source, gcp_context, &after));
     ck_assert_ptr_nonnull(memmem(after.bytes, after.len, "/cryptoKeyVersions/2", 20));
-    kms_assert_ok(unwrap(source, gcp_context, blob_view(&after)));
+    kms_assert_ok(kms_unwrap_in(source, gcp_context, blob_view(&after)));
     /* The state that counts is that of the version which wrapped. */
     fake_service_command(&fake, "%s", HANDLER("\"state\", \"state\": \"DISABLED\""));
-    kms_assert_ok(unwrap(source, gcp_context, blob_view(&after)));
-    kms_assert_failed(unwrap(source, gcp_context, blob_view(&before)), INDEXKEY_CAUSE_DISABLED,
-                      "versions enable");
+    kms_assert_ok(kms_unwrap_in(source, gcp_context, blob_view(&after)));
+    kms_assert_failed(kms_unwrap_in(source, gcp_context, blob_view(&before)),
+                      INDEXKEY_CAUSE_DISABLED, "versions enable");
     blob_clear(&before);
     blob_clear(&after);
     source_close(&source);
@@ -228,19 +211,19 @@ START_TEST(an_access_token_serves_many_calls)
     struct source *source = gcp_open(&fake, &plain);
     struct blob wrapped = {0};
     int before = tokens_given(&gcp_provider);
-    kms_assert_ok(make(source, gcp_context, &wrapped));
+    kms_assert_ok(kms_make_in(source, gcp_context, &wrapped));
     for (int i = 0; i < 5; i++)
-        kms_assert_ok(unwrap(source, gcp_context, blob_view(&wrapped)));
+        kms_assert_ok(kms_unwrap_in(source, gcp_context, blob_view(&wrapped)));
     ck_assert_int_eq(tokens_given(&gcp_provider), before + 1);
     fake_service_command(&fake, "%s", HANDLER("\"revoke_tokens\""));
-    kms_assert_ok(unwrap(source, gcp_context, blob_view(&wrapped)));
-    kms_assert_ok(unwrap(source, gcp_context, blob_view(&wrapped)));
+    kms_assert_ok(kms_unwrap_in(source, gcp_context, blob_view(&wrapped)));
+    kms_assert_ok(kms_unwrap_in(source, gcp_context, blob_view(&wrapped)));
     ck_assert_int_eq(tokens_given(&gcp_provider), before + 2);
     /* It is renewed in its last four minutes, from what the file says by then. */
     clock_shift(3599000 - 1000);
     gcp_configure(&fake, &(struct kms_settings){.credential = GCP_USER});
-    kms_assert_ok(unwrap(source, gcp_context, blob_view(&wrapped)));
-    assert_sent("\"x-goog-user-project\": \"quota-project\"", true);
+    kms_assert_ok(kms_unwrap_in(source, gcp_context, blob_view(&wrapped)));
+    kms_assert_sent(&fake, "\"x-goog-user-project\": \"quota-project\"", true);
     clock_shift(0);
     blob_clear(&wrapped);
     source_close(&source);
@@ -288,7 +271,7 @@ START_TEST(threads_work_across_the_ends_of_tokens)
     struct worker workers[THREADS] = {{.calls = 0}};
     struct blob wrapped = {0};
     int calls = 0;
-    kms_assert_ok(make(source, gcp_context, &wrapped));
+    kms_assert_ok(kms_make_in(source, gcp_context, &wrapped));
     fake_service_command(&fake, "%s", HANDLER("\"revoke_tokens\""));
     fake_service_command(short_lived[_i].by, "%s", HANDLER("\"lifetime\", \"seconds\": 5"));
     int before = tokens_given(short_lived[_i].by);
@@ -321,7 +304,7 @@ START_TEST(the_metadata_server_is_asked_without_a_proxy)
     kms_set_variable("http_proxy", "http://127.0.0.1:1");
     kms_set_variable("all_proxy", "http://127.0.0.1:1");
     struct source *source = gcp_open(&fake, &machine);
-    kms_assert_ok(make(source, gcp_context, &wrapped));
+    kms_assert_ok(kms_make_in(source, gcp_context, &wrapped));
     fake_service_command(&gcp_machine, "{\"do\": \"requests\"}");
     ck_assert_ptr_nonnull(strstr(gcp_machine.answer, "\"metadata-flavor\": \"Google\""));
     ck_assert_ptr_null(strstr(gcp_machine.answer, "via"));
@@ -332,7 +315,7 @@ START_TEST(the_metadata_server_is_asked_without_a_proxy)
     for (size_t i = 0; i < COUNT_OF(hosts); i++) {
         source = gcp_open(&fake, &machine);
         kms_set_variable("GCE_METADATA_HOST", hosts[i]);
-        kms_assert_failed(make(source, gcp_context, &wrapped), INDEXKEY_CAUSE_CONFIG,
+        kms_assert_failed(kms_make_in(source, gcp_context, &wrapped), INDEXKEY_CAUSE_CONFIG,
                           "GCE_METADATA_HOST");
         source_close(&source);
     }
@@ -345,13 +328,13 @@ START_TEST(a_subject_token_may_be_replaced)
     static const struct kms_settings settings = {.credential = GCP_BY_FILE};
     struct source *source = gcp_open(&fake, &settings);
     struct blob wrapped = {0};
-    kms_assert_ok(make(source, gcp_context, &wrapped));
+    kms_assert_ok(kms_make_in(source, gcp_context, &wrapped));
     fixture_write("subject", "expired.subject.token", 0644);
     fake_service_command(&fake, "%s", HANDLER("\"revoke_tokens\""));
-    kms_assert_failed(unwrap(source, gcp_context, blob_view(&wrapped)), INDEXKEY_CAUSE_CREDENTIAL,
-                      "credential is refused");
+    kms_assert_failed(kms_unwrap_in(source, gcp_context, blob_view(&wrapped)),
+                      INDEXKEY_CAUSE_CREDENTIAL, "credential is refused");
     gcp_configure(&fake, &settings);
-    kms_assert_ok(unwrap(source, gcp_context, blob_view(&wrapped)));
+    kms_assert_ok(kms_unwrap_in(source, gcp_context, blob_view(&wrapped)));
     blob_clear(&wrapped);
     source_close(&source);
 }
@@ -489,7 +472,7 @@ START_TEST(a_direct_key_is_unwrapped)
     struct blob wrapped = {0};
     struct source *source = gcp_open(&fake, &plain);
     size_t head = strlen(MAGIC) + 4 + strlen(GCP_KEY_NAME_GOOD "/cryptoKeyVersions/1");
-    kms_assert_ok(make(source, gcp_context_none, &wrapped));
+    kms_assert_ok(kms_make_in(source, gcp_context_none, &wrapped));
     (void) EVP_EncodeBlock((unsigned char *) coded, wrapped.bytes + head,
                            (int) (wrapped.len - head));
     (void) snprintf(more, sizeof(more), "[key direct]\ntoken = vectors\nciphertext = base64:%s",
@@ -520,7 +503,7 @@ START_TEST(no_lack_of_memory_leaks_or_crashes)
     struct kms_settings settings = {.credential = credentials[_i]};
     struct source *source = gcp_open(&fake, &settings);
     struct blob wrapped = {0};
-    kms_assert_ok(make(source, gcp_context, &wrapped));
+    kms_assert_ok(kms_make_in(source, gcp_context, &wrapped));
     for (unsigned long nth = 1;; nth++) {
         struct secret data_key = {0};
         struct source_call call = kms_call(&plain, gcp_context);
