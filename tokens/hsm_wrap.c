@@ -85,6 +85,8 @@ static CK_RV make_object(const struct hsm_session *session, const struct secret 
         {CKA_CLASS, &secret_key, sizeof(secret_key)},
         {CKA_KEY_TYPE, &generic, sizeof(generic)},
         {CKA_TOKEN, &no, sizeof(no)},
+        /* Other sessions of the application see it until it is destroyed. */
+        {CKA_SENSITIVE, &yes, sizeof(yes)},
         {CKA_EXTRACTABLE, &yes, sizeof(yes)},
         {CKA_VALUE, value->bytes, value->len},
     };
