@@ -22,11 +22,13 @@
 #include "base/clock.h"
 #include "base/crypto.h"
 
-/* The first pause for a turn to write is much shorter than a commit: a process that commits without
- * a pause leaves the file alone for an instant only. They grow to the last: hundreds of processes
- * that look so often would leave no time to the one that commits. */
+/* The first pauses for a turn to write are much shorter than a commit: a process that commits
+ * without a pause leaves the file alone for an instant only. They grow with the time that was
+ * waited, by this part of it: hundreds of processes that look so often would leave no time to the
+ * one that commits. */
 #define BUSY_PAUSE_NS (250 * 1000L)
-#define BUSY_PAUSE_MAX_NS (8 * 1000 * 1000L)
+#define BUSY_PAUSE_MAX_NS (50 * 1000 * 1000L)
+#define BUSY_PAUSE_PART 8
 /* The longest wait for a turn, while others have theirs. */
 #define CROWD_BUSY_MS (6 * SQLITE_FILE_BUSY_MS)
 /* Never leaves this file. */
@@ -448,12 +450,11 @@ static int begin_locked(struct store_sqlite *store)
     return code;
 }
 
-/* Of one transaction; begins with zeros and the first bound. */
+/* Of one transaction; begins with zeros. */
 struct waiting {
-    int64_t end_ms;      /* unless others commit before it */
-    int64_t last_end_ms; /* even if they do */
+    int64_t begin_ms;
+    int64_t end_ms; /* unless others commit before it */
     sqlite3_int64 data_version;
-    long bound_ns; /* of the next pause */
 };
 
 /* Where hundreds of processes commit, a turn is a matter of luck: they are waited for as long as
@@ -462,12 +463,12 @@ static bool may_wait_locked(struct store_sqlite *store, struct waiting *waiting)
 {
     int64_t now_ms = clock_boot_ms();
     sqlite3_int64 data_version = 0;
-    bool begins = waiting->last_end_ms == 0;
+    bool begins = waiting->begin_ms == 0;
     if (begins)
-        waiting->last_end_ms = now_ms + CROWD_BUSY_MS;
+        waiting->begin_ms = now_ms;
     if (now_ms < waiting->end_ms)
         return true;
-    if (now_ms >= waiting->last_end_ms ||
+    if (now_ms >= waiting->begin_ms + CROWD_BUSY_MS ||
         read_data_version_locked(store, &data_version) != SQLITE_OK ||
         (!begins && data_version == waiting->data_version))
         return false;
@@ -491,20 +492,23 @@ static CK_RV try_transact(struct store *base, const struct transaction *transact
     return transact_locked(store, transaction);
 }
 
-/* From 0 to the bound, so that those who wait do not stay in step; the next bound is longer. */
-static void pause_for_turn(struct waiting *waiting)
+/* From 0 to the bound, so that those who wait do not stay in step. */
+static void pause_for_turn(const struct waiting *waiting)
 {
     uint32_t random = UINT32_MAX;
-    long bound_ns = waiting->bound_ns;
+    int64_t bound_ns = (clock_boot_ms() - waiting->begin_ms) * (1000 * 1000 / BUSY_PAUSE_PART);
+    if (bound_ns < BUSY_PAUSE_NS)
+        bound_ns = BUSY_PAUSE_NS;
+    if (bound_ns > BUSY_PAUSE_MAX_NS)
+        bound_ns = BUSY_PAUSE_MAX_NS;
     (void) crypto_random(&random, sizeof(random));
-    (void) nanosleep(&(struct timespec){.tv_nsec = (long) random % bound_ns}, NULL);
-    waiting->bound_ns = 2 * bound_ns < BUSY_PAUSE_MAX_NS ? 2 * bound_ns : BUSY_PAUSE_MAX_NS;
+    (void) nanosleep(&(struct timespec){.tv_nsec = (long) (random % bound_ns)}, NULL);
 }
 
 /* Another process's change is waited for without the mutex: no lease is renewed without a read. */
 static CK_RV transact(struct store *base, const struct transaction *transaction)
 {
-    struct waiting waiting = {.bound_ns = BUSY_PAUSE_NS};
+    struct waiting waiting = {0};
     CK_RV rv = try_transact(base, transaction, &waiting);
     while (rv == STORE_BUSY) {
         pause_for_turn(&waiting);
