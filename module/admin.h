@@ -73,5 +73,11 @@ CK_RV admin_key_purge(CK_SESSION_HANDLE session, size_t *ret_count);
  */
 
 /*
- * The anchor (admin_anchor.c).
+ * The anchor (admin_anchor.c): the token's generation outside its store, `anchor = file:PATH`.
  */
+
+/* Takes the store as it is for the newest, after a restore on purpose or the loss of the anchor:
+ * logins that were refused are possible again. The SO's PIN is proved and counted as at C_Login;
+ * nobody needs to be logged in. CKR_FUNCTION_FAILED (cause CONFIG) for a token without an anchor;
+ * the CKRs of C_Login besides. */
+CK_RV admin_anchor_accept(CK_SLOT_ID slot_id, struct view so_pin, uint64_t *ret_generation);

@@ -90,6 +90,11 @@ CK_RV custody_login(struct custody *custody, enum custody_role role, struct view
 /* Wipes the token key and everything under it. */
 void custody_logout(struct custody *custody);
 
+/* [admin] The anchor is set to the store's generation as it is, on the word of the SO, who is
+ * proved and counted as at login: for a store that was restored on purpose, or an anchor that was
+ * lost. CKR_DEVICE_ERROR and the like as for C_Login. */
+CK_RV custody_anchor_accept(struct custody *custody, struct view so_pin, uint64_t *ret_generation);
+
 /* [admin] C_InitPIN, by the SO who is logged in: sets or resets the user's PIN, unlocks. */
 CK_RV custody_init_pin(struct custody *custody, struct view pin);
 /* [admin] C_SetPIN. Works logged in or not; the old PIN is proved and counted as at login. While

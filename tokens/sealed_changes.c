@@ -7,6 +7,7 @@
  */
 #include <string.h>
 
+#include "tokens/custody_anchor.h"
 #include "tokens/seal.h"
 #include "tokens/sealed_internal.h"
 
@@ -181,7 +182,7 @@ static CK_RV plan(void *context, const struct store_change **ret_changes, size_t
 {
     struct batch *batch = context;
     struct custody *custody = batch->custody;
-    CK_RV rv = sealed_objects_read_summary(custody, &batch->stored);
+    CK_RV rv = custody_read_summary(custody, &custody->keyring, &batch->stored);
     if (rv == CKR_ENCRYPTED_DATA_INVALID)
         return sealed_objects_fail_summary(custody);
     TRY(rv);
@@ -227,14 +228,18 @@ static bool commit_once(struct custody *custody, struct group_member *const *mem
         .member_count = count,
     };
     cause_clear();
-    CK_RV rv = custody->store->ops->update(custody->store, plan, &batch);
+    CK_RV rv = custody_anchor_ready(custody, &custody->keyring);
+    if (rv == CKR_OK)
+        rv = custody->store->ops->update(custody->store, plan, &batch);
     if (rv == STORE_ABSENT)
         rv = sealed_objects_fail_summary(custody);
     if (batch.failed != NULL) {
         settle(batch.failed, rv);
         return true;
     }
-    if (rv != CKR_OK)
+    if (rv == CKR_OK)
+        custody_generation_follow(custody, &custody->keyring, batch.stored.summary.generation);
+    else
         settle_failed(&batch, rv);
     for (size_t i = 0; rv == CKR_OK && i < batch.count; i++)
         settle(batch.changes[i], rv);

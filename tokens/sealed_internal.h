@@ -13,7 +13,8 @@ struct stored_summary {
 };
 
 /* CKR_ENCRYPTED_DATA_INVALID, not logged, when it is missing or does not open. */
-CK_RV sealed_objects_read_summary(struct custody *custody, struct stored_summary *ret_summary);
+CK_RV sealed_objects_read_summary(struct custody *custody, struct keyring *keyring,
+                                  struct stored_summary *ret_summary);
 CK_RV sealed_objects_fail_summary(const struct custody *custody);
 /* CKR_OBJECT_HANDLE_INVALID when there is no such row; one that `each` cannot open
  * (CKR_ENCRYPTED_DATA_INVALID) is logged. */
