@@ -232,6 +232,14 @@ CK_RV custody_read_attempts(struct custody *custody, struct attempts *ret_attemp
     return CKR_OK;
 }
 
+CK_RV custody_fail_gone(const struct custody *custody)
+{
+    return FAIL_CAUSE(INDEXKEY_CAUSE_STORE,
+                      "token '%s': its store no longer holds the token that was opened; log in "
+                      "again",
+                      custody->name);
+}
+
 static struct custody_pin_state pin_state(const struct token_record *record,
                                           const struct attempts *attempts, enum custody_role role)
 {

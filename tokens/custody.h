@@ -102,6 +102,14 @@ CK_RV custody_init_pin(struct custody *custody, struct view pin);
 CK_RV custody_set_pin(struct custody *custody, enum custody_role role, struct view old_pin,
                       struct view new_pin);
 
+/* [admin] Changes the epoch, while either role is logged in: a new epoch key, under which the
+ * values of all objects are sealed anew, in one commit; objects that are open go on. What was
+ * removed before can be opened no longer, whatever copies of its rows there are, but with a copy of
+ * the store that is as old. CKR_DEVICE_ERROR (cause STORE) also when the epoch has changed and the
+ * former key could not be scrubbed from the store's files, because another process reads them: to
+ * be done again. */
+CK_RV custody_shred(struct custody *custody);
+
 /* When (clock_coarse_ms) the next call into this token has to run custody_tick first; INT64_MAX
  * while nobody is logged in. Read on the data path. */
 const _Atomic int64_t *custody_due(const struct custody *custody);

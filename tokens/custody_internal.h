@@ -85,5 +85,9 @@ CK_RV custody_prove(struct custody *custody, const struct token_record *record,
 /* Logs that the keys record does not open under the token key. */
 CK_RV custody_fail_keys(const struct custody *custody);
 /* CKR_OK while the keys record in the store opens with the keyring: the token that is open is the
- * one in the store. CKR_ENCRYPTED_DATA_INVALID, not logged, when it was initialised anew. */
+ * one in the store. A newer epoch is taken up. CKR_ENCRYPTED_DATA_INVALID or STORE_ABSENT, not
+ * logged, when it was initialised anew, has another token key, or was put back to an older
+ * epoch. */
 CK_RV custody_confirm_keys(struct custody *custody);
+/* The token went away under those who are logged in; the next tick logs them out. */
+CK_RV custody_fail_gone(const struct custody *custody);

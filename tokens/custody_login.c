@@ -205,11 +205,7 @@ CK_RV custody_confirm_keys(struct custody *custody)
     _cleanup_(blob_clear) struct blob bytes = {0};
     uint64_t version;
     TRY(custody->store->ops->read_record(custody->store, RECORD_KEYS, &bytes, &version));
-    _cleanup_(keyring_release) struct keyring *held = NULL;
-    _cleanup_(secret_clear) struct secret epoch_key = {0};
-    uint32_t epoch;
-    TRY(keyring_hold(&custody->keyring, &held));
-    return keys_record_open(held->serial, &held->keys_key, blob_view(&bytes), &epoch, &epoch_key);
+    return keyring_renew(&custody->keyring, blob_view(&bytes));
 }
 
 /* Commits that leave the objects alone (a login counts its attempt) are no news. Nor are own ones,

@@ -58,10 +58,10 @@ static void fresh_token_clear(struct fresh_token *fresh)
 static CK_RV make_object_records(const unsigned char serial[SERIAL_LEN], struct fresh_token *fresh)
 {
     _cleanup_(secret_clear) struct secret keys_key = {0};
-    _cleanup_(secret_clear) struct secret epoch_key = {0};
+    _cleanup_(keys_record_clear) struct keys_record keys = {.epoch = KEYS_FIRST_EPOCH};
     TRY(derive_key(&fresh->token_key, serial, LABEL_KEYS, &keys_key));
-    TRY(crypto_random_secret(SEAL_KEY_LEN, &epoch_key));
-    TRY(keys_record_encode(serial, &keys_key, KEYS_FIRST_EPOCH, &epoch_key, &fresh->keys));
+    TRY(crypto_random_secret(SEAL_KEY_LEN, &keys.epoch_key));
+    TRY(keys_record_encode(serial, &keys_key, &keys, &fresh->keys));
     _cleanup_(keyring_destroy) struct keyring keyring;
     keyring_init(&keyring);
     struct keyring_opening opening = {
@@ -221,15 +221,6 @@ static CK_RV store_role(struct custody *custody, const struct token_record *reco
     return CKR_OK;
 }
 
-/* STORE_ABSENT and the like: the token went away under those who are logged in. */
-static CK_RV fail_gone(const struct custody *custody)
-{
-    return FAIL_CAUSE(INDEXKEY_CAUSE_STORE,
-                      "token '%s': its store no longer holds the token that was opened; log in "
-                      "again",
-                      custody->name);
-}
-
 /* CKR_USER_NOT_LOGGED_IN unless it is the SO who is logged in. */
 static CK_RV copy_token_key(struct custody *custody, struct secret *ret_token_key)
 {
@@ -249,13 +240,13 @@ static CK_RV init_pin_once(struct custody *custody, struct view pin)
     TRY(copy_token_key(custody, &proof.token_key));
     CK_RV rv = custody_read_token(custody, &record);
     if (rv == STORE_ABSENT)
-        return fail_gone(custody);
+        return custody_fail_gone(custody);
     TRY(rv);
     TRY(custody_unwrap(custody, &record, (struct view){0}, &proof.data_key));
     /* Else the role would get the key of a token that another process has replaced. */
     rv = custody_confirm_keys(custody);
     if (rv == STORE_ABSENT || rv == CKR_ENCRYPTED_DATA_INVALID)
-        return fail_gone(custody);
+        return custody_fail_gone(custody);
     TRY(rv);
     struct role_context context = {CUSTODY_USER, record.serial, &proof.data_key};
     TRY(role_seal(&context, &pin, &proof.token_key, &record.roles[CUSTODY_USER]));

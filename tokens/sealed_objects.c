@@ -20,7 +20,7 @@ static const char *id_text(const struct object_id *id, char text[ID_TEXT_LEN])
     return text;
 }
 
-static CK_RV fail_row(const struct custody *custody, const struct object_id *id)
+CK_RV sealed_objects_fail_row(const struct custody *custody, const struct object_id *id)
 {
     char text[ID_TEXT_LEN];
     cause_set(INDEXKEY_CAUSE_TAMPERED);
@@ -28,6 +28,17 @@ static CK_RV fail_row(const struct custody *custody, const struct object_id *id)
                 "token '%s': object %s in its store was changed and does not open; restore the "
                 "store from a backup, or destroy the object",
                 custody->name, id_text(id, text));
+}
+
+void sealed_objects_look_again(struct custody *custody)
+{
+    atomic_store(&custody->objects_generation, UINT64_MAX);
+    atomic_store(&custody->store_changes, UINT64_MAX);
+}
+
+bool sealed_objects_is_gone(CK_RV confirmed)
+{
+    return confirmed == STORE_ABSENT || confirmed == CKR_ENCRYPTED_DATA_INVALID;
 }
 
 CK_RV sealed_objects_fail_summary(const struct custody *custody)
@@ -101,7 +112,7 @@ static CK_RV load_row(void *context, const struct store_row *row)
     _cleanup_(discard_attributes) struct blob attributes = {0};
     CK_RV rv = open_row(load, row, &attributes);
     if (rv == CKR_ENCRYPTED_DATA_INVALID) {
-        (void) fail_row(load->custody, &row->id);
+        (void) sealed_objects_fail_row(load->custody, &row->id);
         return CKR_OK;
     }
     TRY(rv);
@@ -158,10 +169,23 @@ CK_RV sealed_objects_load(struct custody *custody, sealed_object_fn *each, void 
 CK_RV sealed_objects_read_row(struct custody *custody, const struct object_id *id,
                               store_row_fn *each, void *context)
 {
-    CK_RV rv = custody->store->ops->read_object(custody->store, id, each, context);
+    uint32_t epoch;
+    CK_RV rv;
+    CK_RV confirmed = CKR_OK;
+    /* A row that does not open may be of another epoch than the keyring was in at that moment. */
+    do {
+        epoch = keyring_epoch(&custody->keyring);
+        rv = custody->store->ops->read_object(custody->store, id, each, context);
+        if (rv == CKR_ENCRYPTED_DATA_INVALID)
+            confirmed = custody_confirm_keys(custody);
+    } while (rv == CKR_ENCRYPTED_DATA_INVALID && confirmed == CKR_OK &&
+             epoch != keyring_epoch(&custody->keyring));
     if (rv == STORE_ABSENT)
         return CKR_OBJECT_HANDLE_INVALID;
-    return rv == CKR_ENCRYPTED_DATA_INVALID ? fail_row(custody, id) : rv;
+    if (rv != CKR_ENCRYPTED_DATA_INVALID)
+        return rv;
+    return sealed_objects_is_gone(confirmed) ? custody_fail_gone(custody)
+                                             : sealed_objects_fail_row(custody, id);
 }
 
 struct value_request {
