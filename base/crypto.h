@@ -108,6 +108,11 @@ struct scrypt_cost {
 CK_RV crypto_scrypt(struct view password, struct view salt, const struct scrypt_cost *cost,
                     struct secret *ret_key);
 
+/* AES Key Wrap with a wrapping key of 32 bytes (RFC 3394; NIST SP 800-38F, 6.2: KW).
+ * CKR_ENCRYPTED_DATA_INVALID, not logged, when it does not verify. */
+CK_RV crypto_key_unwrap(const struct secret *wrapping_key, struct view wrapped,
+                        struct secret *ret_key);
+
 #define CRYPTO_PEM_LEN_MAX ((size_t) 16384)
 
 /* RSASSA with SHA-256 (RFC 8017): PKCS1-v1_5, or PSS with a salt of 32 bytes. The key is PEM, PKCS

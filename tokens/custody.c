@@ -5,6 +5,7 @@
 
 #include "base/alloc.h"
 #include "base/clock.h"
+#include "tokens/anchor.h"
 #include "tokens/apart.h"
 #include "tokens/context.h"
 #include "tokens/custody_internal.h"
@@ -29,6 +30,10 @@ const struct conf_key custody_conf_keys[] = {
      .required = true,
      .help = "where sealed objects are kept: sqlite:/PATH, or memory: for a trial",
      .check = check_store},
+    {.name = "anchor",
+     .type = CONF_STRING,
+     .help = "a file outside the store that notices a store put back to an older copy: file:/PATH",
+     .check = anchor_check_location},
     /* In the order of enum custody_login. */
     {.name = "login",
      .type = CONF_CHOICE,
@@ -87,6 +92,9 @@ static CK_RV custody_configure(struct custody *custody, const struct conf_sectio
                           section->name, conf_section_line(section), custody->source->ops->name);
     custody->deadline_ms = (int64_t) conf_duration_ms(section, "deadline", DEADLINE_DEFAULT_MS);
     TRY(context_encode(section, &custody->context));
+    const char *anchor = conf_string(section, "anchor", NULL);
+    if (anchor != NULL)
+        TRY(anchor_new(section->name, anchor, store, &custody->anchor));
     return store_open(store, &custody->store);
 }
 
@@ -117,6 +125,7 @@ void custody_close(struct custody **custody)
         return;
     direct_keys_free(&closed->direct_keys);
     keyring_destroy(&closed->keyring);
+    anchor_free(&closed->anchor);
     lease_destroy(&closed->lease);
     (void) pthread_mutex_destroy(&closed->session_lock);
     group_destroy(&closed->changes);
@@ -221,6 +230,14 @@ CK_RV custody_read_attempts(struct custody *custody, struct attempts *ret_attemp
                           "store from a backup",
                           custody->name);
     return CKR_OK;
+}
+
+CK_RV custody_fail_gone(const struct custody *custody)
+{
+    return FAIL_CAUSE(INDEXKEY_CAUSE_STORE,
+                      "token '%s': its store no longer holds the token that was opened; log in "
+                      "again",
+                      custody->name);
 }
 
 static struct custody_pin_state pin_state(const struct token_record *record,

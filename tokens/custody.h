@@ -98,12 +98,25 @@ CK_RV custody_login(struct custody *custody, enum custody_role role, struct view
 /* Wipes the token key and everything under it. */
 void custody_logout(struct custody *custody);
 
+/* [admin] The anchor is set to the store's generation as it is, on the word of the SO, who is
+ * proved and counted as at login: for a store that was restored on purpose, or an anchor that was
+ * lost. CKR_DEVICE_ERROR and the like as for C_Login. */
+CK_RV custody_anchor_accept(struct custody *custody, struct view so_pin, uint64_t *ret_generation);
+
 /* [admin] C_InitPIN, by the SO who is logged in: sets or resets the user's PIN, unlocks. */
 CK_RV custody_init_pin(struct custody *custody, struct view pin);
 /* [admin] C_SetPIN. Works logged in or not; the old PIN is proved and counted as at login. While
  * the user's PIN is locked, `old_pin` is taken as the SO PIN: so the SO unlocks without a login. */
 CK_RV custody_set_pin(struct custody *custody, enum custody_role role, struct view old_pin,
                       struct view new_pin);
+
+/* [admin] Changes the epoch, while either role is logged in: a new epoch key, under which the
+ * values of all objects are sealed anew, in one commit; objects that are open go on. What was
+ * removed before can be opened no longer, whatever copies of its rows there are, but with a copy of
+ * the store that is as old. CKR_DEVICE_ERROR (cause STORE) also when the epoch has changed and the
+ * former key could not be scrubbed from the store's files, because another process reads them: to
+ * be done again. */
+CK_RV custody_shred(struct custody *custody);
 
 /* When (clock_coarse_ms) the next call into this token has to run custody_tick first; INT64_MAX
  * while nobody is logged in. Read on the data path. */

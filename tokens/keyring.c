@@ -27,9 +27,8 @@ struct fresh_keys {
     struct secret summary_key;
     struct secret set_key;
     struct secret value_id_key;
-    struct secret epoch_key;
     struct secret credential;
-    uint32_t epoch;
+    struct keys_record record;
 };
 
 static void fresh_keys_clear(struct fresh_keys *keys)
@@ -39,8 +38,8 @@ static void fresh_keys_clear(struct fresh_keys *keys)
     secret_clear(&keys->summary_key);
     secret_clear(&keys->set_key);
     secret_clear(&keys->value_id_key);
-    secret_clear(&keys->epoch_key);
     secret_clear(&keys->credential);
+    keys_record_clear(&keys->record);
 }
 
 static CK_RV fresh_keys_derive(const struct keyring_opening *opening, struct fresh_keys *keys)
@@ -50,9 +49,11 @@ static CK_RV fresh_keys_derive(const struct keyring_opening *opening, struct fre
     TRY(derive_key(token_key, opening->serial, LABEL_KEYS, &keys->keys_key));
     TRY(derive_key(token_key, opening->serial, LABEL_SUMMARY, &keys->summary_key));
     TRY(derive_key(token_key, opening->serial, LABEL_SET, &keys->set_key));
-    TRY(derive_key(token_key, opening->serial, LABEL_VALUE_ID, &keys->value_id_key));
-    TRY(keys_record_open(opening->serial, &keys->keys_key, opening->keys_record, &keys->epoch,
-                         &keys->epoch_key));
+    TRY(keys_record_open(opening->serial, &keys->keys_key, opening->keys_record, &keys->record));
+    if (keys->record.value_id_key.len > 0)
+        keys->value_id_key = secret_move(&keys->record.value_id_key);
+    else
+        TRY(derive_key(token_key, opening->serial, LABEL_VALUE_ID, &keys->value_id_key));
     if (opening->credential.len > 0)
         TRY(secret_from(opening->credential.bytes, opening->credential.len, &keys->credential));
     return CKR_OK;
@@ -83,12 +84,61 @@ CK_RV keyring_open(struct keyring *keyring, const struct keyring_opening *openin
     keyring->summary_key = secret_move(&keys.summary_key);
     keyring->set_key = secret_move(&keys.set_key);
     keyring->value_id_key = secret_move(&keys.value_id_key);
-    keyring->epoch_key = secret_move(&keys.epoch_key);
+    keyring->epoch_key = secret_move(&keys.record.epoch_key);
     keyring->credential = secret_move(&keys.credential);
-    keyring->epoch = keys.epoch;
+    keyring->epoch = keys.record.epoch;
     keyring->is_open = true;
     (void) pthread_rwlock_unlock(&keyring->lock);
     return CKR_OK;
+}
+
+static CK_RV open_record(const struct keyring *keyring, struct view bytes, struct keys_record *keys)
+{
+    TRY(keys_record_open(keyring->serial, &keyring->keys_key, bytes, keys));
+    bool is_other =
+        keys->epoch == keyring->epoch && !secret_equal(&keys->epoch_key, &keyring->epoch_key);
+    return keys->epoch < keyring->epoch || is_other ? CKR_ENCRYPTED_DATA_INVALID : CKR_OK;
+}
+
+static CK_RV is_epoch_newer(struct keyring *keyring, struct view keys_record, bool *ret_is_newer)
+{
+    _cleanup_(keyring_release) struct keyring *held = NULL;
+    _cleanup_(keys_record_clear) struct keys_record keys = {0};
+    TRY(keyring_hold(keyring, &held));
+    TRY(open_record(held, keys_record, &keys));
+    *ret_is_newer = keys.epoch > held->epoch;
+    return CKR_OK;
+}
+
+/* Opened again: another login may have come in between. */
+static CK_RV renew_locked(struct keyring *keyring, struct view keys_record)
+{
+    _cleanup_(keys_record_clear) struct keys_record keys = {0};
+    if (!keyring->is_open)
+        return CKR_USER_NOT_LOGGED_IN;
+    TRY(open_record(keyring, keys_record, &keys));
+    secret_clear(&keyring->epoch_key);
+    keyring->epoch_key = secret_move(&keys.epoch_key);
+    keyring->epoch = keys.epoch;
+    return CKR_OK;
+}
+
+CK_RV keyring_renew(struct keyring *keyring, struct view keys_record)
+{
+    bool is_newer = false;
+    TRY(is_epoch_newer(keyring, keys_record, &is_newer));
+    if (!is_newer)
+        return CKR_OK;
+    (void) pthread_rwlock_wrlock(&keyring->lock);
+    CK_RV rv = renew_locked(keyring, keys_record);
+    (void) pthread_rwlock_unlock(&keyring->lock);
+    return rv;
+}
+
+uint32_t keyring_epoch(struct keyring *keyring)
+{
+    _cleanup_(keyring_release) struct keyring *held = NULL;
+    return keyring_hold(keyring, &held) == CKR_OK ? held->epoch : 0;
 }
 
 void keyring_wipe(struct keyring *keyring)

@@ -45,6 +45,12 @@ struct keyring_opening {
 
 /* CKR_ENCRYPTED_DATA_INVALID, not logged, when the keys record does not open. */
 CK_RV keyring_open(struct keyring *keyring, const struct keyring_opening *opening);
+/* The same token's keys record as it is now: a newer epoch's key takes the former one's place.
+ * CKR_ENCRYPTED_DATA_INVALID, not logged, when it does not open or its epoch is an older one;
+ * CKR_USER_NOT_LOGGED_IN. */
+CK_RV keyring_renew(struct keyring *keyring, struct view keys_record);
+/* 0 while it is closed. */
+uint32_t keyring_epoch(struct keyring *keyring);
 /* Back to closed, from any state. */
 void keyring_wipe(struct keyring *keyring);
 

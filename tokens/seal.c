@@ -26,13 +26,13 @@ static void attributes_aad(struct writer *aad, const struct keyring *held,
 }
 
 /* Of the wrapped sealing key and of the value, which differ in the label. */
-static void value_aad(struct writer *aad, const char *label, const struct keyring *held,
+static void value_aad(struct writer *aad, const char *label, const struct seal_epoch *epoch,
                       const struct store_row *row)
 {
-    derive_begin_aad(aad, label, held->serial);
+    derive_begin_aad(aad, label, epoch->serial);
     write_string(aad, (struct view){row->id.bytes, OBJECT_ID_LEN});
     write_u64(aad, row->version);
-    write_u32(aad, held->epoch);
+    write_u32(aad, epoch->number);
     write_raw(aad, (struct view){row->attributes.bytes + row->attributes.len - AEAD_TAG_LEN,
                                  AEAD_TAG_LEN});
 }
@@ -60,7 +60,7 @@ static CK_RV seal_attributes(struct keyring *held, const struct seal_content *co
 
 /* One of the two seals in a row's value. `row` has the sealed attributes already. */
 struct value_seal {
-    const struct keyring *held;
+    const struct seal_epoch *epoch;
     const struct store_row *row;
     const struct secret *key;
     const char *label;
@@ -70,27 +70,32 @@ static CK_RV seal_under(const struct value_seal *seal, const struct secret *plai
                         struct blob *ret_sealed)
 {
     _cleanup_(writer_clear) struct writer aad = {0};
-    value_aad(&aad, seal->label, seal->held, seal->row);
+    value_aad(&aad, seal->label, seal->epoch, seal->row);
     struct view aad_bytes;
     TRY(derive_end_aad(&aad, &aad_bytes));
     return crypto_seal(seal->key, aad_bytes, (struct view){plaintext->bytes, plaintext->len},
                        ret_sealed);
 }
 
-static CK_RV seal_value(const struct keyring *held, const struct store_row *row,
-                        const struct secret *value, struct blob *ret_sealed)
+static struct seal_epoch epoch_of(const struct keyring *held)
+{
+    return (struct seal_epoch){held->serial, held->epoch, &held->epoch_key};
+}
+
+CK_RV seal_value(const struct seal_epoch *epoch, const struct store_row *row,
+                 const struct secret *value, struct blob *ret_sealed)
 {
     _cleanup_(secret_clear) struct secret key = {0};
     _cleanup_(blob_clear) struct blob wrapped = {0};
     _cleanup_(blob_clear) struct blob sealed = {0};
     TRY(crypto_random_secret(SEAL_KEY_LEN, &key));
-    struct value_seal outer = {held, row, &held->epoch_key, LABEL_OBJECT_KEY};
-    struct value_seal inner = {held, row, &key, LABEL_OBJECT_VALUE};
+    struct value_seal outer = {epoch, row, epoch->key, LABEL_OBJECT_KEY};
+    struct value_seal inner = {epoch, row, &key, LABEL_OBJECT_VALUE};
     TRY(seal_under(&outer, &key, &wrapped));
     TRY(seal_under(&inner, value, &sealed));
     struct writer writer = {0};
     write_u8(&writer, SEAL_FORMAT);
-    write_u32(&writer, held->epoch);
+    write_u32(&writer, epoch->number);
     write_raw(&writer, blob_view(&wrapped));
     write_raw(&writer, blob_view(&sealed));
     return writer_finish(&writer, ret_sealed);
@@ -110,8 +115,9 @@ CK_RV seal_row(struct keyring *held, const struct seal_content *content, struct 
     row.value.len = value_len == 0 ? 0 : value_len + SEAL_VALUE_OVERHEAD;
     TRY(seal_attributes(held, content, &row, &sealed.attributes));
     row.attributes = blob_view(&sealed.attributes);
+    struct seal_epoch epoch = epoch_of(held);
     if (value_len > 0)
-        TRY(seal_value(held, &row, content->value, &sealed.value));
+        TRY(seal_value(&epoch, &row, content->value, &sealed.value));
     ret_row->attributes = blob_move(&sealed.attributes);
     ret_row->value = blob_move(&sealed.value);
     return CKR_OK;
@@ -155,7 +161,7 @@ static CK_RV open_under(const struct value_seal *seal, struct view sealed,
                         struct secret *ret_plaintext)
 {
     _cleanup_(writer_clear) struct writer aad = {0};
-    value_aad(&aad, seal->label, seal->held, seal->row);
+    value_aad(&aad, seal->label, seal->epoch, seal->row);
     struct view aad_bytes;
     TRY(derive_end_aad(&aad, &aad_bytes));
     return crypto_open(seal->key, aad_bytes, sealed, ret_plaintext);
@@ -179,8 +185,9 @@ CK_RV seal_open_value(struct keyring *held, const struct store_row *row, struct 
     if (reader.failed || format != SEAL_FORMAT || epoch != held->epoch)
         return CKR_ENCRYPTED_DATA_INVALID;
     _cleanup_(secret_clear) struct secret key = {0};
-    struct value_seal outer = {held, row, &held->epoch_key, LABEL_OBJECT_KEY};
-    struct value_seal inner = {held, row, &key, LABEL_OBJECT_VALUE};
+    struct seal_epoch current = epoch_of(held);
+    struct value_seal outer = {&current, row, current.key, LABEL_OBJECT_KEY};
+    struct value_seal inner = {&current, row, &key, LABEL_OBJECT_VALUE};
     TRY(open_under(&outer, wrapped, &key));
     return open_under(&inner, sealed, ret_value);
 }

@@ -38,6 +38,17 @@ void sealed_row_clear(struct sealed_row *row);
 CK_RV seal_row(struct keyring *held, const struct seal_content *content,
                struct sealed_row *ret_row);
 
+/* Of a value's seal, and the serial of its token; borrowed. */
+struct seal_epoch {
+    const unsigned char *serial;
+    uint32_t number;
+    const struct secret *key;
+};
+
+/* The value of a row that has its sealed attributes, under a fresh sealing key. */
+CK_RV seal_value(const struct seal_epoch *epoch, const struct store_row *row,
+                 const struct secret *value, struct blob *ret_sealed);
+
 /* Length of the value that a row holds; 0 for none. */
 size_t seal_value_len(const struct store_row *row);
 CK_RV seal_open_attributes(struct keyring *held, const struct store_row *row,

@@ -7,6 +7,7 @@
  */
 #include <string.h>
 
+#include "tokens/custody_anchor.h"
 #include "tokens/seal.h"
 #include "tokens/sealed_internal.h"
 
@@ -181,7 +182,12 @@ static CK_RV plan(void *context, const struct store_change **ret_changes, size_t
 {
     struct batch *batch = context;
     struct custody *custody = batch->custody;
-    CK_RV rv = sealed_objects_read_summary(custody, &batch->stored);
+    /* What is sealed under the key of a former epoch would be lost. */
+    CK_RV rv = custody_confirm_keys(custody);
+    if (sealed_objects_is_gone(rv))
+        return custody_fail_gone(custody);
+    TRY(rv);
+    rv = custody_read_summary(custody, &custody->keyring, &batch->stored);
     if (rv == CKR_ENCRYPTED_DATA_INVALID)
         return sealed_objects_fail_summary(custody);
     TRY(rv);
@@ -205,13 +211,11 @@ static void settle(struct change *change, CK_RV rv)
     change->member.is_settled = true;
 }
 
-/* All fail alike. What was told of the generation is not so: the next tick looks at all objects. */
+/* All fail alike. What was told of the generation is not so. */
 static void settle_failed(struct batch *batch, CK_RV rv)
 {
-    if (batch->is_told) {
-        atomic_store(&batch->custody->objects_generation, UINT64_MAX);
-        atomic_store(&batch->custody->store_changes, UINT64_MAX);
-    }
+    if (batch->is_told)
+        sealed_objects_look_again(batch->custody);
     for (size_t i = 0; i < batch->member_count; i++) {
         if (!batch->members[i]->is_settled)
             settle((struct change *) batch->members[i], rv);
@@ -227,14 +231,18 @@ static bool commit_once(struct custody *custody, struct group_member *const *mem
         .member_count = count,
     };
     cause_clear();
-    CK_RV rv = custody->store->ops->update(custody->store, plan, &batch);
+    CK_RV rv = custody_anchor_ready(custody, &custody->keyring);
+    if (rv == CKR_OK)
+        rv = custody->store->ops->update(custody->store, plan, &batch);
     if (rv == STORE_ABSENT)
         rv = sealed_objects_fail_summary(custody);
     if (batch.failed != NULL) {
         settle(batch.failed, rv);
         return true;
     }
-    if (rv != CKR_OK)
+    if (rv == CKR_OK)
+        custody_generation_follow(custody, &custody->keyring, batch.stored.summary.generation);
+    else
         settle_failed(&batch, rv);
     for (size_t i = 0; rv == CKR_OK && i < batch.count; i++)
         settle(batch.changes[i], rv);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/crypto.h"
+#include "tokens/custody_anchor.h"
 #include "tokens/seal.h"
 #include "tokens/sealed_internal.h"
 
@@ -19,7 +20,7 @@ static const char *id_text(const struct object_id *id, char text[ID_TEXT_LEN])
     return text;
 }
 
-static CK_RV fail_row(const struct custody *custody, const struct object_id *id)
+CK_RV sealed_objects_fail_row(const struct custody *custody, const struct object_id *id)
 {
     char text[ID_TEXT_LEN];
     cause_set(INDEXKEY_CAUSE_TAMPERED);
@@ -27,6 +28,17 @@ static CK_RV fail_row(const struct custody *custody, const struct object_id *id)
                 "token '%s': object %s in its store was changed and does not open; restore the "
                 "store from a backup, or destroy the object",
                 custody->name, id_text(id, text));
+}
+
+void sealed_objects_look_again(struct custody *custody)
+{
+    atomic_store(&custody->objects_generation, UINT64_MAX);
+    atomic_store(&custody->store_changes, UINT64_MAX);
+}
+
+bool sealed_objects_is_gone(CK_RV confirmed)
+{
+    return confirmed == STORE_ABSENT || confirmed == CKR_ENCRYPTED_DATA_INVALID;
 }
 
 CK_RV sealed_objects_fail_summary(const struct custody *custody)
@@ -38,7 +50,8 @@ CK_RV sealed_objects_fail_summary(const struct custody *custody)
                 custody->name, RECORD_SUMMARY);
 }
 
-CK_RV sealed_objects_read_summary(struct custody *custody, struct stored_summary *ret_summary)
+CK_RV sealed_objects_read_summary(struct custody *custody, struct keyring *keyring,
+                                  struct stored_summary *ret_summary)
 {
     _cleanup_(blob_clear) struct blob bytes = {0};
     struct stored_summary stored;
@@ -48,7 +61,7 @@ CK_RV sealed_objects_read_summary(struct custody *custody, struct stored_summary
         return CKR_ENCRYPTED_DATA_INVALID;
     TRY(rv);
     _cleanup_(keyring_release) struct keyring *held = NULL;
-    TRY(keyring_hold(&custody->keyring, &held));
+    TRY(keyring_hold(keyring, &held));
     TRY(summary_open(held, blob_view(&bytes), &stored.summary));
     *ret_summary = stored;
     return CKR_OK;
@@ -99,7 +112,7 @@ static CK_RV load_row(void *context, const struct store_row *row)
     _cleanup_(discard_attributes) struct blob attributes = {0};
     CK_RV rv = open_row(load, row, &attributes);
     if (rv == CKR_ENCRYPTED_DATA_INVALID) {
-        (void) fail_row(load->custody, &row->id);
+        (void) sealed_objects_fail_row(load->custody, &row->id);
         return CKR_OK;
     }
     TRY(rv);
@@ -131,7 +144,7 @@ CK_RV sealed_objects_load(struct custody *custody, sealed_object_fn *each, void 
 {
     struct stored_summary before;
     struct stored_summary after;
-    CK_RV rv = sealed_objects_read_summary(custody, &before);
+    CK_RV rv = sealed_objects_read_summary(custody, &custody->keyring, &before);
     bool verifiable = rv == CKR_OK;
     if (rv != CKR_OK && rv != CKR_ENCRYPTED_DATA_INVALID)
         return rv;
@@ -143,7 +156,8 @@ CK_RV sealed_objects_load(struct custody *custody, sealed_object_fn *each, void 
         return CKR_OK;
     }
     atomic_store(&custody->objects_generation, before.summary.generation);
-    rv = sealed_objects_read_summary(custody, &after);
+    custody_generation_follow(custody, &custody->keyring, before.summary.generation);
+    rv = sealed_objects_read_summary(custody, &custody->keyring, &after);
     /* With a commit in between the rows belong to neither summary; custody_tick will call for
      * another load, which is compared again. */
     if (rv == CKR_OK && before.version == after.version &&
@@ -155,10 +169,23 @@ CK_RV sealed_objects_load(struct custody *custody, sealed_object_fn *each, void 
 CK_RV sealed_objects_read_row(struct custody *custody, const struct object_id *id,
                               store_row_fn *each, void *context)
 {
-    CK_RV rv = custody->store->ops->read_object(custody->store, id, each, context);
+    uint32_t epoch;
+    CK_RV rv;
+    CK_RV confirmed = CKR_OK;
+    /* A row that does not open may be of another epoch than the keyring was in at that moment. */
+    do {
+        epoch = keyring_epoch(&custody->keyring);
+        rv = custody->store->ops->read_object(custody->store, id, each, context);
+        if (rv == CKR_ENCRYPTED_DATA_INVALID)
+            confirmed = custody_confirm_keys(custody);
+    } while (rv == CKR_ENCRYPTED_DATA_INVALID && confirmed == CKR_OK &&
+             epoch != keyring_epoch(&custody->keyring));
     if (rv == STORE_ABSENT)
         return CKR_OBJECT_HANDLE_INVALID;
-    return rv == CKR_ENCRYPTED_DATA_INVALID ? fail_row(custody, id) : rv;
+    if (rv != CKR_ENCRYPTED_DATA_INVALID)
+        return rv;
+    return sealed_objects_is_gone(confirmed) ? custody_fail_gone(custody)
+                                             : sealed_objects_fail_row(custody, id);
 }
 
 struct value_request {

@@ -401,6 +401,16 @@ void sqlite_file_close(struct sqlite_file *file)
     file->db = NULL;
 }
 
+int sqlite_file_empty_log(struct sqlite_file *file)
+{
+    if (file->db == NULL)
+        return SQLITE_OK;
+    (void) sqlite3_busy_timeout(file->db, 0);
+    int code = sqlite3_wal_checkpoint_v2(file->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
+    (void) sqlite3_busy_timeout(file->db, SQLITE_FILE_BUSY_MS);
+    return code;
+}
+
 bool sqlite_file_is_current(const struct sqlite_file *file, const char *path)
 {
     struct stat status;

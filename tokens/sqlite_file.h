@@ -33,6 +33,10 @@ CK_RV sqlite_file_open(const char *path, bool create, struct sqlite_file *ret_fi
 /* Statements of the connection are finalized first, by their owner. */
 void sqlite_file_close(struct sqlite_file *file);
 
+/* All of the log goes into the file, where secure_delete has put zeros in place of what was
+ * replaced, and the log is cut. At once, or SQLITE_BUSY. */
+int sqlite_file_empty_log(struct sqlite_file *file);
+
 /* False when `path` now names another file than the one that is open, or none. */
 bool sqlite_file_is_current(const struct sqlite_file *file, const char *path);
 

@@ -36,6 +36,7 @@ struct store_change {
     const struct object_id *object; /* when record is NULL */
     uint64_t expected;
     bool remove;
+    bool value_only;        /* an object keeps its version and its attributes */
     struct view attributes; /* a record's bytes; an object's attribute seal */
     struct view value;      /* objects only */
 };
@@ -93,6 +94,11 @@ struct store_ops {
      * store_open) has committed in between; own commits may move it too. Cheap: asked up to 20
      * times a second. */
     CK_RV (*change_count)(struct store *store, uint64_t *ret_count);
+
+    /* After a commit: what it has replaced goes from the store's files too. A failure means that it
+     * is still there, and nothing else. NULL where the store keeps no such traces, or has no say
+     * in them (a server's log and backups). */
+    CK_RV (*scrub)(struct store *store);
 };
 
 /* Every implementation begins with this. */

@@ -75,14 +75,17 @@ static void row_free_pointer(struct row **row)
     row_free(*row);
 }
 
-static CK_RV row_new(const struct store_change *change, struct row **ret_row)
+/* `former` is what the row replaces, where it keeps something of that; else NULL. */
+static CK_RV row_new(const struct store_change *change, const struct row *former,
+                     struct row **ret_row)
 {
     _cleanup_(row_free_pointer) struct row *row = mem_calloc(1, sizeof(*row));
+    struct view attributes = former == NULL ? change->attributes : blob_view(&former->attributes);
     if (row == NULL)
         return CKR_HOST_MEMORY;
     row->key = change_key(change);
-    row->version = change->expected + 1;
-    TRY(blob_from(change->attributes.bytes, change->attributes.len, &row->attributes));
+    row->version = change->expected + (former == NULL ? 1 : 0);
+    TRY(blob_from(attributes.bytes, attributes.len, &row->attributes));
     if (change->record == NULL)
         TRY(blob_from(change->value.bytes, change->value.len, &row->value));
     *ret_row = TAKE(row);
@@ -174,16 +177,20 @@ static void row_list_clear(struct row_list *list)
     mem_free(list->rows);
 }
 
-static CK_RV row_list_fill(struct row_list *list, const struct store_change *changes,
-                           size_t change_count)
+static CK_RV row_list_fill(struct row_list *list, const struct table *table,
+                           const struct store_change *changes, size_t change_count)
 {
     list->rows = mem_calloc(change_count > 0 ? change_count : 1, sizeof(struct row *));
     if (list->rows == NULL)
         return CKR_HOST_MEMORY;
     list->count = change_count;
     for (size_t i = 0; i < change_count; i++) {
+        struct row_key key = change_key(&changes[i]);
+        const struct row *former = changes[i].value_only ? table_find(table, &key) : NULL;
+        if (changes[i].value_only && former == NULL)
+            return STORE_CONFLICT;
         if (!changes[i].remove)
-            TRY(row_new(&changes[i], &list->rows[i]));
+            TRY(row_new(&changes[i], former, &list->rows[i]));
     }
     return CKR_OK;
 }
@@ -198,7 +205,7 @@ static CK_RV table_apply(struct table *table, const struct store_change *changes
                          size_t change_count)
 {
     _cleanup_(row_list_clear) struct row_list list = {0};
-    TRY(row_list_fill(&list, changes, change_count));
+    TRY(row_list_fill(&list, table, changes, change_count));
     TRY(table_reserve(table, change_count));
 
     for (size_t i = 0; i < change_count; i++) {

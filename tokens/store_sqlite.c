@@ -21,12 +21,15 @@
 #include "base/cause.h"
 #include "base/clock.h"
 #include "base/crypto.h"
+#include "tokens/sqlite_row.h"
 
-/* The first pause for a turn to write is much shorter than a commit: a process that commits without
- * a pause leaves the file alone for an instant only. They grow to the last: hundreds of processes
- * that look so often would leave no time to the one that commits. */
+/* The first pauses for a turn to write are much shorter than a commit: a process that commits
+ * without a pause leaves the file alone for an instant only. They grow with the time that was
+ * waited, by this part of it: hundreds of processes that look so often would leave no time to the
+ * one that commits. */
 #define BUSY_PAUSE_NS (250 * 1000L)
-#define BUSY_PAUSE_MAX_NS (8 * 1000 * 1000L)
+#define BUSY_PAUSE_MAX_NS (50 * 1000 * 1000L)
+#define BUSY_PAUSE_PART 8
 /* The longest wait for a turn, while others have theirs. */
 #define CROWD_BUSY_MS (6 * SQLITE_FILE_BUSY_MS)
 /* Never leaves this file. */
@@ -45,6 +48,7 @@ enum statement {
     REMOVE_RECORD,
     INSERT_OBJECT,
     UPDATE_OBJECT,
+    UPDATE_VALUE,
     REMOVE_OBJECT,
     CLEAR_RECORDS,
     CLEAR_OBJECTS,
@@ -68,6 +72,7 @@ static const char *const statement_sql[STATEMENT_COUNT] = {
     [INSERT_OBJECT] = "INSERT INTO object VALUES (?1, ?2 + 1, ?3, ?4) ON CONFLICT DO NOTHING",
     [UPDATE_OBJECT] = ("UPDATE object SET version = ?2 + 1, attributes = ?3, value = ?4"
                        " WHERE id = ?1 AND version = ?2"),
+    [UPDATE_VALUE] = "UPDATE object SET value = ?4 WHERE id = ?1 AND version = ?2",
     [REMOVE_OBJECT] = "DELETE FROM object WHERE id = ?1 AND version = ?2",
     [CLEAR_RECORDS] = "DELETE FROM record",
     [CLEAR_OBJECTS] = "DELETE FROM object",
@@ -237,41 +242,6 @@ static void sqlite_abandon(struct store *base)
     (void) pthread_mutex_unlock(&store->mutex);
 }
 
-/* The file's own words are not believed: type and size first. */
-static bool column_bytes(sqlite3_stmt *statement, int column, struct view *ret_bytes)
-{
-    if (sqlite3_column_type(statement, column) != SQLITE_BLOB)
-        return false;
-    const unsigned char *bytes = sqlite3_column_blob(statement, column);
-    size_t len = (size_t) sqlite3_column_bytes(statement, column);
-    if (len > STORE_BLOB_MAX || (bytes == NULL && len > 0))
-        return false;
-    *ret_bytes = (struct view){bytes, len};
-    return true;
-}
-
-static bool column_version(sqlite3_stmt *statement, int column, uint64_t *ret_version)
-{
-    sqlite3_int64 version = sqlite3_column_int64(statement, column);
-    if (sqlite3_column_type(statement, column) != SQLITE_INTEGER || version < 1)
-        return false;
-    *ret_version = (uint64_t) version;
-    return true;
-}
-
-static bool column_row(sqlite3_stmt *statement, struct store_row *ret_row)
-{
-    struct view id;
-    if (!column_bytes(statement, 0, &id) || id.len != OBJECT_ID_LEN ||
-        !column_version(statement, 1, &ret_row->version) ||
-        !column_bytes(statement, 2, &ret_row->attributes) ||
-        !column_bytes(statement, 3, &ret_row->value)) {
-        return false;
-    }
-    memcpy(ret_row->id.bytes, id.bytes, OBJECT_ID_LEN);
-    return true;
-}
-
 static int bind_bytes(sqlite3_stmt *statement, int index, const void *bytes, size_t len)
 {
     /* A NULL pointer would bind NULL, not an empty BLOB. */
@@ -293,7 +263,7 @@ static CK_RV sqlite_read_record(struct store *base, const char *name, struct blo
         return fail_locked(store, code, "reading a record");
     uint64_t version;
     struct view bytes;
-    if (!column_version(statement, 0, &version) || !column_bytes(statement, 1, &bytes))
+    if (!sqlite_row_version(statement, 0, &version) || !sqlite_row_bytes(statement, 1, &bytes))
         return fail_locked(store, SQLITE_CORRUPT, "reading a record");
     TRY(blob_from(bytes.bytes, bytes.len, ret_bytes));
     *ret_version = version;
@@ -312,7 +282,7 @@ static CK_RV sqlite_read_objects(struct store *base, store_row_fn *each, void *c
     int code = sqlite3_step(statement);
     for (; code == SQLITE_ROW; code = sqlite3_step(statement)) {
         struct store_row row;
-        if (column_row(statement, &row)) {
+        if (sqlite_row_read(statement, &row)) {
             TRY(each(context, &row));
         } else {
             bad_count++;
@@ -340,7 +310,7 @@ static CK_RV sqlite_read_object(struct store *base, const struct object_id *id, 
     if (code == SQLITE_DONE)
         return STORE_ABSENT;
     struct store_row row;
-    if (code == SQLITE_ROW && !column_row(statement, &row))
+    if (code == SQLITE_ROW && !sqlite_row_read(statement, &row))
         code = SQLITE_CORRUPT;
     if (code != SQLITE_ROW)
         return fail_locked(store, code, "reading an object");
@@ -365,7 +335,9 @@ static int bind_change(sqlite3_stmt *statement, const struct store_change *chang
 static CK_RV apply_locked(struct store_sqlite *store, const struct store_change *change)
 {
     enum statement which = change->record != NULL ? INSERT_RECORD : INSERT_OBJECT;
-    if (change->remove) {
+    if (change->value_only) {
+        which = UPDATE_VALUE;
+    } else if (change->remove) {
         which = change->record != NULL ? REMOVE_RECORD : REMOVE_OBJECT;
     } else if (change->expected > 0) {
         which = change->record != NULL ? UPDATE_RECORD : UPDATE_OBJECT;
@@ -397,7 +369,7 @@ static CK_RV clear_locked(struct store_sqlite *store, const struct transaction *
         int code = sqlite3_bind_text(statement, 1, transaction->guard, -1, SQLITE_STATIC);
         if (code == SQLITE_OK)
             code = sqlite3_step(statement);
-        if (code == SQLITE_ROW && !column_version(statement, 0, &version))
+        if (code == SQLITE_ROW && !sqlite_row_version(statement, 0, &version))
             code = SQLITE_CORRUPT;
         if (code != SQLITE_ROW && code != SQLITE_DONE)
             return fail_locked(store, code, "reading a record");
@@ -448,12 +420,11 @@ static int begin_locked(struct store_sqlite *store)
     return code;
 }
 
-/* Of one transaction; begins with zeros and the first bound. */
+/* Of one transaction; begins with zeros. */
 struct waiting {
-    int64_t end_ms;      /* unless others commit before it */
-    int64_t last_end_ms; /* even if they do */
+    int64_t begin_ms;
+    int64_t end_ms; /* unless others commit before it */
     sqlite3_int64 data_version;
-    long bound_ns; /* of the next pause */
 };
 
 /* Where hundreds of processes commit, a turn is a matter of luck: they are waited for as long as
@@ -462,12 +433,12 @@ static bool may_wait_locked(struct store_sqlite *store, struct waiting *waiting)
 {
     int64_t now_ms = clock_boot_ms();
     sqlite3_int64 data_version = 0;
-    bool begins = waiting->last_end_ms == 0;
+    bool begins = waiting->begin_ms == 0;
     if (begins)
-        waiting->last_end_ms = now_ms + CROWD_BUSY_MS;
+        waiting->begin_ms = now_ms;
     if (now_ms < waiting->end_ms)
         return true;
-    if (now_ms >= waiting->last_end_ms ||
+    if (now_ms >= waiting->begin_ms + CROWD_BUSY_MS ||
         read_data_version_locked(store, &data_version) != SQLITE_OK ||
         (!begins && data_version == waiting->data_version))
         return false;
@@ -491,20 +462,23 @@ static CK_RV try_transact(struct store *base, const struct transaction *transact
     return transact_locked(store, transaction);
 }
 
-/* From 0 to the bound, so that those who wait do not stay in step; the next bound is longer. */
-static void pause_for_turn(struct waiting *waiting)
+/* From 0 to the bound, so that those who wait do not stay in step. */
+static void pause_for_turn(const struct waiting *waiting)
 {
     uint32_t random = UINT32_MAX;
-    long bound_ns = waiting->bound_ns;
+    int64_t bound_ns = (clock_boot_ms() - waiting->begin_ms) * (1000 * 1000 / BUSY_PAUSE_PART);
+    if (bound_ns < BUSY_PAUSE_NS)
+        bound_ns = BUSY_PAUSE_NS;
+    if (bound_ns > BUSY_PAUSE_MAX_NS)
+        bound_ns = BUSY_PAUSE_MAX_NS;
     (void) crypto_random(&random, sizeof(random));
-    (void) nanosleep(&(struct timespec){.tv_nsec = (long) random % bound_ns}, NULL);
-    waiting->bound_ns = 2 * bound_ns < BUSY_PAUSE_MAX_NS ? 2 * bound_ns : BUSY_PAUSE_MAX_NS;
+    (void) nanosleep(&(struct timespec){.tv_nsec = (long) (random % bound_ns)}, NULL);
 }
 
 /* Another process's change is waited for without the mutex: no lease is renewed without a read. */
 static CK_RV transact(struct store *base, const struct transaction *transaction)
 {
-    struct waiting waiting = {.bound_ns = BUSY_PAUSE_NS};
+    struct waiting waiting = {0};
     CK_RV rv = try_transact(base, transaction, &waiting);
     while (rv == STORE_BUSY) {
         pause_for_turn(&waiting);
@@ -525,6 +499,12 @@ static CK_RV sqlite_update(struct store *base, store_plan_fn *plan, void *contex
     return transact(base, &(struct transaction){.plan = plan, .plan_context = context});
 }
 
+static int empty_log(struct store *base)
+{
+    _cleanup_(leave) struct store_sqlite *store = enter(base);
+    return sqlite_file_empty_log(&store->file);
+}
+
 static CK_RV sqlite_reset(struct store *base, const char *guard, uint64_t guard_version,
                           const struct store_change *changes, size_t change_count)
 {
@@ -533,13 +513,25 @@ static CK_RV sqlite_reset(struct store *base, const char *guard, uint64_t guard_
                                              .guard_version = guard_version,
                                              .changes = changes,
                                              .change_count = change_count}));
-    _cleanup_(leave) struct store_sqlite *store = enter(base);
-    if (store->file.db == NULL)
-        return CKR_OK;
     /* The former token leaves the log too. It is removed whether or not this succeeds: a reader in
      * another process may keep the log for a while. */
-    (void) sqlite3_wal_checkpoint_v2(store->file.db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
+    (void) empty_log(base);
     return CKR_OK;
+}
+
+/* Another process that reads holds it up; it is waited for without the mutex. */
+static CK_RV sqlite_scrub(struct store *base)
+{
+    int64_t end_ms = clock_boot_ms() + SQLITE_FILE_BUSY_MS;
+    int code = empty_log(base);
+    while ((code & 0xff) == SQLITE_BUSY && clock_boot_ms() < end_ms) {
+        (void) nanosleep(&(struct timespec){.tv_nsec = BUSY_PAUSE_MAX_NS}, NULL);
+        code = empty_log(base);
+    }
+    if (code == SQLITE_OK)
+        return CKR_OK;
+    _cleanup_(leave) struct store_sqlite *store = enter(base);
+    return fail_locked(store, code, "emptying its log");
 }
 
 static CK_RV sqlite_change_count(struct store *base, uint64_t *ret_count)
@@ -576,4 +568,5 @@ const struct store_ops store_sqlite_ops = {
     .update = sqlite_update,
     .reset = sqlite_reset,
     .change_count = sqlite_change_count,
+    .scrub = sqlite_scrub,
 };

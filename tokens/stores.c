@@ -74,8 +74,11 @@ static CK_RV check_change(const struct store_change *change)
                     STORE_NAME_MAX, change->record);
     if (change->record == NULL && change->object == NULL)
         return FAIL(CKR_GENERAL_ERROR, "store: a change names no row");
+    if (change->value_only && (change->record != NULL || change->remove))
+        return FAIL(CKR_GENERAL_ERROR, "store: only an object that stays keeps its attributes");
     /* Versions are signed 64-bit numbers in the databases. */
-    if (change->expected >= INT64_MAX || (change->remove && change->expected == 0))
+    if (change->expected >= INT64_MAX ||
+        ((change->remove || change->value_only) && change->expected == 0))
         return FAIL(CKR_GENERAL_ERROR, "store: a change cannot expect version %llu",
                     (unsigned long long) change->expected);
     size_t len =

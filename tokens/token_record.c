@@ -133,43 +133,76 @@ CK_RV attempts_parse(struct view bytes, struct attempts *ret_attempts)
     return CKR_OK;
 }
 
-static void keys_aad(struct writer *aad, const unsigned char serial[SERIAL_LEN], uint32_t epoch)
+/* Of the form with a value id key of its own. */
+#define KEYS_FORMAT_VALUE_ID 2
+#define KEYS_LEN_MAX (2 * SEAL_KEY_LEN)
+
+void keys_record_clear(struct keys_record *keys)
+{
+    secret_clear(&keys->epoch_key);
+    secret_clear(&keys->value_id_key);
+}
+
+static void keys_aad(struct writer *aad, const unsigned char serial[SERIAL_LEN], uint8_t format,
+                     uint32_t epoch)
 {
     derive_begin_aad(aad, LABEL_KEYS, serial);
+    if (format != SEAL_FORMAT)
+        write_u8(aad, format);
     write_u32(aad, epoch);
 }
 
 CK_RV keys_record_encode(const unsigned char serial[SERIAL_LEN], const struct secret *keys_key,
-                         uint32_t epoch, const struct secret *epoch_key, struct blob *ret_bytes)
+                         const struct keys_record *keys, struct blob *ret_bytes)
 {
+    uint8_t format = keys->value_id_key.len == 0 ? SEAL_FORMAT : KEYS_FORMAT_VALUE_ID;
+    size_t key_count = format == SEAL_FORMAT ? 1 : 2;
     _cleanup_(writer_clear) struct writer aad = {0};
-    keys_aad(&aad, serial, epoch);
+    keys_aad(&aad, serial, format, keys->epoch);
     struct view aad_bytes;
     TRY(derive_end_aad(&aad, &aad_bytes));
+    _cleanup_(secret_clear) struct secret plaintext = {0};
     _cleanup_(blob_clear) struct blob sealed = {0};
-    struct view key = {epoch_key->bytes, epoch_key->len};
-    TRY(crypto_seal(keys_key, aad_bytes, key, &sealed));
+    TRY(secret_new(key_count * SEAL_KEY_LEN, &plaintext));
+    memcpy(plaintext.bytes, keys->epoch_key.bytes, SEAL_KEY_LEN);
+    if (key_count > 1)
+        memcpy(plaintext.bytes + SEAL_KEY_LEN, keys->value_id_key.bytes, SEAL_KEY_LEN);
+    TRY(crypto_seal(keys_key, aad_bytes, (struct view){plaintext.bytes, plaintext.len}, &sealed));
     struct writer writer = {0};
-    write_u8(&writer, SEAL_FORMAT);
-    write_u32(&writer, epoch);
+    write_u8(&writer, format);
+    write_u32(&writer, keys->epoch);
     write_raw(&writer, blob_view(&sealed));
     return writer_finish(&writer, ret_bytes);
 }
 
+static CK_RV split_keys(const struct secret *plaintext, struct keys_record *ret_keys)
+{
+    _cleanup_(keys_record_clear) struct keys_record keys = {0};
+    TRY(secret_from(plaintext->bytes, SEAL_KEY_LEN, &keys.epoch_key));
+    if (plaintext->len > SEAL_KEY_LEN)
+        TRY(secret_from(plaintext->bytes + SEAL_KEY_LEN, SEAL_KEY_LEN, &keys.value_id_key));
+    ret_keys->epoch_key = secret_move(&keys.epoch_key);
+    ret_keys->value_id_key = secret_move(&keys.value_id_key);
+    return CKR_OK;
+}
+
 CK_RV keys_record_open(const unsigned char serial[SERIAL_LEN], const struct secret *keys_key,
-                       struct view bytes, uint32_t *ret_epoch, struct secret *ret_epoch_key)
+                       struct view bytes, struct keys_record *ret_keys)
 {
     struct reader reader = reader_of(bytes);
     uint8_t format = read_u8(&reader);
     uint32_t epoch = read_u32(&reader);
-    struct view sealed = read_raw(&reader, SEALED_KEY_LEN);
-    if (!reader_done(&reader) || format != SEAL_FORMAT)
+    size_t len = format == SEAL_FORMAT ? SEAL_KEY_LEN : KEYS_LEN_MAX;
+    struct view sealed = read_raw(&reader, len + AEAD_OVERHEAD);
+    if (!reader_done(&reader) || (format != SEAL_FORMAT && format != KEYS_FORMAT_VALUE_ID))
         return CKR_ENCRYPTED_DATA_INVALID;
     _cleanup_(writer_clear) struct writer aad = {0};
-    keys_aad(&aad, serial, epoch);
+    keys_aad(&aad, serial, format, epoch);
     struct view aad_bytes;
     TRY(derive_end_aad(&aad, &aad_bytes));
-    TRY(crypto_open(keys_key, aad_bytes, sealed, ret_epoch_key));
-    *ret_epoch = epoch;
+    _cleanup_(secret_clear) struct secret plaintext = {0};
+    TRY(crypto_open(keys_key, aad_bytes, sealed, &plaintext));
+    TRY(split_keys(&plaintext, ret_keys));
+    ret_keys->epoch = epoch;
     return CKR_OK;
 }

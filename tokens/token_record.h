@@ -82,9 +82,18 @@ CK_RV attempts_parse(struct view bytes, struct attempts *ret_attempts);
 
 #define KEYS_FIRST_EPOCH 1u
 
-/* The epoch key under `keys_key` (LABEL_KEYS). */
+/* What the record "keys" holds. */
+struct keys_record {
+    uint32_t epoch;
+    struct secret epoch_key;
+    struct secret value_id_key; /* empty until the token key is rotated: derived from that one */
+};
+
+void keys_record_clear(struct keys_record *keys);
+
+/* Under `keys_key` (LABEL_KEYS). */
 CK_RV keys_record_encode(const unsigned char serial[SERIAL_LEN], const struct secret *keys_key,
-                         uint32_t epoch, const struct secret *epoch_key, struct blob *ret_bytes);
-/* CKR_ENCRYPTED_DATA_INVALID. */
+                         const struct keys_record *keys, struct blob *ret_bytes);
+/* Freed with keys_record_clear. CKR_ENCRYPTED_DATA_INVALID. */
 CK_RV keys_record_open(const unsigned char serial[SERIAL_LEN], const struct secret *keys_key,
-                       struct view bytes, uint32_t *ret_epoch, struct secret *ret_epoch_key);
+                       struct view bytes, struct keys_record *ret_keys);

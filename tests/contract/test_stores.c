@@ -91,6 +91,38 @@ START_TEST(objects_are_made_changed_and_removed)
 }
 END_TEST
 
+START_TEST(a_value_alone_changes_under_its_version)
+{
+    struct store *store = open_kind(_i);
+    struct object_id one = id_of(1);
+    struct object_id two = id_of(2);
+    ck_assert_uint_eq(commit_one(store, object_put(&one, 0, "a1", "v1")), CKR_OK);
+    ck_assert_uint_eq(commit_one(store, object_put(&one, 1, "a2", "v2")), CKR_OK);
+    uint64_t before = changes_of(store);
+    struct store_change change = object_put(&one, 2, "", "v3");
+    change.value_only = true;
+    ck_assert_uint_eq(commit_one(store, change), CKR_OK);
+    assert_object(store, &one, 2, "a2", "v3");
+    ck_assert_uint_ge(changes_of(store), before);
+    change.expected = 1;
+    ck_assert_uint_eq(commit_one(store, change), STORE_CONFLICT);
+    change.object = &two;
+    ck_assert_uint_eq(commit_one(store, change), STORE_CONFLICT);
+    change.expected = 0;
+    ck_assert_uint_eq(commit_one(store, change), CKR_GENERAL_ERROR);
+    change.expected = 2;
+    change.remove = true;
+    ck_assert_uint_eq(commit_one(store, change), CKR_GENERAL_ERROR);
+    change.remove = false;
+    change.record = "token";
+    ck_assert_uint_eq(commit_one(store, change), CKR_GENERAL_ERROR);
+    assert_object(store, &one, 2, "a2", "v3");
+    if (store->ops->scrub != NULL)
+        ck_assert_uint_eq(store->ops->scrub(store), CKR_OK);
+    store_close(&store);
+}
+END_TEST
+
 START_TEST(a_wrong_expectation_is_a_conflict)
 {
     struct store *store = open_kind(_i);
@@ -537,6 +569,7 @@ int main(void)
     tcase_add_loop_test(cases, nothing_is_absent, 0, count);
     tcase_add_loop_test(cases, records_are_made_changed_and_removed, 0, count);
     tcase_add_loop_test(cases, objects_are_made_changed_and_removed, 0, count);
+    tcase_add_loop_test(cases, a_value_alone_changes_under_its_version, 0, count);
     tcase_add_loop_test(cases, a_wrong_expectation_is_a_conflict, 0, count);
     tcase_add_loop_test(cases, a_commit_is_all_or_nothing, 0, count);
     tcase_add_loop_test(cases, a_reset_needs_its_guard, 0, count);

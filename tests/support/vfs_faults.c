@@ -1,6 +1,7 @@
 #include "tests/support/vfs_faults.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <sqlite3.h>
 #include <stdatomic.h>
 #include <stddef.h>
@@ -71,6 +72,12 @@ static bool step_fails(void)
     return fails;
 }
 
+static void die_if_told(void)
+{
+    if (fault_kind == VFS_FAULT_KILL)
+        (void) raise(SIGKILL);
+}
+
 static sqlite3_file *real_of(sqlite3_file *file)
 {
     return ((struct faulty_file *) file)->real;
@@ -91,6 +98,7 @@ static int faulty_write(sqlite3_file *file, const void *bytes, int len, sqlite3_
     if (step_fails()) {
         int error = errno;
         (void) real_of(file)->pMethods->xWrite(real_of(file), bytes, len / 2, offset);
+        die_if_told();
         errno = error;
         return fault_kind == VFS_FAULT_FULL ? SQLITE_FULL : SQLITE_IOERR_WRITE;
     }
@@ -99,15 +107,19 @@ static int faulty_write(sqlite3_file *file, const void *bytes, int len, sqlite3_
 
 static int faulty_truncate(sqlite3_file *file, sqlite3_int64 size)
 {
-    if (step_fails())
+    if (step_fails()) {
+        die_if_told();
         return SQLITE_IOERR_TRUNCATE;
+    }
     return real_of(file)->pMethods->xTruncate(real_of(file), size);
 }
 
 static int faulty_sync(sqlite3_file *file, int flags)
 {
-    if (step_fails())
+    if (step_fails()) {
+        die_if_told();
         return SQLITE_IOERR_FSYNC;
+    }
     unsigned long long begin = now_ns();
     struct timespec delay = {.tv_nsec = sync_delay_ms * 1000000L};
     if (delay.tv_nsec > 0)
@@ -156,8 +168,10 @@ static int faulty_characteristics(sqlite3_file *file)
 static int faulty_shm_map(sqlite3_file *file, int page, int size, int extend,
                           void volatile **ret_page)
 {
-    if (extend && step_fails())
+    if (extend && step_fails()) {
+        die_if_told();
         return SQLITE_IOERR_SHMSIZE;
+    }
     return real_of(file)->pMethods->xShmMap(real_of(file), page, size, extend, ret_page);
 }
 

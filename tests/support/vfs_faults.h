@@ -9,8 +9,8 @@
 
 #include <stdbool.h>
 
-/* How the device fails: no space left, or an I/O error. */
-enum vfs_fault { VFS_FAULT_FULL, VFS_FAULT_IO };
+/* How the device fails: no space left, or an I/O error; or the process is killed at that point. */
+enum vfs_fault { VFS_FAULT_FULL, VFS_FAULT_IO, VFS_FAULT_KILL };
 
 void vfs_faults_install(void);
 

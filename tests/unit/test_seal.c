@@ -13,12 +13,12 @@ static void open_keyring(void)
 {
     struct secret token_key = {0};
     struct secret keys_key = {0};
-    struct secret epoch_key = {0};
+    struct keys_record record = {.epoch = 1};
     struct blob keys = {0};
     ck_assert_uint_eq(crypto_random_secret(SEAL_KEY_LEN, &token_key), CKR_OK);
-    ck_assert_uint_eq(crypto_random_secret(SEAL_KEY_LEN, &epoch_key), CKR_OK);
+    ck_assert_uint_eq(crypto_random_secret(SEAL_KEY_LEN, &record.epoch_key), CKR_OK);
     ck_assert_uint_eq(derive_key(&token_key, serial, LABEL_KEYS, &keys_key), CKR_OK);
-    ck_assert_uint_eq(keys_record_encode(serial, &keys_key, 1, &epoch_key, &keys), CKR_OK);
+    ck_assert_uint_eq(keys_record_encode(serial, &keys_key, &record, &keys), CKR_OK);
     struct keyring_opening opening = {
         .serial = serial,
         .token_key = &token_key,
@@ -30,7 +30,7 @@ static void open_keyring(void)
     ck_assert_uint_eq(keyring_hold(&keyring, &held), CKR_OK);
     secret_clear(&token_key);
     secret_clear(&keys_key);
-    secret_clear(&epoch_key);
+    keys_record_clear(&record);
     blob_clear(&keys);
 }
 

@@ -120,38 +120,44 @@ START_TEST(counters_are_checked)
 }
 END_TEST
 
+/* Run 0: as it is made; run 1: with a value id key of its own. */
 START_TEST(the_keys_record_opens_under_its_key_and_serial_only)
 {
     static const unsigned char other_serial[SERIAL_LEN] = {0};
     struct secret key = key_of(7);
     struct secret other = key_of(8);
-    struct secret epoch_key = key_of(9);
-    struct secret opened = {0};
+    struct keys_record keys = {.epoch = 5, .epoch_key = key_of(9)};
+    struct keys_record opened = {0};
     struct blob bytes = {0};
-    uint32_t epoch = 0;
-    ck_assert_uint_eq(keys_record_encode(serial, &key, 5, &epoch_key, &bytes), CKR_OK);
-    ck_assert_uint_eq(bytes.len, 1 + 4 + 60);
-    ck_assert_uint_eq(keys_record_open(serial, &key, blob_view(&bytes), &epoch, &opened), CKR_OK);
-    ck_assert_uint_eq(epoch, 5);
-    ck_assert(secret_equal(&opened, &epoch_key));
-    secret_clear(&opened);
-    ck_assert_uint_eq(keys_record_open(serial, &other, blob_view(&bytes), &epoch, &opened),
+    if (_i == 1)
+        keys.value_id_key = key_of(10);
+    ck_assert_uint_eq(keys_record_encode(serial, &key, &keys, &bytes), CKR_OK);
+    ck_assert_uint_eq(bytes.len, _i == 0 ? 1 + 4 + 60 : 1 + 4 + 92);
+    ck_assert_uint_eq(keys_record_open(serial, &key, blob_view(&bytes), &opened), CKR_OK);
+    ck_assert_uint_eq(opened.epoch, 5);
+    ck_assert(secret_equal(&opened.epoch_key, &keys.epoch_key));
+    ck_assert_uint_eq(opened.value_id_key.len, keys.value_id_key.len);
+    ck_assert(_i == 0 || secret_equal(&opened.value_id_key, &keys.value_id_key));
+    keys_record_clear(&opened);
+    ck_assert_uint_eq(keys_record_open(serial, &other, blob_view(&bytes), &opened),
                       CKR_ENCRYPTED_DATA_INVALID);
-    ck_assert_uint_eq(keys_record_open(other_serial, &key, blob_view(&bytes), &epoch, &opened),
+    ck_assert_uint_eq(keys_record_open(other_serial, &key, blob_view(&bytes), &opened),
                       CKR_ENCRYPTED_DATA_INVALID);
     for (size_t i = 0; i < bytes.len; i++) {
-        bytes.bytes[i] ^= 1;
-        ck_assert_uint_eq(keys_record_open(serial, &key, blob_view(&bytes), &epoch, &opened),
-                          CKR_ENCRYPTED_DATA_INVALID);
-        bytes.bytes[i] ^= 1;
+        for (unsigned int bit = 1; bit < 256; bit <<= 1) {
+            bytes.bytes[i] ^= (unsigned char) bit;
+            ck_assert_uint_eq(keys_record_open(serial, &key, blob_view(&bytes), &opened),
+                              CKR_ENCRYPTED_DATA_INVALID);
+            bytes.bytes[i] ^= (unsigned char) bit;
+        }
     }
     bytes.len--;
-    ck_assert_uint_eq(keys_record_open(serial, &key, blob_view(&bytes), &epoch, &opened),
+    ck_assert_uint_eq(keys_record_open(serial, &key, blob_view(&bytes), &opened),
                       CKR_ENCRYPTED_DATA_INVALID);
     blob_clear(&bytes);
     secret_clear(&key);
     secret_clear(&other);
-    secret_clear(&epoch_key);
+    keys_record_clear(&keys);
 }
 END_TEST
 
@@ -161,6 +167,6 @@ int main(void)
     tcase_add_test(cases, a_record_reads_as_it_was_written);
     tcase_add_test(cases, every_changed_or_missing_byte_is_noticed);
     tcase_add_loop_test(cases, counters_are_checked, 0, (int) COUNT_OF(counters));
-    tcase_add_test(cases, the_keys_record_opens_under_its_key_and_serial_only);
+    tcase_add_loop_test(cases, the_keys_record_opens_under_its_key_and_serial_only, 0, 2);
     return fixture_run("token_record", cases);
 }

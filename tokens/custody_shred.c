@@ -1,0 +1,187 @@
+/*
+ * The change of epoch: a new epoch key, and the values of all objects sealed anew under it, in one
+ * commit. What an older copy of a row holds opens by no key that is left in the store. Versions and
+ * attributes stay, so that whoever knows an object is not disturbed.
+ */
+#include <string.h>
+
+#include "base/alloc.h"
+#include "tokens/custody_anchor.h"
+#include "tokens/seal.h"
+
+#define CAPACITY_FIRST 64
+
+struct new_value {
+    struct object_id id;
+    uint64_t version;
+    struct blob value;
+};
+
+struct shred {
+    struct custody *custody;
+    struct keys_record keys; /* the next epoch's */
+    uint64_t keys_version;
+    struct blob keys_bytes;
+    struct stored_summary stored;
+    struct blob summary;
+    struct new_value *values;
+    size_t count;
+    size_t capacity;
+    struct store_change *changes;
+    bool is_told; /* to custody_tick, that its generation is an own one */
+};
+
+static void shred_reset(struct shred *shred)
+{
+    for (size_t i = 0; i < shred->count; i++)
+        blob_clear(&shred->values[i].value);
+    mem_free(shred->values);
+    mem_free(shred->changes);
+    keys_record_clear(&shred->keys);
+    blob_clear(&shred->keys_bytes);
+    blob_clear(&shred->summary);
+    *shred = (struct shred){.custody = shred->custody, .is_told = shred->is_told};
+}
+
+static CK_RV fail_memory(const struct custody *custody)
+{
+    return FAIL(CKR_HOST_MEMORY, "token '%s': no memory to change its epoch", custody->name);
+}
+
+static CK_RV make_keys(struct shred *shred)
+{
+    struct custody *custody = shred->custody;
+    _cleanup_(blob_clear) struct blob former = {0};
+    TRY(custody_read_record(custody, RECORD_KEYS, &former, &shred->keys_version));
+    _cleanup_(keyring_release) struct keyring *held = NULL;
+    TRY(keyring_hold(&custody->keyring, &held));
+    CK_RV rv = keys_record_open(held->serial, &held->keys_key, blob_view(&former), &shred->keys);
+    if (rv == CKR_ENCRYPTED_DATA_INVALID)
+        return custody_fail_gone(custody);
+    TRY(rv);
+    if (shred->keys.epoch == UINT32_MAX)
+        return FAIL(CKR_DEVICE_ERROR, "token '%s': its epochs are used up", custody->name);
+    shred->keys.epoch++;
+    secret_clear(&shred->keys.epoch_key);
+    TRY(crypto_random_secret(SEAL_KEY_LEN, &shred->keys.epoch_key));
+    return keys_record_encode(held->serial, &held->keys_key, &shred->keys, &shred->keys_bytes);
+}
+
+static CK_RV reserve(struct shred *shred)
+{
+    if (shred->count < shred->capacity)
+        return CKR_OK;
+    size_t capacity = shred->capacity == 0 ? CAPACITY_FIRST : 2 * shred->capacity;
+    struct new_value *values = mem_resize(shred->values, capacity, sizeof(*values));
+    if (values == NULL)
+        return fail_memory(shred->custody);
+    shred->values = values;
+    shred->capacity = capacity;
+    return CKR_OK;
+}
+
+static CK_RV seal_again(struct shred *shred, const struct store_row *row, struct blob *ret_value)
+{
+    _cleanup_(keyring_release) struct keyring *held = NULL;
+    _cleanup_(secret_clear) struct secret value = {0};
+    TRY(keyring_hold(&shred->custody->keyring, &held));
+    TRY(seal_open_value(held, row, &value));
+    struct seal_epoch next = {held->serial, shred->keys.epoch, &shred->keys.epoch_key};
+    return seal_value(&next, row, &value, ret_value);
+}
+
+/* A row that does not open is left as it is: it is of no use now, and of none afterwards. */
+static CK_RV take_row(void *context, const struct store_row *row)
+{
+    struct shred *shred = context;
+    if (row->value.len == 0)
+        return CKR_OK;
+    TRY(reserve(shred));
+    struct new_value *value = &shred->values[shred->count];
+    *value = (struct new_value){.id = row->id, .version = row->version};
+    CK_RV rv = seal_again(shred, row, &value->value);
+    if (rv == CKR_ENCRYPTED_DATA_INVALID) {
+        (void) sealed_objects_fail_row(shred->custody, &row->id);
+        return CKR_OK;
+    }
+    TRY(rv);
+    shred->count++;
+    return CKR_OK;
+}
+
+/* The set of objects is the same; the generation tells this store from a copy made before. */
+static CK_RV make_summary(struct shred *shred)
+{
+    struct custody *custody = shred->custody;
+    CK_RV rv = custody_read_summary(custody, &custody->keyring, &shred->stored);
+    if (rv == CKR_ENCRYPTED_DATA_INVALID)
+        return sealed_objects_fail_summary(custody);
+    TRY(rv);
+    shred->stored.summary.generation++;
+    _cleanup_(keyring_release) struct keyring *held = NULL;
+    TRY(keyring_hold(&custody->keyring, &held));
+    return summary_seal(held, &shred->stored.summary, &shred->summary);
+}
+
+static CK_RV list_changes(struct shred *shred)
+{
+    struct store_change *changes = mem_calloc(shred->count + 2, sizeof(*changes));
+    if (changes == NULL)
+        return fail_memory(shred->custody);
+    shred->changes = changes;
+    changes[0] = (struct store_change){.record = RECORD_KEYS,
+                                       .expected = shred->keys_version,
+                                       .attributes = blob_view(&shred->keys_bytes)};
+    changes[1] = (struct store_change){.record = RECORD_SUMMARY,
+                                       .expected = shred->stored.version,
+                                       .attributes = blob_view(&shred->summary)};
+    for (size_t i = 0; i < shred->count; i++) {
+        const struct new_value *value = &shred->values[i];
+        changes[i + 2] = (struct store_change){.object = &value->id,
+                                               .expected = value->version,
+                                               .value_only = true,
+                                               .value = blob_view(&value->value)};
+    }
+    return CKR_OK;
+}
+
+/* In the store's turn: whoever changes objects meanwhile waits, and then finds the new epoch. */
+static CK_RV plan(void *context, const struct store_change **ret_changes, size_t *ret_change_count)
+{
+    struct shred *shred = context;
+    struct custody *custody = shred->custody;
+    CK_RV rv = custody_confirm_keys(custody);
+    if (sealed_objects_is_gone(rv))
+        return custody_fail_gone(custody);
+    TRY(rv);
+    TRY(make_keys(shred));
+    TRY(make_summary(shred));
+    TRY(custody->store->ops->read_objects(custody->store, take_row, shred));
+    TRY(list_changes(shred));
+    uint64_t known = shred->stored.summary.generation - 1;
+    (void) atomic_compare_exchange_strong(&custody->objects_generation, &known, known + 1);
+    shred->is_told = true;
+    *ret_changes = shred->changes;
+    *ret_change_count = shred->count + 2;
+    return CKR_OK;
+}
+
+CK_RV custody_shred(struct custody *custody)
+{
+    cause_clear();
+    struct store *store = custody->store;
+    _cleanup_(shred_reset) struct shred shred = {.custody = custody};
+    if (keyring_epoch(&custody->keyring) == 0)
+        return CKR_USER_NOT_LOGGED_IN;
+    TRY(custody_anchor_ready(custody, &custody->keyring));
+    CK_RV rv = store->ops->update(store, plan, &shred);
+    if (rv == STORE_ABSENT)
+        return custody_fail_gone(custody);
+    if (rv != CKR_OK && shred.is_told)
+        sealed_objects_look_again(custody);
+    TRY(rv);
+    custody_generation_follow(custody, &custody->keyring, shred.stored.summary.generation);
+    /* A failure is not one: whoever meets the new epoch asks again. */
+    (void) custody_confirm_keys(custody);
+    return store->ops->scrub == NULL ? CKR_OK : store->ops->scrub(store);
+}
