@@ -83,6 +83,14 @@ CK_RV custody_info(struct custody *custody, struct custody_info *ret_info);
 CK_RV custody_init_token(struct custody *custody, struct view so_pin,
                          const unsigned char label[TOKEN_LABEL_LEN]);
 
+/* [admin] Asks the source as a login would, without a PIN and by the source's ambient credential,
+ * and wipes what comes: the token's data key, whose record must verify, or, while the token is not
+ * initialised, a fresh one that the source has to wrap and unwrap. */
+CK_RV custody_try_source(struct custody *custody, bool *ret_initialized);
+/* How far ahead of ours the source's clock was at this thread's last custody_try_source, in
+ * seconds. False when the source told none. */
+bool custody_clock_ahead(int64_t *ret_ahead_s);
+
 /* [admin] Opens the token key; the lease starts. Then the user's login asks for the direct keys;
  * those that fail are left out and do not fail the login. Already open (the other role cannot be:
  * the slot logs out first) is a programming error. */
