@@ -286,6 +286,17 @@ CK_RV custody_info(struct custody *custody, struct custody_info *ret_info)
     return CKR_OK;
 }
 
+CK_RV custody_incarnation(struct custody *custody, struct view more, unsigned char ret_digest[32])
+{
+    _cleanup_(token_record_clear) struct token_record record = {0};
+    _cleanup_(writer_clear) struct writer text = {0};
+    CK_RV rv = custody_read_token(custody, &record);
+    TRY(rv == STORE_ABSENT ? CKR_FUNCTION_FAILED : rv);
+    write_string(&text, record.wrapped);
+    write_string(&text, more);
+    return text.failed ? CKR_HOST_MEMORY : crypto_sha256(writer_view(&text), ret_digest);
+}
+
 void custody_abandon(struct custody *custody)
 {
     if (custody == NULL)
