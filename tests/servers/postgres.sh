@@ -84,6 +84,8 @@ server_run() {
 env_write() {
     printf 'POSTGRES_SOCKET=%q\nPOSTGRES_PORT=%q\nPOSTGRES_CA=%q\nPOSTGRES_PSQL=%q\n' \
         "$folder/socket" "$port" "$folder/tls/ca.pem" "$binaries/psql" >"$folder/env"
+    printf 'POSTGRES_STORE=%q\n' \
+        "postgresql:///postgres?host=$folder/socket&port=$port&user=admin" >>"$folder/env"
     printf 'POSTGRES_SCRIPT=%q\nPOSTGRES_FOLDER=%q\n' "$here/postgres.sh" "$folder" >>"$folder/env"
 }
 
