@@ -68,8 +68,9 @@ static CK_RV check_label_is_free(const struct token *token, const char *label)
     size_t count;
     TRY(token_find(token, template, 2, &keys, &count));
     if (count > 0)
-        return FAIL_TOOL(EXIT_CODE_FAILED, "token '%s' has a key '%s' already; choose another label",
-                         token->label, label);
+        return FAIL_TOOL(EXIT_CODE_FAILED,
+                         "token '%s' has a key '%s' already; choose another label", token->label,
+                         label);
     return CKR_OK;
 }
 
@@ -80,16 +81,14 @@ static CK_RV create_from_file(const struct token *token, const char *path, struc
     _cleanup_(secret_clear) struct secret value = {0};
     const char *what = "an index key (32 bytes in base64: openssl rand -base64 32)";
     TRY(input_read_secret(path, what, KEY_TEXT_MAX, &text));
-    CK_RV rv =
-        crypto_base64_secret((struct view){text.bytes, text.len}, INDEXKEY_KEY_LEN, &value);
+    CK_RV rv = crypto_base64_secret((struct view){text.bytes, text.len}, INDEXKEY_KEY_LEN, &value);
     if (rv == CKR_DATA_INVALID)
         return FAIL_TOOL(EXIT_CODE_FAILED, "%s: not %s", path, what);
     TRY(failure_of(rv, INDEXKEY_CAUSE_NONE, "the key"));
     wanted->template[TEMPLATE_COUNT] = (CK_ATTRIBUTE){CKA_VALUE, value.bytes, value.len};
-    return token_check(token,
-                       C_CreateObject(token->session, wanted->template, TEMPLATE_COUNT + 1,
-                                      ret_key),
-                       "C_CreateObject");
+    return token_check(
+        token, C_CreateObject(token->session, wanted->template, TEMPLATE_COUNT + 1, ret_key),
+        "C_CreateObject");
 }
 
 static CK_RV create_from_module(const struct token *token, const struct options *options,

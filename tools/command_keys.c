@@ -8,7 +8,7 @@
 
 #define COLUMNS "label id kind bits subkeys"
 
-/* A label that ends in /PURPOSE is that of a subkey object: the token keeps such labels for them. */
+/* A label that ends in /PURPOSE is a subkey object's: the token keeps such labels for them. */
 static bool is_subkey_label(struct view label)
 {
     for (int purpose = 1; purpose <= INDEXKEY_PURPOSE_COUNT; purpose++) {
@@ -31,8 +31,7 @@ static CK_RV has_subkey(const struct token *token, struct view label, const char
         mem_format("%.*s/%s", (int) label.len, (const char *) label.bytes, purpose);
     if (name == NULL)
         return failure_of(CKR_HOST_MEMORY, INDEXKEY_CAUSE_NONE, "the list of subkeys");
-    CK_ATTRIBUTE template[] = {{CKA_CLASS, &class, sizeof(class)},
-                               {CKA_LABEL, name, strlen(name)}};
+    CK_ATTRIBUTE template[] = {{CKA_CLASS, &class, sizeof(class)}, {CKA_LABEL, name, strlen(name)}};
     TRY(token_check(token, C_FindObjectsInit(token->session, template, 2), "C_FindObjectsInit"));
     TRY(token_check(token, C_FindObjects(token->session, &found, 1, &count), "C_FindObjects"));
     TRY(token_check(token, C_FindObjectsFinal(token->session), "C_FindObjectsFinal"));
@@ -45,7 +44,7 @@ static CK_RV show_subkeys(const struct token *token, struct view label, struct o
     output_word(output, "subkeys", NULL);
     for (int purpose = 1; purpose <= INDEXKEY_PURPOSE_COUNT; purpose++) {
         const char *name = indexkey_purpose_name((enum indexkey_purpose) purpose);
-        bool found;
+        bool found = false;
         TRY(has_subkey(token, label, name, &found));
         if (found)
             output_word(output, "subkeys", name);

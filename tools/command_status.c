@@ -25,11 +25,11 @@ static void show_pins(const struct token *token, struct output *output)
         return;
     output_text(output, "so_pin",
                 pin_word(flags, CKF_SO_PIN_COUNT_LOW, CKF_SO_PIN_FINAL_TRY, CKF_SO_PIN_LOCKED));
-    output_text(output, "user_pin",
-                (flags & CKF_USER_PIN_INITIALIZED) == 0
-                    ? "not set"
-                    : pin_word(flags, CKF_USER_PIN_COUNT_LOW, CKF_USER_PIN_FINAL_TRY,
-                               CKF_USER_PIN_LOCKED));
+    output_text(
+        output, "user_pin",
+        (flags & CKF_USER_PIN_INITIALIZED) == 0
+            ? "not set"
+            : pin_word(flags, CKF_USER_PIN_COUNT_LOW, CKF_USER_PIN_FINAL_TRY, CKF_USER_PIN_LOCKED));
 }
 
 static CK_RV show_section(const struct conf_section *section, struct output *output)

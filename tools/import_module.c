@@ -185,8 +185,8 @@ struct wrapping {
 static void fill_wrapping(struct wrapping *wrapping, CK_ATTRIBUTE_TYPE use,
                           const struct secret *value)
 {
-    *wrapping = (struct wrapping){
-        .class = CKO_SECRET_KEY, .type = CKK_AES, .yes = CK_TRUE, .no = CK_FALSE};
+    *wrapping =
+        (struct wrapping){.class = CKO_SECRET_KEY, .type = CKK_AES, .yes = CK_TRUE, .no = CK_FALSE};
     const CK_ATTRIBUTE template[7] = {
         {CKA_CLASS, &wrapping->class, sizeof(wrapping->class)},
         {CKA_KEY_TYPE, &wrapping->type, sizeof(wrapping->type)},
@@ -209,9 +209,9 @@ static CK_RV wrap_there(struct import_module *module, const struct secret *value
     fill_wrapping(&wrapping, CKA_WRAP, value);
     TRY(check(module->calls->C_CreateObject(module->session, wrapping.template, 7, &under),
               "C_CreateObject of a wrapping key"));
-    return check(module->calls->C_WrapKey(module->session, &mechanism, under, module->key, wrapped,
-                                          ret_len),
-                 "C_WrapKey");
+    return check(
+        module->calls->C_WrapKey(module->session, &mechanism, under, module->key, wrapped, ret_len),
+        "C_WrapKey");
 }
 
 static CK_RV carry_wrapped(struct import_module *module, const struct token *token,
@@ -233,10 +233,10 @@ static CK_RV carry_wrapped(struct import_module *module, const struct token *tok
     fill_wrapping(&wrapping, CKA_UNWRAP, &value);
     TRY(token_check(token, C_CreateObject(token->session, wrapping.template, 7, &under),
                     "C_CreateObject"));
-    return token_check(token,
-                       C_UnwrapKey(token->session, &mechanism, under, wrapped, len, template, count,
-                                   ret_key),
-                       "C_UnwrapKey");
+    return token_check(
+        token,
+        C_UnwrapKey(token->session, &mechanism, under, wrapped, len, template, count, ret_key),
+        "C_UnwrapKey");
 }
 
 CK_RV import_module_create(struct import_module *module, const struct token *token,

@@ -161,10 +161,20 @@ static bool is_help(const char *word)
     return strcmp(word, "help") == 0 || strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0;
 }
 
+/* Known before the rest, so that a line that is not understood is answered in JSON too. */
+static const char *find_json(int argc, char **argv)
+{
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--json") == 0)
+            return "";
+    }
+    return NULL;
+}
+
 CK_RV options_read(int argc, char **argv, struct options *ret_options)
 {
     int words;
-    *ret_options = (struct options){0};
+    *ret_options = (struct options){.values[OPTION_JSON] = find_json(argc, argv)};
     if (argc < 2)
         return FAIL_TOOL(EXIT_CODE_USAGE, "no command; see indexkey help");
     if (strcmp(argv[1], "--version") == 0) {

@@ -43,7 +43,7 @@ extern const struct option_row option_rows[OPTION_COUNT];
 struct command;
 
 struct options {
-    const struct command *command; /* NULL: help or version of the whole */
+    const struct command *command;    /* NULL: help or version of the whole */
     const char *values[OPTION_COUNT]; /* NULL: not given; "" for those without an argument */
     const char *arguments[ARGUMENTS_MAX];
     size_t argument_count;

@@ -188,11 +188,11 @@ void output_print_failure(bool json, const struct failure *failure)
     (void) fprintf(stderr, "indexkey: error: %s\n", failure->text);
     if (!json)
         return;
-    json_t *document = json_pack(
-        "{s:{s:i, s:s?, s:s?, s:s}}", "error", "exit", (int) failure->exit, "code",
-        failure->rv == CKR_OK ? NULL : failure_rv_name(failure->rv, name), "cause",
-        failure->cause == INDEXKEY_CAUSE_NONE ? NULL : cause_name(failure->cause), "message",
-        failure->text);
+    json_t *document =
+        json_pack("{s:{s:i, s:s?, s:s?, s:s}}", "error", "exit", (int) failure->exit, "code",
+                  failure->rv == CKR_OK ? NULL : failure_rv_name(failure->rv, name), "cause",
+                  failure->cause == INDEXKEY_CAUSE_NONE ? NULL : cause_name(failure->cause),
+                  "message", failure->text);
     if (document != NULL)
         (void) print_json(document);
     json_decref(document);

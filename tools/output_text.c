@@ -50,11 +50,13 @@ static CK_RV print_values(const json_t *record, const char *indent)
     const char *name;
     json_t *value;
     int widest = 0;
-    json_object_foreach ((json_t *) record, name, value) {
+    json_object_foreach((json_t *) record, name, value)
+    {
         if (!json_is_object(json_array_get(value, 0)) && width_of(name) > widest)
             widest = width_of(name);
     }
-    json_object_foreach ((json_t *) record, name, value) {
+    json_object_foreach((json_t *) record, name, value)
+    {
         if (json_is_object(json_array_get(value, 0)))
             continue;
         _cleanup_(mem_free_pointer) char *text = value_text(value);
@@ -71,7 +73,8 @@ static CK_RV print_blocks(const json_t *list)
 {
     size_t i;
     json_t *record;
-    json_array_foreach (list, i, record) {
+    json_array_foreach(list, i, record)
+    {
         if (i > 0)
             (void) putchar('\n');
         TRY(print_values(record, ""));
@@ -101,7 +104,8 @@ static CK_RV measure(const json_t *list, struct columns *columns)
 {
     size_t i;
     json_t *record;
-    json_array_foreach (list, i, record) {
+    json_array_foreach(list, i, record)
+    {
         for (size_t column = 0; column < columns->count; column++) {
             _cleanup_(mem_free_pointer) char *text =
                 value_text(json_object_get(record, columns->names[column]));
@@ -141,7 +145,8 @@ static CK_RV print_table(const json_t *list, const char *words)
     split_columns(words, &columns);
     TRY(measure(list, &columns));
     print_head(&columns);
-    json_array_foreach (list, i, record) {
+    json_array_foreach(list, i, record)
+    {
         for (size_t column = 0; column < columns.count; column++) {
             _cleanup_(mem_free_pointer) char *text =
                 value_text(json_object_get(record, columns.names[column]));

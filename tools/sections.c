@@ -7,9 +7,8 @@
 #include "module/config.h"
 #include "tools/failure.h"
 
-CK_RV sections_load(const struct options *options,
-                    void (*take)(void *context, const char *text), void *context,
-                    struct conf **ret_conf, char **ret_path)
+CK_RV sections_load(const struct options *options, void (*take)(void *context, const char *text),
+                    void *context, struct conf **ret_conf, char **ret_path)
 {
     _cleanup_(mem_free_pointer) char *path = NULL;
     failure_divert(take, context);
@@ -43,8 +42,8 @@ CK_RV sections_store_shown(const char *store, char **ret_text)
         const char *rest = start + strlen("://");
         const char *at = memrchr(rest, '@', strcspn(rest, "?"));
         rest = at == NULL ? rest : at + 1;
-        text = mem_format("%.*s://%.*s", (int) (start - store), store,
-                          (int) strcspn(rest, "?"), rest);
+        text =
+            mem_format("%.*s://%.*s", (int) (start - store), store, (int) strcspn(rest, "?"), rest);
     }
     if (text == NULL)
         return failure_of(CKR_HOST_MEMORY, INDEXKEY_CAUSE_NONE, "a store's name");

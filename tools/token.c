@@ -213,8 +213,7 @@ static CK_RV collect(const struct token *token, CK_OBJECT_HANDLE **keys, size_t 
         if (grown == NULL)
             return failure_of(CKR_HOST_MEMORY, INDEXKEY_CAUSE_NONE, "the list of keys");
         *keys = grown;
-        TRY(token_check(token,
-                        C_FindObjects(token->session, *keys + count, FOUND_AT_ONCE, &found),
+        TRY(token_check(token, C_FindObjects(token->session, *keys + count, FOUND_AT_ONCE, &found),
                         "C_FindObjects"));
         count += found;
         if (found == 0)

@@ -13,8 +13,8 @@
 
 struct token {
     CK_SLOT_ID slot;
-    bool is_present;    /* false: its section is wrong, nothing more is known */
-    CK_TOKEN_INFO info; /* by token_refresh */
+    bool is_present;                /* false: its section is wrong, nothing more is known */
+    CK_TOKEN_INFO info;             /* by token_refresh */
     char name[TOKEN_NAME_MAX + 1];  /* of its section */
     char label[TOKEN_NAME_MAX + 1]; /* "" while it is not initialised */
     CK_SESSION_HANDLE session;      /* CK_INVALID_HANDLE: none is open */
