@@ -87,6 +87,7 @@ static CK_RV custody_configure(struct custody *custody, const struct conf_sectio
                           section->name, conf_section_line(section), custody->source->ops->name);
     custody->deadline_ms = (int64_t) conf_duration_ms(section, "deadline", DEADLINE_DEFAULT_MS);
     TRY(context_encode(section, &custody->context));
+    TRY(audit_open(section, &custody->audit));
     return store_open(store, &custody->store);
 }
 
@@ -115,6 +116,7 @@ void custody_close(struct custody **custody)
     struct custody *closed = *custody;
     if (closed == NULL)
         return;
+    audit_close(&closed->audit);
     direct_keys_free(&closed->direct_keys);
     keyring_destroy(&closed->keyring);
     lease_destroy(&closed->lease);
@@ -126,6 +128,16 @@ void custody_close(struct custody **custody)
     mem_free(closed->name);
     mem_free(closed);
     *custody = NULL;
+}
+
+int64_t custody_lease_left_ms(struct custody *custody)
+{
+    return lease_left_ms(&custody->lease);
+}
+
+struct audit *custody_audit(const struct custody *custody)
+{
+    return custody->audit;
 }
 
 enum custody_login custody_login_mode(const struct custody *custody)
@@ -278,6 +290,7 @@ void custody_abandon(struct custody *custody)
         aead_free(&custody->keyring.attribute_aead);
         (void) pthread_rwlock_unlock(&custody->keyring.lock);
     }
+    audit_abandon(custody->audit);
     store_abandon(custody->store);
 }
 

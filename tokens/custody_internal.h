@@ -10,6 +10,7 @@
 #include <pthread.h>
 
 #include "base/cause.h"
+#include "tokens/audit.h"
 #include "tokens/custody.h"
 #include "tokens/direct_keys.h"
 #include "tokens/group.h"
@@ -28,6 +29,7 @@ struct custody {
     struct blob context;
     int64_t deadline_ms;
     struct direct_keys *direct_keys; /* NULL: none */
+    struct audit *audit;             /* NULL: neither audit nor metrics */
 
     atomic_bool cancelled;
     struct keyring keyring;
