@@ -97,6 +97,7 @@ static CK_RV custody_configure(struct custody *custody, const struct conf_sectio
     const char *anchor = conf_string(section, "anchor", NULL);
     if (anchor != NULL)
         TRY(anchor_new(section->name, anchor, store, &custody->anchor));
+    TRY(audit_open(section, &custody->audit));
     return store_open(store, &custody->store);
 }
 
@@ -125,6 +126,7 @@ void custody_close(struct custody **custody)
     struct custody *closed = *custody;
     if (closed == NULL)
         return;
+    audit_close(&closed->audit);
     direct_keys_free(&closed->direct_keys);
     keyring_destroy(&closed->keyring);
     anchor_free(&closed->anchor);
@@ -137,6 +139,16 @@ void custody_close(struct custody **custody)
     mem_free(closed->name);
     mem_free(closed);
     *custody = NULL;
+}
+
+int64_t custody_lease_left_ms(struct custody *custody)
+{
+    return lease_left_ms(&custody->lease);
+}
+
+struct audit *custody_audit(const struct custody *custody)
+{
+    return custody->audit;
 }
 
 enum custody_login custody_login_mode(const struct custody *custody)
@@ -308,6 +320,7 @@ void custody_abandon(struct custody *custody)
         aead_free(&custody->keyring.attribute_aead);
         (void) pthread_rwlock_unlock(&custody->keyring.lock);
     }
+    audit_abandon(custody->audit);
     store_abandon(custody->store);
 }
 

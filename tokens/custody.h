@@ -72,6 +72,9 @@ void custody_close(struct custody **custody);
 CK_RV custody_set_direct_keys(struct custody *custody, const struct conf *conf,
                               bool may_create_threads);
 
+/* As long as the custody; NULL: neither audit nor metrics are configured (tokens/audit.h). */
+struct audit *custody_audit(const struct custody *custody);
+
 enum custody_login custody_login_mode(const struct custody *custody);
 
 /* From the store's token record. An unreachable store is CKR_DEVICE_ERROR. */
@@ -126,6 +129,9 @@ CK_RV custody_shred(struct custody *custody);
 /* When (clock_coarse_ms) the next call into this token has to run custody_tick first; INT64_MAX
  * while nobody is logged in. Read on the data path. */
 const _Atomic int64_t *custody_due(const struct custody *custody);
+
+/* lease_left_ms. */
+int64_t custody_lease_left_ms(struct custody *custody);
 
 enum custody_news {
     CUSTODY_SAME,    /* go on */

@@ -11,6 +11,7 @@
 
 #include "base/cause.h"
 #include "tokens/anchor.h"
+#include "tokens/audit.h"
 #include "tokens/custody.h"
 #include "tokens/direct_keys.h"
 #include "tokens/group.h"
@@ -30,6 +31,7 @@ struct custody {
     struct blob context;
     int64_t deadline_ms;
     struct direct_keys *direct_keys; /* NULL: none */
+    struct audit *audit;             /* NULL: neither audit nor metrics */
 
     atomic_bool cancelled;
     struct keyring keyring;

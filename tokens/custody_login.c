@@ -33,6 +33,7 @@ static CK_RV begin_login(struct custody *custody, enum custody_role role, int64_
 {
     _cleanup_(custody_unlock) pthread_mutex_t *held = &custody->session_lock;
     (void) pthread_mutex_lock(held);
+    TRY(audit_unlock(custody->audit, opening->serial, opening->token_key));
     CK_RV rv = keyring_open(&custody->keyring, opening);
     if (rv == CKR_ENCRYPTED_DATA_INVALID)
         return custody_fail_keys(custody);

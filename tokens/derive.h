@@ -22,6 +22,10 @@
 #define LABEL_ATTRIBUTES "indexkey/1/seal/attributes"
 #define LABEL_VALUE_ID "indexkey/1/seal/value-id"
 #define LABEL_ANCHOR "indexkey/1/seal/anchor"
+/* The audit log's (tokens/audit_keys.h); the last is a message under a MAC key. */
+#define LABEL_AUDIT_MAC "indexkey/1/audit/mac"
+#define LABEL_AUDIT_SIGN "indexkey/1/audit/sign"
+#define LABEL_AUDIT_NEXT "indexkey/1/audit/next"
 /* Under a root key that we hold ourselves (source = file, env). */
 #define LABEL_ROOT_WRAP "indexkey/1/root/wrap"
 #define LABEL_ROOT_ID "indexkey/1/root/id"
