@@ -48,7 +48,7 @@ moto_run() {
 ministack_run() {
     process_start "$folder" emulator "${emulator_environment[@]}" \
         HOME="$folder/tmp" TMPDIR="$folder/tmp" BIND_HOST=127.0.0.1 GATEWAY_PORT="$1" \
-        AUTH=true SERVICES=kms,sts,iam IOT_MTLS_ENABLED=0 SFTP_ENABLED=0 \
+        AUTH=true SERVICES=kms,sts,iam,ssm,secretsmanager IOT_MTLS_ENABLED=0 SFTP_ENABLED=0 \
         MINISTACK_REGION="$region" LOG_LEVEL=WARNING \
         "$python" -m ministack
     process_ready "$folder" emulator curl --silent --fail --noproxy '*' \
