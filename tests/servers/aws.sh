@@ -3,6 +3,8 @@
 # here for what each emulator gets wrong.
 #
 #   aws.sh setup                             installs the emulators once; prints their Python
+#   aws.sh run COMMAND [ARG...]              runs it with that Python as python3; 77 where it cannot
+#                                            be had
 #   aws.sh start moto|ministack FOLDER       starts one, makes a key, a user and a role in it;
 #                                            writes FOLDER/env. Nothing outlives the process.
 #   aws.sh stop FOLDER
@@ -23,6 +25,15 @@ setup() {
     folder=$(cache_folder)/aws
     venv_make "$folder" "${packages[@]}"
     printf '%s/bin/python3\n' "$folder"
+}
+
+run() {
+    local python
+    if ! python=$(setup); then
+        say "skipped: the packages could not be installed: see above"
+        exit 77
+    fi
+    PATH="$(dirname "$python"):$PATH" exec "$@"
 }
 
 stop() {
@@ -135,6 +146,7 @@ command=${1-}
 shift $(($# < 1 ? $# : 1))
 case $command in
 setup) setup; exit ;;
+run) run "$@" ;;
 start)
     [[ ${1-} == @(moto|ministack) ]] || usage
     kind=$1
