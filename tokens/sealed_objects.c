@@ -20,23 +20,22 @@ static const char *id_text(const struct object_id *id, char text[ID_TEXT_LEN])
     return text;
 }
 
-static CK_RV fail_row(const struct custody *custody, const struct object_id *id)
+static CK_RV fail_row(const struct custody *custody, const struct object_id *id, bool is_newer)
 {
     char text[ID_TEXT_LEN];
     cause_set(INDEXKEY_CAUSE_TAMPERED);
-    return FAIL(CKR_DEVICE_ERROR,
-                "token '%s': object %s in its store was changed and does not open; restore the "
-                "store from a backup, or destroy the object",
-                custody->name, id_text(id, text));
+    return FAIL(CKR_DEVICE_ERROR, "token '%s': object %s in its store %s", custody->name,
+                id_text(id, text),
+                is_newer ? "was written by a newer version of this module; update the module"
+                         : "was changed and does not open; restore the store from a backup, or "
+                           "destroy the object");
 }
 
 CK_RV sealed_objects_fail_summary(const struct custody *custody)
 {
     cause_set(INDEXKEY_CAUSE_TAMPERED);
-    return FAIL(CKR_DEVICE_ERROR,
-                "token '%s': the record '%s' in its store was changed; restore the store from a "
-                "backup",
-                custody->name, RECORD_SUMMARY);
+    return FAIL(CKR_DEVICE_ERROR, "token '%s': the record '%s' in its store %s", custody->name,
+                RECORD_SUMMARY, custody_record_refusal(custody, RECORD_SUMMARY));
 }
 
 CK_RV sealed_objects_read_summary(struct custody *custody, struct keyring *keyring,
@@ -101,7 +100,7 @@ static CK_RV load_row(void *context, const struct store_row *row)
     _cleanup_(discard_attributes) struct blob attributes = {0};
     CK_RV rv = open_row(load, row, &attributes);
     if (rv == CKR_ENCRYPTED_DATA_INVALID) {
-        (void) fail_row(load->custody, &row->id);
+        (void) fail_row(load->custody, &row->id, seal_is_newer(row));
         return CKR_OK;
     }
     TRY(rv);
@@ -155,13 +154,28 @@ CK_RV sealed_objects_load(struct custody *custody, sealed_object_fn *each, void 
     return CKR_OK;
 }
 
+/* One row, which is gone when it has to be said what is wrong with it. */
+struct reading {
+    store_row_fn *each;
+    void *context;
+    bool is_newer;
+};
+
+static CK_RV read_one(void *context, const struct store_row *row)
+{
+    struct reading *reading = context;
+    reading->is_newer = seal_is_newer(row);
+    return reading->each(reading->context, row);
+}
+
 CK_RV sealed_objects_read_row(struct custody *custody, const struct object_id *id,
                               store_row_fn *each, void *context)
 {
-    CK_RV rv = custody->store->ops->read_object(custody->store, id, each, context);
+    struct reading reading = {.each = each, .context = context};
+    CK_RV rv = custody->store->ops->read_object(custody->store, id, read_one, &reading);
     if (rv == STORE_ABSENT)
         return CKR_OBJECT_HANDLE_INVALID;
-    return rv == CKR_ENCRYPTED_DATA_INVALID ? fail_row(custody, id) : rv;
+    return rv == CKR_ENCRYPTED_DATA_INVALID ? fail_row(custody, id, reading.is_newer) : rv;
 }
 
 struct value_request {
