@@ -20,15 +20,14 @@ static const char *id_text(const struct object_id *id, char text[ID_TEXT_LEN])
     return text;
 }
 
-static CK_RV fail_row(const struct custody *custody, const struct object_id *id, bool is_newer)
+static CK_RV fail_row(const struct custody *custody, const struct object_id *id)
 {
     char text[ID_TEXT_LEN];
     cause_set(INDEXKEY_CAUSE_TAMPERED);
-    return FAIL(CKR_DEVICE_ERROR, "token '%s': object %s in its store %s", custody->name,
-                id_text(id, text),
-                is_newer ? "was written by a newer version of this module; update the module"
-                         : "was changed and does not open; restore the store from a backup, or "
-                           "destroy the object");
+    return FAIL(CKR_DEVICE_ERROR,
+                "token '%s': object %s in its store was changed and does not open; restore the "
+                "store from a backup, or destroy the object",
+                custody->name, id_text(id, text));
 }
 
 CK_RV sealed_objects_fail_summary(const struct custody *custody)
@@ -53,6 +52,16 @@ CK_RV sealed_objects_read_summary(struct custody *custody, struct keyring *keyri
     TRY(summary_open(held, blob_view(&bytes), &stored.summary));
     *ret_summary = stored;
     return CKR_OK;
+}
+
+static CK_RV fail_newer_row(const struct custody *custody, const struct object_id *id)
+{
+    char text[ID_TEXT_LEN];
+    cause_set(INDEXKEY_CAUSE_TAMPERED);
+    return FAIL(CKR_DEVICE_ERROR,
+                "token '%s': object %s in its store was written by a newer version of this module; "
+                "update the module",
+                custody->name, id_text(id, text));
 }
 
 struct load {
@@ -99,8 +108,12 @@ static CK_RV load_row(void *context, const struct store_row *row)
     struct load *load = context;
     _cleanup_(discard_attributes) struct blob attributes = {0};
     CK_RV rv = open_row(load, row, &attributes);
+    if (rv == CKR_ENCRYPTED_DATA_INVALID && seal_is_newer(row)) {
+        (void) fail_newer_row(load->custody, &row->id);
+        return CKR_OK;
+    }
     if (rv == CKR_ENCRYPTED_DATA_INVALID) {
-        (void) fail_row(load->custody, &row->id, seal_is_newer(row));
+        (void) fail_row(load->custody, &row->id);
         return CKR_OK;
     }
     TRY(rv);
@@ -154,28 +167,13 @@ CK_RV sealed_objects_load(struct custody *custody, sealed_object_fn *each, void 
     return CKR_OK;
 }
 
-/* One row, which is gone when it has to be said what is wrong with it. */
-struct reading {
-    store_row_fn *each;
-    void *context;
-    bool is_newer;
-};
-
-static CK_RV read_one(void *context, const struct store_row *row)
-{
-    struct reading *reading = context;
-    reading->is_newer = seal_is_newer(row);
-    return reading->each(reading->context, row);
-}
-
 CK_RV sealed_objects_read_row(struct custody *custody, const struct object_id *id,
                               store_row_fn *each, void *context)
 {
-    struct reading reading = {.each = each, .context = context};
-    CK_RV rv = custody->store->ops->read_object(custody->store, id, read_one, &reading);
+    CK_RV rv = custody->store->ops->read_object(custody->store, id, each, context);
     if (rv == STORE_ABSENT)
         return CKR_OBJECT_HANDLE_INVALID;
-    return rv == CKR_ENCRYPTED_DATA_INVALID ? fail_row(custody, id, reading.is_newer) : rv;
+    return rv == CKR_ENCRYPTED_DATA_INVALID ? fail_row(custody, id) : rv;
 }
 
 struct value_request {
@@ -190,6 +188,8 @@ static CK_RV open_value(void *context, const struct store_row *row)
     /* A newer version has other attributes and the same value. */
     if (row->version < request->version)
         return CKR_OBJECT_HANDLE_INVALID;
+    if (seal_is_newer(row))
+        return fail_newer_row(request->custody, &row->id);
     _cleanup_(keyring_release) struct keyring *held = NULL;
     TRY(keyring_hold(&request->custody->keyring, &held));
     return seal_open_value(held, row, request->value);
