@@ -111,6 +111,12 @@ void custody_logout(struct custody *custody);
  * lost. CKR_DEVICE_ERROR and the like as for C_Login. */
 CK_RV custody_anchor_accept(struct custody *custody, struct view so_pin, uint64_t *ret_generation);
 
+/* What a counter that must never repeat is bound to, where it is kept among the token's objects: a
+ * value that is new after every custody_anchor_accept. CKR_FUNCTION_NOT_SUPPORTED, not logged,
+ * without an anchor; CKR_USER_NOT_LOGGED_IN; CKR_DEVICE_ERROR. */
+#define CUSTODY_ANCHOR_ID_LEN 16
+CK_RV custody_anchor_id(struct custody *custody, unsigned char ret_id[CUSTODY_ANCHOR_ID_LEN]);
+
 /* [admin] C_InitPIN, by the SO who is logged in: sets or resets the user's PIN, unlocks. */
 CK_RV custody_init_pin(struct custody *custody, struct view pin);
 /* [admin] C_SetPIN. Works logged in or not; the old PIN is proved and counted as at login. While

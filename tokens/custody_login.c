@@ -21,10 +21,8 @@ CK_RV custody_read_initialized(struct custody *custody, struct token_record *ret
 
 CK_RV custody_fail_keys(const struct custody *custody)
 {
-    return FAIL_CAUSE(INDEXKEY_CAUSE_TAMPERED,
-                      "token '%s': the record '%s' in its store was changed; restore the store "
-                      "from a backup",
-                      custody->name, RECORD_KEYS);
+    return FAIL_CAUSE(INDEXKEY_CAUSE_TAMPERED, "token '%s': the record '%s' in its store %s",
+                      custody->name, RECORD_KEYS, custody_record_refusal(custody, RECORD_KEYS));
 }
 
 /* The keyring, its lease and `due` change together. */

@@ -44,6 +44,9 @@
 #define LABEL_OBJECT_KEY "indexkey/1/object/key"
 #define LABEL_OBJECT_VALUE "indexkey/1/object/value"
 
+/* Why bytes that begin with their format are refused, and what to do: the end of a log line. */
+const char *derive_refusal(struct view bytes);
+
 /* HKDF-SHA-256 with the serial as salt and the label as info: SEAL_KEY_LEN bytes. */
 CK_RV derive_key(const struct secret *key, const unsigned char serial[SERIAL_LEN],
                  const char *label, struct secret *ret_key);
