@@ -1,6 +1,7 @@
 #include "module/key_use.h"
 
 #include "base/rv.h"
+#include "module/lifecycle.h"
 #include "module/policy.h"
 #include "module/policy_rules.h"
 #include "module/slot.h"
@@ -49,6 +50,7 @@ CK_RV key_use_get(struct slot *slot, CK_OBJECT_HANDLE handle, enum attribute_fla
 
     TRY(key_use_find(slot, handle, &key));
     TRY(check(key, usage, mechanism));
+    TRY(lifecycle_check(key, usage));
     TRY(policy_claim_family(key, mechanism));
     *ret_key = TAKE(key);
     return CKR_OK;

@@ -1,5 +1,6 @@
 #include "base/cause.h"
 #include "module/direct_objects.h"
+#include "module/key_lifecycle.h"
 #include "module/module.h"
 #include "module/session.h"
 #include "module/slot.h"
@@ -105,6 +106,8 @@ CK_RV slot_login(struct slot *slot, CK_USER_TYPE user, struct view pin)
         return CKR_USER_TYPE_INVALID;
     slot_begin_admin(slot);
     CK_RV rv = open_role(slot, user == CKU_SO ? ROLE_SO : ROLE_USER, pin);
+    if (rv == CKR_OK && user == CKU_USER)
+        key_lifecycle_purge_overdue(slot);
     slot_end_admin(slot);
     return rv;
 }
