@@ -337,8 +337,8 @@ void lifecycle_end(struct object *key)
 {
     struct life *life;
 
-    if (key->attributes.object_class == CKO_SECRET_KEY && life_of(key, &life) == CKR_OK &&
-        life != NULL)
+    if (key->owner == 0 && key->attributes.object_class == CKO_SECRET_KEY &&
+        life_of(key, &life) == CKR_OK && life != NULL)
         atomic_store(&life->state, INDEXKEY_STATE_DESTROY_PENDING);
 }
 

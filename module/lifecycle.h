@@ -66,7 +66,8 @@ void lifecycle_strip(struct attributes *attributes);
  * one's state from now on. `ret_changed`: it is another than before, so that operations under way
  * have to be looked at (slot_enforce_life). */
 CK_RV lifecycle_succeed(struct object *old, struct object *fresh, bool *ret_changed);
-/* A token key is destroyed, or hidden until it is: what comes of it has no use any more. */
+/* A token key is destroyed, or hidden until it is: what comes of it has no use any more. Other
+ * objects have nobody that follows them. */
 void lifecycle_end(struct object *key);
 
 /* Sets one of the wide attributes; its default removes the entry. */
