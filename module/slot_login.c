@@ -2,6 +2,7 @@
 #include "module/approvals.h"
 #include "module/audit_log.h"
 #include "module/direct_objects.h"
+#include "module/key_lifecycle.h"
 #include "module/module.h"
 #include "module/session.h"
 #include "module/slot.h"
@@ -117,6 +118,8 @@ CK_RV slot_login(struct slot *slot, CK_USER_TYPE user, struct view pin)
     CK_RV rv = audit_log_login(slot, role, opened);
     if (opened == CKR_OK && rv != CKR_OK)
         log_out(slot);
+    if (rv == CKR_OK && role == ROLE_USER)
+        key_lifecycle_purge_overdue(slot);
     slot_end_admin(slot);
     audit_log_metrics(slot, true);
     return rv;
