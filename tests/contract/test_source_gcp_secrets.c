@@ -64,6 +64,8 @@ static const struct parameter_row rows[] = {
     {"secretmanager:../projects", NULL, CONFIG, "not of the form"},
     {"secretmanager:projects/../secrets/index", NULL, CONFIG, "not of the form"},
     {"secretmanager:index?x=y", NULL, CONFIG, "not of the form"},
+    {"secretmanager:index:destroy", NULL, CONFIG, "not of the form"},
+    {"secretmanager:index/versions/1:destroy", NULL, CONFIG, "not of the form"},
     {"secretmanager:projects/p/keys/index", NULL, CONFIG, "not of the form"},
     {"kv:secret/index", NULL, CONFIG, "no parameter store for kv:"},
 
