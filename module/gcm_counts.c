@@ -3,6 +3,7 @@
 #include <time.h>
 
 #include "base/rv.h"
+#include "module/iv_counters.h"
 #include "module/key_ledger.h"
 #include "module/lineage.h"
 #include "module/slot.h"
@@ -50,7 +51,8 @@ static uint64_t invocations_max(void)
 
 bool gcm_counts_is_row(struct view attributes)
 {
-    return attributes.len > 0 && attributes.bytes[0] == ROW_KIND;
+    return attributes.len > 0 &&
+           (attributes.bytes[0] == ROW_KIND || attributes.bytes[0] == IV_COUNTERS_ROW_KIND);
 }
 
 static CK_RV row_encode(const struct row *row, struct blob *ret_bytes)
@@ -288,6 +290,14 @@ void gcm_counts_give_back(struct gcm_share *share)
     }
     gcm_count_release(share->count);
     *share = (struct gcm_share){NULL, 0};
+}
+
+CK_RV gcm_counts_durable(struct object *key, struct gcm_count **ret_count)
+{
+    if (is_durable(key))
+        return count_of(key, ret_count);
+    *ret_count = NULL;
+    return CKR_OK;
 }
 
 /* Also for what is derived from a token key for no purpose: the next process derives it again. */
