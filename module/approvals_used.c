@@ -4,16 +4,11 @@
 
 #include "base/alloc.h"
 #include "base/rv.h"
+#include "module/row_kinds.h"
 
-#define ROW_KIND 0x82
 
 /* Random ids do not meet it. */
 static const struct object_id row_id = {"indexkey/approve"};
-
-bool approvals_used_is_row(struct view attributes)
-{
-    return attributes.len > 0 && attributes.bytes[0] == ROW_KIND;
-}
 
 void approvals_used_clear(struct approvals_used *used)
 {
@@ -48,7 +43,7 @@ static CK_RV decode(struct view bytes, struct approvals_used *used)
             memcpy(used->uses[i].nonce, nonce.bytes, APPROVAL_NONCE_LEN);
         used->uses[i].expires = (int64_t) read_u64(&reader);
     }
-    if (kind != ROW_KIND || !reader_done(&reader))
+    if (kind != ROW_KIND_USED_APPROVALS || !reader_done(&reader))
         return FAIL(CKR_DEVICE_ERROR, "the used approvals in the store are of an unknown form "
                                       "(written by a newer version?)");
     return CKR_OK;
@@ -116,7 +111,7 @@ CK_RV approvals_used_write(struct custody *custody, const struct approvals_used 
     _cleanup_(writer_clear) struct writer writer = {0};
     uint64_t version;
 
-    write_u8(&writer, ROW_KIND);
+    write_u8(&writer, ROW_KIND_USED_APPROVALS);
     write_u64(&writer, (uint64_t) used->forgotten);
     write_u32(&writer, (uint32_t) used->count);
     for (size_t i = 0; i < used->count; i++) {

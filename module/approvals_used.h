@@ -26,8 +26,6 @@ struct approvals_used {
     size_t count;
 };
 
-/* True for the row, which sealed_objects_load hands over and which is no object. */
-bool approvals_used_is_row(struct view attributes);
 
 /* As the store has it. Freed with approvals_used_clear. */
 CK_RV approvals_used_read(struct custody *custody, struct approvals_used *ret_used);

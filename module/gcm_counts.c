@@ -5,6 +5,7 @@
 #include "base/rv.h"
 #include "module/key_ledger.h"
 #include "module/lineage.h"
+#include "module/row_kinds.h"
 #include "module/slot.h"
 #include "module/subkeys.h"
 #include "tokens/sealed_objects.h"
@@ -17,7 +18,6 @@
  * within its block. */
 #define SHARE_PART 16
 
-#define ROW_KIND 0x81
 
 #define PATIENCE_MS 50
 
@@ -48,16 +48,11 @@ static uint64_t invocations_max(void)
 }
 #endif
 
-bool gcm_counts_is_row(struct view attributes)
-{
-    return attributes.len > 0 && attributes.bytes[0] == ROW_KIND;
-}
-
 static CK_RV row_encode(const struct row *row, struct blob *ret_bytes)
 {
     _cleanup_(writer_clear) struct writer writer = {0};
 
-    write_u8(&writer, ROW_KIND);
+    write_u8(&writer, ROW_KIND_GCM_COUNT);
     write_u64(&writer, row->count);
     write_u32(&writer, row->holders);
     return writer_finish(&writer, ret_bytes);
@@ -70,7 +65,7 @@ static CK_RV row_decode(struct view bytes, struct row *ret_row)
     struct row row = {.count = read_u64(&reader)};
 
     row.holders = read_u32(&reader);
-    if (kind != ROW_KIND || row.holders == 0 || !reader_done(&reader))
+    if (kind != ROW_KIND_GCM_COUNT || row.holders == 0 || !reader_done(&reader))
         return FAIL(CKR_DEVICE_ERROR, "a count of AES-GCM invocations in the store is of an "
                                       "unknown form (written by a newer version?)");
     *ret_row = row;
@@ -288,6 +283,14 @@ void gcm_counts_give_back(struct gcm_share *share)
     }
     gcm_count_release(share->count);
     *share = (struct gcm_share){NULL, 0};
+}
+
+CK_RV gcm_counts_durable(struct object *key, struct gcm_count **ret_count)
+{
+    if (is_durable(key))
+        return count_of(key, ret_count);
+    *ret_count = NULL;
+    return CKR_OK;
 }
 
 /* Also for what is derived from a token key for no purpose: the next process derives it again. */

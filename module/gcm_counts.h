@@ -48,10 +48,13 @@ static inline CK_RV gcm_counts_take(struct object *key, struct gcm_share *share)
 /* What is left of it goes back to the process's block. */
 void gcm_counts_give_back(struct gcm_share *share);
 
-/* A value for CKG_GENERATE_COUNTER and _XOR that no other call gets for this key, from 0 on.
- * CKR_MECHANISM_PARAM_INVALID for a key whose counter would have to outlive the process: without an
- * anchor a restored store would give the same values again. CKR_KEY_EXHAUSTED when `bits` bits
- * cannot hold it. */
+/* The key's, borrowed from its lineage; NULL for a key whose count is in memory. */
+CK_RV gcm_counts_durable(struct object *key, struct gcm_count **ret_count);
+
+/* In memory: a value for CKG_GENERATE_COUNTER and _XOR that no other call gets for this key, from 0
+ * on. CKR_MECHANISM_PARAM_INVALID for a key whose counter would have to outlive the process:
+ * without an anchor a restored store would give the same values again. CKR_KEY_EXHAUSTED when
+ * `bits` bits cannot hold it. */
 CK_RV gcm_counts_next(struct object *key, unsigned int bits, uint64_t *ret_value);
 
 /* A token object that copies `source` is about to be made. */
@@ -59,8 +62,6 @@ CK_RV gcm_counts_copied(struct object *source);
 /* A token object has gone from the store: so does the count that nobody shares. Best effort: a row
  * that stays does no harm. */
 void gcm_counts_destroyed(struct object *object);
-/* True for a row that sealed_objects_load hands over and that is no object. */
-bool gcm_counts_is_row(struct view attributes);
 
 #ifdef INDEXKEY_TEST_HOOKS
 /* In place of 2^32; 0 for that again. */

@@ -16,6 +16,7 @@ struct gcm_count *gcm_count_new(const struct object_id *id)
     count->is_durable = id != NULL;
     atomic_init(&count->references, 1);
     pthread_mutex_init(&count->lock, NULL);
+    pthread_mutex_init(&count->iv.lock, NULL);
     pthread_condattr_t monotonic;
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
@@ -36,6 +37,7 @@ void gcm_count_release(struct gcm_count *count)
         atomic_fetch_sub_explicit(&count->references, 1, memory_order_acq_rel) != 1)
         return;
     pthread_mutex_destroy(&count->lock);
+    pthread_mutex_destroy(&count->iv.lock);
     pthread_cond_destroy(&count->refilled);
     mem_free(count);
 }

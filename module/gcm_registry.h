@@ -9,7 +9,18 @@
 #include <stdbool.h>
 
 #include "include/cryptoki.h"
+#include "module/iv_form.h"
 #include "tokens/sealed_objects.h"
+
+/* Values of a durable counter for IVs that this process has taken (module/iv_counters.c). */
+struct iv_block {
+    pthread_mutex_t lock; /* over all that follows; held while the store is asked */
+    bool has_form;
+    struct iv_form form; /* as the store has it */
+    uint64_t next;
+    uint64_t end;
+    uint64_t len; /* of the last one */
+};
 
 struct gcm_count {
     struct object_id id; /* of its row, if durable; the key of the tree: first */
@@ -21,6 +32,7 @@ struct gcm_count {
     bool was_said;  /* that it is exhausted */
     uint64_t left;  /* taken and not yet handed out to a session */
     uint64_t taken; /* by this process, in all */
+    struct iv_block iv;
 };
 
 /* One reference. `id` NULL: it counts in memory alone. NULL: no memory. */

@@ -8,17 +8,8 @@
  */
 #pragma once
 
+#include "module/iv_form.h"
 #include "module/object.h"
-
-/* The IVs that a key's counter makes. A key keeps the first: under another, equal IVs could come
- * from different counts. `base` is what CKG_GENERATE_COUNTER_XOR counts onto, else zeros. */
-#define IV_FORM_BASE_MAX 16
-struct iv_form {
-    CK_ULONG generator;
-    CK_ULONG iv_len;
-    CK_ULONG fixed_bits;
-    unsigned char base[IV_FORM_BASE_MAX];
-};
 
 struct key_ledger {
     struct key_ledger *next;

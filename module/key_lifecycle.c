@@ -3,8 +3,8 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/rv.h"
-#include "module/approvals_used.h"
 #include "module/gcm_counts.h"
+#include "module/row_kinds.h"
 
 #define MS_PER_S 1000
 
@@ -157,7 +157,7 @@ static CK_RV read_pending(struct slot *slot, const struct object_id *id, struct 
 
     TRY(sealed_objects_attributes(slot->custody, id, &row.version, &bytes));
     row.attributes = blob_view(&bytes);
-    if (gcm_counts_is_row(row.attributes) || approvals_used_is_row(row.attributes))
+    if (row_is_no_object(row.attributes))
         return CKR_OBJECT_HANDLE_INVALID;
     TRY(slot_objects_from_row(slot, &row, &key));
     CK_ULONG until = lifecycle_get(&key->attributes, CKA_INDEXKEY_DESTROY_AT);

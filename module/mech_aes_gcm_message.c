@@ -14,7 +14,7 @@
 #include <openssl/crypto.h>
 
 #include "base/crypto.h"
-#include "module/key_ledger.h"
+#include "module/iv_counters.h"
 
 #define RANDOM_BITS_MIN 96
 #define COUNTER_BITS_MAX 64
@@ -72,10 +72,8 @@ static CK_RV iv_random(struct operation *operation, const CK_GCM_MESSAGE_PARAMS 
     return CKR_OK;
 }
 
-static CK_RV iv_bind(struct operation *operation, const CK_GCM_MESSAGE_PARAMS *params,
-                     const unsigned char *base)
+static struct iv_form iv_form_of(const CK_GCM_MESSAGE_PARAMS *params, const unsigned char *base)
 {
-    struct key_ledger *ledger = NULL;
     struct iv_form form = {
         .generator = params->ivGenerator,
         .iv_len = params->ulIvLen,
@@ -84,12 +82,7 @@ static CK_RV iv_bind(struct operation *operation, const CK_GCM_MESSAGE_PARAMS *p
 
     if (params->ivGenerator == CKG_GENERATE_COUNTER_XOR)
         memcpy(form.base, base, params->ulIvLen);
-    TRY(key_ledger_of(operation->key, &ledger));
-    if (!key_ledger_keeps_form(ledger, &form)) {
-        return REFUSE(CKR_MECHANISM_PARAM_INVALID,
-                      "CKM_AES_GCM: the key's counter has made IVs of another form");
-    }
-    return CKR_OK;
+    return form;
 }
 
 static CK_RV iv_counted(struct operation *operation, const CK_GCM_MESSAGE_PARAMS *params,
@@ -101,10 +94,10 @@ static CK_RV iv_counted(struct operation *operation, const CK_GCM_MESSAGE_PARAMS
 
     if (bits == 0)
         return REFUSE(CKR_MECHANISM_PARAM_INVALID, "CKM_AES_GCM: an IV without room for a counter");
-    TRY(iv_bind(operation, params, iv));
-    TRY(gcm_counts_next(operation->key,
-                        (unsigned int) (bits < COUNTER_BITS_MAX ? bits : COUNTER_BITS_MAX),
-                        &count));
+    struct iv_form form = iv_form_of(params, iv);
+    TRY(iv_counters_next(operation->key, &form,
+                         (unsigned int) (bits < COUNTER_BITS_MAX ? bits : COUNTER_BITS_MAX),
+                         &count));
     for (size_t i = params->ulIvLen; i-- > 0; count >>= 8) {
         unsigned char kept =
             is_xor ? iv[i] : iv[i] & (unsigned char) ~free_mask(i, params->ulIvFixedBits);

@@ -6,12 +6,12 @@
 #include "base/alloc.h"
 #include "base/random_buffer.h"
 #include "base/rv.h"
-#include "module/approvals_used.h"
 #include "module/audit_log.h"
 #include "module/gcm_counts.h"
 #include "module/lineage.h"
 #include "module/object_table.h"
 #include "module/policy.h"
+#include "module/row_kinds.h"
 #include "module/session.h"
 
 CK_RV slot_objects_from_row(struct slot *slot, const struct sealed_object *row,
@@ -147,7 +147,7 @@ static CK_RV take_row(void *context, const struct sealed_object *row)
         if (known != NULL && known->version == row->version)
             return remember(&loading->seen, &row->id);
     }
-    if (gcm_counts_is_row(row->attributes) || approvals_used_is_row(row->attributes))
+    if (row_is_no_object(row->attributes))
         return CKR_OK;
     CK_RV rv = slot_objects_from_row(loading->slot, row, &object);
     if (rv == CKR_DATA_INVALID)

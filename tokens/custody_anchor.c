@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+_Static_assert(ANCHOR_ID_LEN == CUSTODY_ANCHOR_ID_LEN, "one id, told to the module");
+
 CK_RV custody_open_keyring(struct custody *custody, const unsigned char serial[SERIAL_LEN],
                            const struct secret *token_key, struct keyring *keyring)
 {
@@ -46,8 +48,9 @@ CK_RV custody_read_summary(struct custody *custody, struct keyring *keyring,
     /* Before the store: another process may commit, and its anchor follow, at any moment. */
     TRY(anchor_read(custody->anchor, &key, &anchored));
     uint64_t oldest = anchored.generation;
-    if (keyring == &custody->keyring && atomic_load(&custody->newest_generation) > oldest)
-        oldest = atomic_load(&custody->newest_generation);
+    uint64_t newest = keyring == &custody->keyring ? atomic_load(&custody->newest_generation) : 0;
+    if (newest > oldest)
+        oldest = newest;
     TRY(sealed_objects_read_summary(custody, keyring, &stored));
     if (stored.summary.generation < oldest)
         return fail_older(custody, oldest, stored.summary.generation);

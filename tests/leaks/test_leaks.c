@@ -11,7 +11,7 @@
 
 #include "include/indexkey.h"
 #include "module/config.h"
-#include "module/gcm_counts.h"
+#include "module/row_kinds.h"
 #include "tests/leaks/leak_process.h"
 #include "tests/leaks/leak_scan.h"
 #include "tests/support/token_fixture.h"
@@ -105,7 +105,7 @@ static void add_keyring(const struct keyring *keyring)
 
 static CK_RV count_object(void *context, const struct sealed_object *object)
 {
-    *(size_t *) context += !gcm_counts_is_row(object->attributes);
+    *(size_t *) context += !row_is_no_object(object->attributes);
     return CKR_OK;
 }
 

@@ -8,7 +8,7 @@
 #include "base/crypto.h"
 #include "base/rv.h"
 #include "module/gcm_counts.h"
-#include "module/key_ledger.h"
+#include "module/iv_counters.h"
 #include "module/key_use.h"
 
 static struct object *salt_key;
@@ -64,26 +64,14 @@ void audit_share_give_back(struct audit_share *share)
     share->left = 0;
 }
 
-CK_RV gcm_counts_next(struct object *key, unsigned int bits, uint64_t *ret_value)
+CK_RV iv_counters_next(struct object *key, const struct iv_form *form, unsigned int bits,
+                       uint64_t *ret_value)
 {
     (void) key;
+    (void) form;
     (void) bits;
     *ret_value = 0;
     return CKR_OK;
-}
-
-CK_RV key_ledger_of(struct object *key, struct key_ledger **ret_ledger)
-{
-    (void) key;
-    *ret_ledger = NULL;
-    return CKR_OK;
-}
-
-bool key_ledger_keeps_form(struct key_ledger *ledger, const struct iv_form *form)
-{
-    (void) ledger;
-    (void) form;
-    return true;
 }
 
 void mechanism_setup(void)

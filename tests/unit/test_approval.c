@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/rv.h"
 #include "module/approvals.h"
+#include "module/row_kinds.h"
 #include "module/slot.h"
 #include "tests/support/approval_fixture.h"
 #include "tests/support/object_fixture.h"
@@ -295,7 +296,7 @@ START_TEST(an_approval_is_used_once)
     fixture_login_user(custody);
     ck_assert_uint_eq(ask(&office, "1", 2, &grant), CKR_ACTION_PROHIBITED);
     ck_assert_uint_eq(objects_load(custody), 1); /* the row; the module knows it */
-    ck_assert(approvals_used_is_row(view_text(objects_loaded[0].attributes)));
+    ck_assert(row_is_no_object(view_text(objects_loaded[0].attributes)));
     office_close(&office);
     custody_close(&custody);
 }
