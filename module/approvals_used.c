@@ -6,7 +6,6 @@
 #include "base/rv.h"
 #include "module/row_kinds.h"
 
-
 /* Random ids do not meet it. */
 static const struct object_id row_id = {"indexkey/approve"};
 
