@@ -143,6 +143,16 @@ _long_way_ static CK_RV fill_share(struct session *session, struct operation *op
     return CKR_OK;
 }
 
+/* The operation's key was taken from it meanwhile: it is gone, or its state has changed. */
+_long_way_ static CK_RV refuse_lost(struct session *session, enum operation_kind kind,
+                                    CK_MECHANISM_TYPE type, CK_OBJECT_HANDLE handle)
+{
+    _cleanup_(object_release) struct object *key = NULL;
+
+    TRY(key_use_get(session->slot, handle, usages[kind], mechanism_find(type), &key));
+    return CKR_KEY_HANDLE_INVALID;
+}
+
 CK_RV operation_begin(struct session *session, enum operation_kind kind,
                       const CK_MECHANISM *mechanism, CK_OBJECT_HANDLE key)
 {
@@ -156,8 +166,11 @@ CK_RV operation_begin(struct session *session, enum operation_kind kind,
         return CKR_OPERATION_ACTIVE;
     if (!is_kept(operation, mechanism->mechanism, key))
         TRY(take_key(session, operation, mechanism->mechanism, key));
-    if (kind != OPERATION_MESSAGE_ENCRYPT && lacks_share(operation)) /* which counts its messages */
-        TRY(fill_share(session, operation, CKR_KEY_HANDLE_INVALID));
+    if (kind != OPERATION_MESSAGE_ENCRYPT && lacks_share(operation)) { /* it counts messages */
+        CK_RV rv = fill_share(session, operation, CKR_KEY_HANDLE_INVALID);
+        TRY(rv == CKR_KEY_HANDLE_INVALID ? refuse_lost(session, kind, mechanism->mechanism, key)
+                                         : rv);
+    }
     CK_RV rv = start(operation, mechanism);
     if (rv != CKR_OK) {
         operation_forget(operation);
