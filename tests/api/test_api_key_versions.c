@@ -1,4 +1,4 @@
-/* Rotation of keys, and their destruction with a window, a hold and a way back. */
+/* Rotation of keys: versions, labels, races, and what a hold keeps. */
 #include <check.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -6,12 +6,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "base/clock.h"
 #include "tests/api/lifecycle_fixture.h"
 #include "tests/threads/crew.h"
 
-#define HOUR_MS (INT64_C(3600) * 1000)
-#define SEEN_US (120 * 1000)
 #define RACERS 16
 #define RACE_PROCESSES 4
 #define RACE_ROUNDS 6
@@ -25,38 +22,9 @@ static void open_token(void)
     lifecycle_make_keys();
 }
 
-static void open_with_window(void)
-{
-    api_open(&api, NULL, "undo_window = 1h");
-    lifecycle_make_keys();
-}
-
 static void close_token(void)
 {
-    clock_shift(0);
     api_close(&api);
-}
-
-/* The attributes that tell one key from another. */
-struct identity {
-    CK_BYTE id[64];
-    CK_ULONG id_len;
-    CK_BYTE unique_id[64];
-    CK_BYTE line[INDEXKEY_LINE_LEN];
-};
-
-static struct identity identify(CK_OBJECT_HANDLE key)
-{
-    struct identity identity = {.id_len = 0};
-    CK_ATTRIBUTE template[] = {
-        {CKA_ID, identity.id, sizeof(identity.id)},
-        {CKA_UNIQUE_ID, identity.unique_id, sizeof(identity.unique_id)},
-        {CKA_INDEXKEY_LINE, identity.line, sizeof(identity.line)},
-    };
-
-    OK(api.p11->C_GetAttributeValue(api.session, key, template, COUNT(template)));
-    identity.id_len = template[0].ulValueLen;
-    return identity;
 }
 
 static CK_OBJECT_HANDLE versioned(const char *label, CK_ULONG version, const char *purpose)
@@ -70,13 +38,13 @@ static CK_OBJECT_HANDLE versioned(const char *label, CK_ULONG version, const cha
 static const CK_BYTE text[32] = "what was written before";
 
 /* Both versions as they must be after `label` was rotated. */
-static void expect_rotated(const char *label, const struct identity *old_identity,
-                           const struct identity *new_identity)
+static void expect_rotated(const char *label, const struct lifecycle_identity *old_identity,
+                           const struct lifecycle_identity *new_identity)
 {
     CK_OBJECT_HANDLE old_key = versioned(label, 1, "");
     CK_OBJECT_HANDLE new_key = lifecycle_find(label);
-    struct identity found_old = identify(old_key);
-    struct identity found_new = identify(new_key);
+    struct lifecycle_identity found_old = lifecycle_identify(old_key);
+    struct lifecycle_identity found_new = lifecycle_identify(new_key);
 
     ck_assert_uint_eq(lifecycle_number(old_key, CKA_INDEXKEY_VERSION), 1);
     ck_assert_uint_eq(lifecycle_number(old_key, CKA_INDEXKEY_STATE), INDEXKEY_STATE_DEACTIVATED);
@@ -95,14 +63,14 @@ START_TEST(a_rotated_index_key_has_two_versions)
     CK_OBJECT_HANDLE old_key = lifecycle_governor(GOVERNOR_INDEX);
     CK_OBJECT_HANDLE payload = lifecycle_find("index/payload");
     CK_OBJECT_HANDLE new_key;
-    struct identity identities[2] = {identify(old_key)};
+    struct lifecycle_identity identities[2] = {lifecycle_identify(old_key)};
     CK_BYTE sealed[2][48];
 
     OK(lifecycle_encrypt(payload, 1, text, sealed[0]));
     OK(admin_key_rotate(api.session, old_key, &new_key));
     ck_assert_uint_eq(new_key, lifecycle_find("index"));
     ck_assert_uint_eq(old_key, versioned("index", 1, ""));
-    identities[1] = identify(new_key);
+    identities[1] = lifecycle_identify(new_key);
     for (int restarts = 0; restarts < 2; restarts++) {
         expect_rotated("index", &identities[0], &identities[1]);
         CK_OBJECT_HANDLE old_payload = versioned("index", 1, "/payload");
@@ -203,7 +171,8 @@ START_TEST(only_the_newest_version_rotates)
     OK(admin_key_rotate(api.session, second, &third));
     ck_assert_uint_eq(lifecycle_number(third, CKA_INDEXKEY_VERSION), 3);
     ck_assert_uint_eq(versioned("aes", 2, ""), second);
-    ck_assert_mem_eq(identify(first).line, identify(third).line, INDEXKEY_LINE_LEN);
+    ck_assert_mem_eq(lifecycle_identify(first).line, lifecycle_identify(third).line,
+                     INDEXKEY_LINE_LEN);
     EXPECT(CKR_ACTION_PROHIBITED,
            admin_key_rotate(api.session, lifecycle_find("index/token"), &third));
     EXPECT(CKR_ARGUMENTS_BAD, admin_key_rotate(api.session, third, NULL));
@@ -275,13 +244,13 @@ static void race(struct crew_member *member, void *context)
 static CK_ULONG count_versions(const char *label)
 {
     CK_ULONG newest = lifecycle_number(lifecycle_find(label), CKA_INDEXKEY_VERSION);
-    struct identity identity = identify(lifecycle_find(label));
+    struct lifecycle_identity identity = lifecycle_identify(lifecycle_find(label));
 
     for (CK_ULONG version = 1; version < newest; version++) {
         CK_OBJECT_HANDLE key = versioned(label, version, "");
         ck_assert_msg(key != 0, "version %lu is missing", version);
         ck_assert_uint_eq(lifecycle_number(key, CKA_INDEXKEY_VERSION), version);
-        ck_assert_mem_eq(identify(key).line, identity.line, INDEXKEY_LINE_LEN);
+        ck_assert_mem_eq(lifecycle_identify(key).line, identity.line, INDEXKEY_LINE_LEN);
     }
     CK_ATTRIBUTE line = {CKA_INDEXKEY_LINE, identity.line, sizeof(identity.line)};
     ck_assert_uint_eq(api_count(&api, &line, 1), newest);
@@ -318,7 +287,7 @@ struct record {
 static bool write_record(int out, const char *label, CK_OBJECT_HANDLE key)
 {
     struct record record = {.label = ""};
-    struct identity identity = identify(key);
+    struct lifecycle_identity identity = lifecycle_identify(key);
 
     memcpy(record.unique_id, identity.unique_id, sizeof(record.unique_id));
     snprintf(record.label, sizeof(record.label), "%s", label);
@@ -418,115 +387,6 @@ START_TEST(of_processes_that_rotate_one_wins)
 }
 END_TEST
 
-/* What admin_keys_pending tells. */
-struct pending_list {
-    size_t count;
-    CK_BYTE unique_id[16];
-    char label[32];
-    CK_BYTE id[32];
-    size_t id_len;
-    CK_ULONG destroy_at;
-};
-
-static void note(void *context, const struct admin_pending *key)
-{
-    struct pending_list *list = context;
-
-    list->count++;
-    memcpy(list->unique_id, key->unique_id.bytes, sizeof(list->unique_id));
-    snprintf(list->label, sizeof(list->label), "%.*s", (int) key->label.len,
-             (const char *) key->label.bytes);
-    list->id_len = key->id.len;
-    memcpy(list->id, key->id.bytes, key->id.len);
-    list->destroy_at = key->destroy_at;
-}
-
-static struct pending_list list_pending(void)
-{
-    struct pending_list list = {.count = 0};
-
-    OK(admin_keys_pending(api.session, note, &list));
-    return list;
-}
-
-static struct view view_of(const struct pending_list *list)
-{
-    return (struct view){list->unique_id, sizeof(list->unique_id)};
-}
-
-START_TEST(a_destroyed_key_comes_back_as_it_was)
-{
-    CK_OBJECT_HANDLE key = lifecycle_governor(GOVERNOR_INDEX);
-    CK_OBJECT_HANDLE back;
-    CK_BYTE sealed[48];
-    CK_ULONG now = (CK_ULONG) clock_utc_s();
-    struct identity identity = identify(key);
-    struct subject subjects[SUBJECTS_MAX];
-
-    OK(lifecycle_encrypt(lifecycle_find("index/item"), 1, text, sealed));
-    size_t count = lifecycle_subjects(GOVERNOR_INDEX, subjects);
-    lifecycle_set_state(key, INDEXKEY_STATE_DEACTIVATED);
-    OK(api.p11->C_DestroyObject(api.session, key));
-    for (int restarts = 0; restarts < 2; restarts++) {
-        ck_assert_uint_eq(lifecycle_find("index"), 0);
-        ck_assert_uint_eq(lifecycle_find("index/item"), 0);
-        struct pending_list list = list_pending();
-        ck_assert_uint_eq(list.count, 1);
-        ck_assert_str_eq(list.label, "index");
-        ck_assert_uint_eq(list.id_len, 1);
-        ck_assert(list.destroy_at >= now + 3600 && list.destroy_at <= now + 3610);
-        if (restarts == 0) {
-            EXPECT(CKR_OBJECT_HANDLE_INVALID, api.p11->C_DestroyObject(api.session, key));
-            /* What was copied or derived is of no use while it waits. */
-            for (size_t i = 1; i < count; i++)
-                if (subjects[i].form == FORM_CIPHER && strncmp(subjects[i].name, "index", 5) != 0)
-                    EXPECT(CKR_KEY_FUNCTION_NOT_PERMITTED,
-                           lifecycle_use(&subjects[i], USE_DECRYPT));
-            api_restart(&api);
-        }
-    }
-    struct pending_list list = list_pending();
-    OK(admin_key_undelete(api.session, view_of(&list), &back));
-    EXPECT(CKR_OBJECT_HANDLE_INVALID, admin_key_undelete(api.session, view_of(&list), &back));
-    for (int restarts = 0; restarts < 2; restarts++) {
-        CK_OBJECT_HANDLE found = lifecycle_governor(GOVERNOR_INDEX);
-        struct identity after = identify(found);
-        ck_assert_mem_eq(&after, &identity, sizeof(identity));
-        ck_assert_uint_eq(lifecycle_number(found, CKA_INDEXKEY_STATE), INDEXKEY_STATE_DEACTIVATED);
-        ck_assert_uint_eq(lifecycle_number(found, CKA_INDEXKEY_DESTROY_AT), 0);
-        ck_assert(lifecycle_decrypts(lifecycle_find("index/item"), 1, sealed, text));
-        ck_assert_uint_eq(list_pending().count, 0);
-        api_restart(&api);
-    }
-}
-END_TEST
-
-START_TEST(what_is_overdue_goes_for_good)
-{
-    bool by_login = _i == 1;
-    CK_OBJECT_HANDLE back;
-    size_t purged = 7;
-
-    OK(api.p11->C_DestroyObject(api.session, lifecycle_governor(GOVERNOR_AES)));
-    OK(admin_key_purge(api.session, &purged));
-    ck_assert_uint_eq(purged, 0);
-    struct pending_list list = list_pending();
-    ck_assert_uint_eq(list.count, 1);
-    clock_shift(2 * HOUR_MS);
-    EXPECT(CKR_OBJECT_HANDLE_INVALID, admin_key_undelete(api.session, view_of(&list), &back));
-    if (by_login) {
-        api_restart(&api);
-    } else {
-        OK(admin_key_purge(api.session, &purged));
-        ck_assert_uint_eq(purged, 1);
-    }
-    clock_shift(0);
-    ck_assert_uint_eq(list_pending().count, 0);
-    EXPECT(CKR_OBJECT_HANDLE_INVALID, admin_key_undelete(api.session, view_of(&list), &back));
-    ck_assert(lifecycle_governor(GOVERNOR_INDEX) != 0);
-}
-END_TEST
-
 START_TEST(a_hold_keeps_a_key)
 {
     CK_OBJECT_HANDLE key = lifecycle_governor(GOVERNOR_AES);
@@ -556,29 +416,10 @@ START_TEST(a_hold_keeps_a_key)
 }
 END_TEST
 
-/* A key that may not be destroyed, and one that need not wait. */
-START_TEST(the_window_is_for_keys_of_the_token)
-{
-    CK_OBJECT_HANDLE key = lifecycle_governor(GOVERNOR_AES);
-    CK_ATTRIBUTE stays = {CKA_DESTROYABLE, &no, 1};
-    CK_OBJECT_CLASS class = CKO_DATA;
-    CK_ATTRIBUTE data[] = {{CKA_CLASS, &class, sizeof(class)}, {CKA_TOKEN, &yes, 1}};
-    CK_OBJECT_HANDLE object;
-
-    OK(api.p11->C_SetAttributeValue(api.session, key, &stays, 1));
-    EXPECT(CKR_ACTION_PROHIBITED, api.p11->C_DestroyObject(api.session, key));
-    OK(api.p11->C_CreateObject(api.session, data, COUNT(data), &object));
-    OK(api.p11->C_DestroyObject(api.session, object));
-    OK(api.p11->C_DestroyObject(api.session, api_make_aes_key(&api, false, "session")));
-    ck_assert_uint_eq(list_pending().count, 0);
-}
-END_TEST
-
 int main(void)
 {
     Suite *suite = suite_create("key versions");
     TCase *rotation = tcase_create("rotation");
-    TCase *window = tcase_create("undo window");
 
     tcase_add_checked_fixture(rotation, open_token, close_token);
     tcase_set_timeout(rotation, 120);
@@ -590,12 +431,6 @@ int main(void)
     tcase_add_test(rotation, of_processes_that_rotate_one_wins);
     tcase_add_test(rotation, a_hold_keeps_a_key);
     suite_add_tcase(suite, rotation);
-    tcase_add_checked_fixture(window, open_with_window, close_token);
-    tcase_set_timeout(window, 120);
-    tcase_add_test(window, a_destroyed_key_comes_back_as_it_was);
-    tcase_add_loop_test(window, what_is_overdue_goes_for_good, 0, 2);
-    tcase_add_test(window, the_window_is_for_keys_of_the_token);
-    suite_add_tcase(suite, window);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);
     int failed = srunner_ntests_failed(runner);
