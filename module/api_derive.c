@@ -199,6 +199,8 @@ static CK_RV follow(const struct derivation *derivation, struct template_result 
 {
     struct object *keys[DERIVE_FURTHER_MAX + 1];
 
+    if (derivation->further.count == 0)
+        return lifecycle_follow(&derivation->base, 1, &result->life);
     keys[0] = derivation->base;
     for (size_t i = 0; i < derivation->further.count; i++)
         keys[i + 1] = derivation->further.keys[i];

@@ -60,7 +60,7 @@ struct attributes {
     /* No attribute and never sealed: a session key whose value can be had from the token again, so
      * that its AES-GCM invocations are counted in the store (gcm_counts.h). */
     bool counts_in_store;
-    /* So too: a session key that C_DeriveKey made for a purpose that searches need (lifecycle.h). */
+    /* So too: C_DeriveKey made the key for a purpose that searches need (lifecycle.h). */
     bool serves_searches;
 };
 

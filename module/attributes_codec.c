@@ -7,7 +7,8 @@
 
 #define FORMAT_VERSION 1
 
-/* The entries are kept as they are shown, and only lists of mechanisms and wide numbers differ when encoded. */
+/* The entries are kept as they are shown; lists of mechanisms and wide numbers differ when encoded.
+ */
 static CK_RV write_entry(struct writer *writer, const struct entry *entry)
 {
     const struct attribute_row *row = attributes_table_by_tag(entry->tag);

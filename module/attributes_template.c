@@ -288,6 +288,7 @@ void template_result_clear(struct template_result *result)
 {
     attributes_clear(&result->attributes);
     secret_clear(&result->value);
-    life_release(&result->life);
+    if (result->life != NULL)
+        life_release(&result->life);
     *result = (struct template_result){0};
 }

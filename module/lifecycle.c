@@ -267,25 +267,37 @@ static CK_RV join(struct life *first, struct life *second, struct life **ret_lif
     return CKR_OK;
 }
 
+static CK_RV add_followed(struct life **followed, struct life *life)
+{
+    struct life *joint;
+
+    if (life == NULL || life == *followed)
+        return CKR_OK;
+    if (*followed == NULL) {
+        *followed = life_reference(life);
+        return CKR_OK;
+    }
+    TRY(join(*followed, life, &joint));
+    life_release(followed);
+    *followed = joint;
+    return CKR_OK;
+}
+
 CK_RV lifecycle_follow(struct object *const *keys, size_t count, struct life **ret_life)
 {
-    _cleanup_(life_release) struct life *followed = NULL;
+    struct life *followed = NULL;
 
     for (size_t i = 0; i < count; i++) {
         struct life *life;
-        TRY(life_of(keys[i], &life));
-        if (life == NULL || life == followed)
-            continue;
-        if (followed == NULL) {
-            followed = life_reference(life);
-            continue;
+        CK_RV rv = life_of(keys[i], &life);
+        if (rv == CKR_OK)
+            rv = add_followed(&followed, life);
+        if (rv != CKR_OK) {
+            life_release(&followed);
+            return rv;
         }
-        struct life *joint;
-        TRY(join(followed, life, &joint));
-        life_release(&followed);
-        followed = joint;
     }
-    *ret_life = TAKE(followed);
+    *ret_life = followed;
     return CKR_OK;
 }
 

@@ -53,7 +53,8 @@ void object_release(struct object **object)
     object_release(&last->parent);
     lineage_release(atomic_load(&last->lineage));
     struct life *life = atomic_load(&last->life);
-    life_release(&life);
+    if (life != NULL)
+        life_release(&life);
     pthread_mutex_destroy(&last->lock);
     mem_free(last);
 }

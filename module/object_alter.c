@@ -18,12 +18,14 @@ CK_RV object_alter_find(const struct session_view *view, CK_OBJECT_HANDLE handle
 CK_RV object_alter_find_writable(const struct session_view *view, CK_OBJECT_HANDLE handle,
                                  struct object **ret_object)
 {
-    _cleanup_(object_release) struct object *object = NULL;
+    struct object *object;
 
     TRY(object_alter_find(view, handle, &object));
-    if (object_has(object, FLAG_TOKEN) && (view->flags & CKF_RW_SESSION) == 0)
+    if (object_has(object, FLAG_TOKEN) && (view->flags & CKF_RW_SESSION) == 0) {
+        object_release(&object);
         return CKR_SESSION_READ_ONLY;
-    *ret_object = TAKE(object);
+    }
+    *ret_object = object;
     return CKR_OK;
 }
 

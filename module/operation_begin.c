@@ -149,6 +149,16 @@ static inline CK_RV count_use(const struct session *session, struct operation *o
     return audit_log_use(session->slot, operation->key, operation->mechanism, &operation->uses);
 }
 
+/* The operation's key was taken from it meanwhile: it is gone, or its state has changed. */
+_long_way_ static CK_RV refuse_lost(struct session *session, enum operation_kind kind,
+                                    CK_MECHANISM_TYPE type, CK_OBJECT_HANDLE handle)
+{
+    _cleanup_(object_release) struct object *key = NULL;
+
+    TRY(key_use_get(session->slot, handle, usages[kind], mechanism_find(type), &key));
+    return CKR_KEY_HANDLE_INVALID;
+}
+
 CK_RV operation_begin(struct session *session, enum operation_kind kind,
                       const CK_MECHANISM *mechanism, CK_OBJECT_HANDLE key)
 {
@@ -162,8 +172,11 @@ CK_RV operation_begin(struct session *session, enum operation_kind kind,
         return CKR_OPERATION_ACTIVE;
     if (!is_kept(operation, mechanism->mechanism, key))
         TRY(take_key(session, operation, mechanism->mechanism, key));
-    if (kind != OPERATION_MESSAGE_ENCRYPT && lacks_share(operation)) /* which counts its messages */
-        TRY(fill_share(session, operation, CKR_KEY_HANDLE_INVALID));
+    if (kind != OPERATION_MESSAGE_ENCRYPT && lacks_share(operation)) { /* it counts messages */
+        CK_RV rv = fill_share(session, operation, CKR_KEY_HANDLE_INVALID);
+        TRY(rv == CKR_KEY_HANDLE_INVALID ? refuse_lost(session, kind, mechanism->mechanism, key)
+                                         : rv);
+    }
     if (kind != OPERATION_MESSAGE_ENCRYPT && kind != OPERATION_MESSAGE_DECRYPT)
         TRY(count_use(session, operation));
     CK_RV rv = start(operation, mechanism);

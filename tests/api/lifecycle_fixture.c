@@ -395,3 +395,17 @@ bool lifecycle_decrypts(CK_OBJECT_HANDLE key, CK_BYTE number, const CK_BYTE *sea
            api.p11->C_Decrypt(api.session, (CK_BYTE *) sealed, 48, out, &len) == CKR_OK &&
            len == 32 && memcmp(out, text, 32) == 0;
 }
+
+struct lifecycle_identity lifecycle_identify(CK_OBJECT_HANDLE key)
+{
+    struct lifecycle_identity identity = {.id_len = 0};
+    CK_ATTRIBUTE template[] = {
+        {CKA_ID, identity.id, sizeof(identity.id)},
+        {CKA_UNIQUE_ID, identity.unique_id, sizeof(identity.unique_id)},
+        {CKA_INDEXKEY_LINE, identity.line, sizeof(identity.line)},
+    };
+
+    OK(api.p11->C_GetAttributeValue(api.session, key, template, COUNT(template)));
+    identity.id_len = template[0].ulValueLen;
+    return identity;
+}

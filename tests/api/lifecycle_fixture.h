@@ -77,3 +77,12 @@ bool lifecycle_decrypts(CK_OBJECT_HANDLE key, CK_BYTE number, const CK_BYTE *sea
                         const CK_BYTE *text);
 /* Finds one object; 0: none. More than one fails the test. */
 CK_OBJECT_HANDLE lifecycle_find(const char *label);
+
+/* The attributes that tell one key from another. */
+struct lifecycle_identity {
+    CK_BYTE id[64];
+    CK_ULONG id_len;
+    CK_BYTE unique_id[64];
+    CK_BYTE line[INDEXKEY_LINE_LEN];
+};
+struct lifecycle_identity lifecycle_identify(CK_OBJECT_HANDLE key);

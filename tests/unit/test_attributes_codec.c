@@ -4,6 +4,8 @@
 #include <string.h>
 
 #include "base/rv.h"
+#include "module/attributes_table.h"
+#include "module/lifecycle.h"
 #include "tests/unit/attributes_fixture.h"
 
 #define ITERATIONS 200000
@@ -158,6 +160,69 @@ START_TEST(empty_text_is_never_stored)
 }
 END_TEST
 
+/* What a key without a life of its own has reads the same without an entry. */
+struct wide_case {
+    unsigned char tag;
+    unsigned char bytes[9];
+    unsigned char len;
+    CK_RV wanted;
+};
+
+static const struct wide_case wide_cases[] = {
+    {0x27, {0, 0, 0, 0, 0, 0, 0, 2}, 8, CKR_OK},           /* CKA_INDEXKEY_STATE: suspended */
+    {0x27, {0, 0, 0, 0, 0, 0, 0, 1}, 8, CKR_DATA_INVALID}, /* active is the default */
+    {0x27, {0, 0, 0, 0, 0, 0, 0, 5}, 8, CKR_DATA_INVALID}, /* DESTROY_AT says it */
+    {0x27, {0, 0, 0, 2}, 4, CKR_DATA_INVALID},
+    {0x27, {0, 0, 0, 0, 0, 0, 0, 2, 0}, 9, CKR_DATA_INVALID},
+    {0x28, {0x12, 0x34, 0x56, 0x78, 0x9A, 0xBC, 0xDE, 0xF0}, 8, CKR_OK}, /* ACTIVATION */
+    {0x28, {0}, 8, CKR_DATA_INVALID},
+    {0x28, {0x80}, 8, CKR_DATA_INVALID},
+    {0x2A, {0x7F, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF}, 8, CKR_OK}, /* DESTROY_AT */
+    {0x2B, {0, 0, 0, 0, 0xFF, 0xFF, 0xFF, 0xFF}, 8, CKR_OK},             /* VERSION */
+    {0x2B, {0, 0, 0, 1, 0, 0, 0, 0}, 8, CKR_DATA_INVALID},
+    {0x2C, {0}, 9, CKR_DATA_INVALID}, /* LINE */
+    {0x2D, {1}, 1, CKR_DATA_INVALID}, /* HOLD is a flag */
+};
+
+START_TEST(life_cycles_have_one_form)
+{
+    const struct wide_case *wide = &wide_cases[_i];
+    unsigned char bytes[HEADER_LEN + 3 + sizeof(wide->bytes)];
+    _cleanup_(attributes_clear) struct attributes attributes = {0};
+    _cleanup_(blob_clear) struct blob again = {NULL, 0};
+    memcpy(bytes, example, HEADER_LEN);
+    bytes[HEADER_LEN] = wide->tag;
+    bytes[HEADER_LEN + 1] = 0;
+    bytes[HEADER_LEN + 2] = wide->len;
+    memcpy(bytes + HEADER_LEN + 3, wide->bytes, wide->len);
+    struct view input = {bytes, HEADER_LEN + 3U + wide->len};
+    ck_assert_uint_eq(attributes_decode(input, &attributes), wide->wanted);
+    if (wide->wanted != CKR_OK)
+        return;
+    const struct attribute_row *row = attributes_table_by_tag(wide->tag);
+    CK_ULONG number = 0;
+    for (size_t i = 0; i < wide->len; i++)
+        number = number << 8 | wide->bytes[i];
+    ck_assert_uint_eq(lifecycle_get(&attributes, row->type), number);
+    ck_assert_uint_eq(lifecycle_is_begun(&attributes), wide->tag <= 0x2A);
+    ck_assert_uint_eq(attributes_encode(&attributes, &again), CKR_OK);
+    ck_assert(view_equal(blob_view(&again), input));
+    ck_assert_uint_eq(lifecycle_set(&attributes, row->type, (CK_ULONG) row->unset), CKR_OK);
+    ck_assert_uint_eq(attributes.others.len, 0);
+}
+END_TEST
+
+START_TEST(labels_of_versions)
+{
+    static const char *const versions[] = {"L@1", "@0", "a@b@123"};
+    static const char *const others[] = {"", "1", "L1", "L@", "L@1a", "L@ 1", "@"};
+    for (size_t i = 0; i < COUNT(versions); i++)
+        ck_assert_msg(lifecycle_is_version_label(view_text(versions[i])), "%s", versions[i]);
+    for (size_t i = 0; i < COUNT(others); i++)
+        ck_assert_msg(!lifecycle_is_version_label(view_text(others[i])), "%s", others[i]);
+}
+END_TEST
+
 static uint64_t random_state = 0x9E3779B97F4A7C15U;
 
 /* xorshift64*: the same inputs at every run. */
@@ -222,6 +287,8 @@ static Suite *suite(void)
     tcase_add_loop_test(tests, edited_bytes_are_refused, 0, (int) COUNT(edits));
     tcase_add_test(tests, cut_and_lengthened_bytes_are_refused);
     tcase_add_test(tests, empty_text_is_never_stored);
+    tcase_add_loop_test(tests, life_cycles_have_one_form, 0, COUNT(wide_cases));
+    tcase_add_test(tests, labels_of_versions);
     tcase_add_test(tests, random_bytes_do_no_harm);
     suite_add_tcase(suite, tests);
     return suite;

@@ -179,6 +179,36 @@ START_TEST(labels_may_part)
 }
 END_TEST
 
+/* Several at once; what has lost its place is left out, and given back. */
+START_TEST(an_exchange_is_one_step)
+{
+    struct object_table *table;
+    struct object *kept = object_of(1, "kept");
+    struct object *gone = object_reference(object_of(2, "gone"));
+    struct object_swap swaps[] = {
+        {kept, object_of(1, "changed")},
+        {NULL, object_of(3, "added")},
+        {gone, object_of(2, "too late")},
+    };
+
+    ck_assert_uint_eq(object_table_new(&table), CKR_OK);
+    ck_assert_uint_eq(object_table_add(table, kept), CKR_OK);
+    ck_assert_uint_eq(object_table_add(table, gone), CKR_OK);
+    ck_assert_uint_eq(object_table_remove(table, gone), CKR_OK);
+    CK_OBJECT_HANDLE handle = kept->handle;
+    ck_assert_uint_eq(object_table_exchange(table, swaps, 3), CKR_OK);
+    ck_assert(swaps[0].fresh == NULL && swaps[1].fresh == NULL && swaps[2].fresh != NULL);
+    ck_assert_uint_eq(by_number(table, 1)->handle, handle);
+    ck_assert_uint_eq(count_label(table, "changed"), 1);
+    ck_assert_uint_eq(count_label(table, "added"), 1);
+    ck_assert_uint_eq(count_label(table, "kept"), 0);
+    ck_assert_uint_eq(count_label(table, "too late"), 0);
+    object_release(&swaps[2].fresh);
+    object_release(&gone);
+    object_table_free(&table);
+}
+END_TEST
+
 /* All hashes want the last slot: what wraps round is found, and found again when others go. */
 START_TEST(a_crowd_at_the_end_wraps_round)
 {
@@ -208,6 +238,7 @@ int main(void)
     tcase_add_test(tests, every_index_follows_every_change);
     tcase_add_test(tests, many_objects_may_have_one_label);
     tcase_add_test(tests, labels_may_part);
+    tcase_add_test(tests, an_exchange_is_one_step);
     tcase_add_test(tests, a_crowd_at_the_end_wraps_round);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);

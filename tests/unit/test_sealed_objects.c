@@ -54,6 +54,62 @@ START_TEST(an_object_may_have_no_value)
 }
 END_TEST
 
+/* A commit of several: what one of them meets decides for all. */
+START_TEST(several_changes_are_one)
+{
+    struct custody *custody = objects_token(fixture_store(_i));
+    struct object_id changed = objects_create(custody, "to change", "value");
+    struct object_id removed = objects_create(custody, "to remove", "value");
+    struct object_id added;
+    struct secret value = {0};
+    ck_assert_uint_eq(sealed_objects_new_id(&added), CKR_OK);
+    ck_assert_uint_eq(secret_from("other", 5, &value), CKR_OK);
+    struct sealed_change changes[] = {
+        {.id = &added, .attributes = view_text("added"), .value = &value},
+        {.id = &changed, .version = 1, .attributes = view_text("changed")},
+        {.id = &removed, .version = 2, .remove = true},
+    };
+    ck_assert_uint_eq(sealed_objects_commit(custody, changes, 3), CKR_OBJECT_HANDLE_INVALID);
+    ck_assert_uint_eq(objects_load(custody), 2);
+    ck_assert_uint_eq(objects_loaded[0].version, 1);
+    ck_assert_uint_eq(objects_loaded[1].version, 1);
+    changes[2].version = 1;
+    ck_assert_uint_eq(sealed_objects_commit(custody, changes, 3), CKR_OK);
+    fixture_forget_log();
+    ck_assert_uint_eq(objects_load(custody), 2);
+    ck_assert_uint_eq(fixture_log_count(), 0);
+    objects_assert_value(custody, &added, 1, "other");
+    objects_assert_value(custody, &changed, 2, "value");
+    ck_assert_uint_eq(sealed_objects_commit(custody, NULL, 0), CKR_OK);
+    secret_clear(&value);
+    custody_close(&custody);
+}
+END_TEST
+
+#define MANY_CHANGES 400
+
+/* More rows than threads could bring together. */
+START_TEST(many_changes_are_one)
+{
+    struct custody *custody = objects_token(fixture_store(_i));
+    struct object_id ids[MANY_CHANGES];
+    struct sealed_change changes[MANY_CHANGES];
+    for (size_t i = 0; i < MANY_CHANGES; i++) {
+        ck_assert_uint_eq(sealed_objects_new_id(&ids[i]), CKR_OK);
+        changes[i] = (struct sealed_change){.id = &ids[i], .attributes = view_text("many")};
+    }
+    ck_assert_uint_eq(sealed_objects_commit(custody, changes, MANY_CHANGES), CKR_OK);
+    ck_assert_uint_eq(objects_load(custody), MANY_CHANGES);
+    for (size_t i = 0; i < MANY_CHANGES; i++)
+        changes[i] = (struct sealed_change){.id = &ids[i], .version = 1, .remove = true};
+    ck_assert_uint_eq(sealed_objects_commit(custody, changes, MANY_CHANGES), CKR_OK);
+    fixture_forget_log();
+    ck_assert_uint_eq(objects_load(custody), 0);
+    ck_assert_uint_eq(fixture_log_count(), 0);
+    custody_close(&custody);
+}
+END_TEST
+
 START_TEST(objects_survive_a_restart)
 {
     struct custody *first = objects_token(fixture_store(1));
@@ -417,6 +473,8 @@ int main(void)
     tcase_set_timeout(cases, 120);
     tcase_add_loop_test(cases, an_object_lives_and_ends, 0, FIXTURE_STORE_COUNT);
     tcase_add_loop_test(cases, an_object_may_have_no_value, 0, FIXTURE_STORE_COUNT);
+    tcase_add_loop_test(cases, several_changes_are_one, 0, FIXTURE_STORE_COUNT);
+    tcase_add_loop_test(cases, many_changes_are_one, 0, FIXTURE_STORE_COUNT);
     tcase_add_test(cases, objects_survive_a_restart);
     tcase_add_loop_test(cases, nothing_works_without_a_login, 0, FIXTURE_STORE_COUNT);
     tcase_add_test(cases, what_is_too_large_is_refused);
