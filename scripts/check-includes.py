@@ -39,7 +39,7 @@ LIBRARIES = {
     "curl/*": ("tokens/http*.[ch]",),
     "p11-kit/*": ("tokens/hsm_*.[ch]",),
     "sqlite3.h": ("tokens/store_sqlite*.[ch]", "tokens/sqlite_*.[ch]", "examples/*"),
-    "libpq-fe.h": ("tokens/store_postgresql*.[ch]",),
+    "libpq-fe.h": ("tokens/store_postgres.c", "tokens/postgres_*.[ch]"),
 }
 
 # OpenSSL by EVP only: without the headers of single algorithms, these do not declare their calls.

@@ -1,7 +1,6 @@
 #include "tokens/anchor.h"
 
 #include <limits.h>
-#include <openssl/crypto.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <time.h>
@@ -173,7 +172,7 @@ static CK_RV find_generation(const struct entries *entries, const struct anchor_
         (void) read_raw(&reader, SERIAL_LEN);
         uint64_t generation = read_u64(&reader);
         TRY(make_entry(key, generation, expected));
-        if (CRYPTO_memcmp(expected, entries->bytes[i], ENTRY_LEN) != 0)
+        if (!secret_bytes_equal(expected, entries->bytes[i], ENTRY_LEN))
             continue;
         is_found = true;
         newest = generation > newest ? generation : newest;

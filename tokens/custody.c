@@ -21,14 +21,16 @@
 
 static const char *check_store(const char *value)
 {
-    return store_scheme_is_known(value) ? NULL : "sqlite:/PATH or memory:";
+    return store_scheme_is_known(value) ? NULL : "sqlite:/PATH, postgresql://… or memory:";
 }
 
 const struct conf_key custody_conf_keys[] = {
     {.name = "store",
      .type = CONF_STRING,
      .required = true,
-     .help = "where sealed objects are kept: sqlite:/PATH, or memory: for a trial",
+     .help =
+         "where sealed objects are kept: sqlite:/PATH, postgresql://USER@HOST/DATABASE, or memory:"
+         " for a trial",
      .check = check_store},
     {.name = "anchor",
      .type = CONF_STRING,
@@ -190,7 +192,7 @@ void custody_cancel(struct custody *custody)
 
 bool custody_is_inside(void)
 {
-    return http_is_inside() || apart_is_inside();
+    return http_is_inside() || apart_is_inside() || store_is_inside();
 }
 
 CK_RV custody_read_token(struct custody *custody, struct token_record *ret_record)
@@ -284,6 +286,17 @@ CK_RV custody_info(struct custody *custody, struct custody_info *ret_info)
     }
     *ret_info = info;
     return CKR_OK;
+}
+
+CK_RV custody_incarnation(struct custody *custody, struct view more, unsigned char ret_digest[32])
+{
+    _cleanup_(token_record_clear) struct token_record record = {0};
+    _cleanup_(writer_clear) struct writer text = {0};
+    CK_RV rv = custody_read_token(custody, &record);
+    TRY(rv == STORE_ABSENT ? CKR_FUNCTION_FAILED : rv);
+    write_string(&text, record.wrapped);
+    write_string(&text, more);
+    return text.failed ? CKR_HOST_MEMORY : crypto_sha256(writer_view(&text), ret_digest);
 }
 
 void custody_abandon(struct custody *custody)

@@ -77,6 +77,11 @@ enum custody_login custody_login_mode(const struct custody *custody);
 /* From the store's token record. An unreachable store is CKR_DEVICE_ERROR. */
 CK_RV custody_info(struct custody *custody, struct custody_info *ret_info);
 
+/* A digest that differs after each C_InitToken (and rewrap): SHA-256 of the wrapped data key and
+ * of `more`, each length-prefixed. CKR_FUNCTION_FAILED when the token is not initialised: ask
+ * custody_info first. */
+CK_RV custody_incarnation(struct custody *custody, struct view more, unsigned char ret_digest[32]);
+
 /* [admin] C_InitToken. On an initialised token `so_pin` must be the old SO PIN: it is proved and
  * counted as a login would; all objects go. In the modes without a user PIN the user's role is made
  * too. */
