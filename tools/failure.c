@@ -17,9 +17,10 @@ void failure_show_warnings(void)
     kept[0] = '\0';
 }
 
-static void keep(void *context, const char *line)
+static void keep(void *context, enum log_level level, const char *line)
 {
     (void) context;
+    (void) level;
     failure_show_warnings();
     (void) snprintf(kept, sizeof(kept), "%s", line);
 }
@@ -29,7 +30,14 @@ void failure_watch(void)
     log_collect(keep, NULL);
 }
 
-void failure_divert(void (*take)(void *context, const char *line), void *context)
+void failure_drop_line(void *context, enum log_level level, const char *line)
+{
+    (void) context;
+    (void) level;
+    (void) line;
+}
+
+void failure_divert(log_take_fn *take, void *context)
 {
     log_collect(take == NULL ? keep : take, context);
 }

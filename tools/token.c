@@ -61,7 +61,7 @@ static void copy_name(const CK_SLOT_INFO *info, char *name)
 static CK_RV describe(CK_SLOT_ID slot, struct token *token)
 {
     CK_SLOT_INFO info;
-    TRY(failure_of(C_GetSlotInfo(slot, &info), cause_last(), "C_GetSlotInfo"));
+    TRY(failure_of(C_GetSlotInfo(slot, &info), INDEXKEY_CAUSE_NONE, "C_GetSlotInfo"));
     token->slot = slot;
     token->is_present = (info.flags & CKF_TOKEN_PRESENT) != 0;
     copy_name(&info, token->name);
@@ -87,7 +87,8 @@ CK_RV tokens_list(struct token **ret_tokens, size_t *ret_count)
 CK_RV token_refresh(struct token *token)
 {
     cause_clear();
-    TRY(failure_of(C_GetTokenInfo(token->slot, &token->info), cause_last(), "C_GetTokenInfo"));
+    CK_RV rv = C_GetTokenInfo(token->slot, &token->info);
+    TRY(failure_of(rv, cause_last(), "C_GetTokenInfo"));
     if ((token->info.flags & CKF_TOKEN_INITIALIZED) != 0)
         copy_padded(token->info.label, sizeof(token->info.label), token->label);
     return CKR_OK;
@@ -115,16 +116,10 @@ static const struct token *match_token(const struct token *tokens, size_t count,
     return NULL;
 }
 
-static void drop_line(void *context, const char *text)
-{
-    (void) context;
-    (void) text;
-}
-
 CK_RV token_pick(struct token *tokens, size_t count, const char *wanted,
                  const struct token **ret_token)
 {
-    failure_divert(drop_line, NULL);
+    failure_divert(failure_drop_line, NULL);
     for (size_t i = 0; i < count; i++) {
         if (tokens[i].is_present)
             (void) token_refresh(&tokens[i]);

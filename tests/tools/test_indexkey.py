@@ -37,11 +37,11 @@ class Reading(tool.TokenCase):
 
     def test_check_names_file_and_line(self):
         path = self.write("bad.conf", "[module]\nlog = stderr:warning\n[token vectors]\n"
-                                      "sorce = file\nstore = sqlite:/nowhere/x.db\n")
+                                      "source = env\nkey_env = K\nstroe = memory:\n")
         result = run("check", "--conf", path, "--json")
         self.assertEqual(result.code, CONFIG)
         details = [row["detail"] for row in self.results(result.json(), "fail")]
-        self.assertTrue(any(f"{path}:4: " in detail and "nearest: 'source'" in detail
+        self.assertTrue(any(f"{path}:6: " in detail and "nearest: 'store'" in detail
                             for detail in details), details)
         self.assertEqual(len(details), len(set(details)))
 
@@ -76,10 +76,10 @@ store = sqlite:{self.path("remote.db")}
         subprocess.run(["python3", "-c", f"""
 import sqlite3
 db = sqlite3.connect({self.path("vectors.db")!r})
-(data,) = db.execute("SELECT data FROM record WHERE name = 'token'").fetchone()
+(data,) = db.execute("SELECT bytes FROM record WHERE name = 'token'").fetchone()
 data = bytearray(data)
 data[-1] ^= 1
-db.execute("UPDATE record SET data = ? WHERE name = 'token'", (bytes(data),))
+db.execute("UPDATE record SET bytes = ? WHERE name = 'token'", (bytes(data),))
 db.commit()
 """], check=True)
         result = run("check", "--json")
@@ -103,11 +103,11 @@ db.commit()
         path = self.write("pg.conf", f"""[token pg]
 source = file
 key_file = {self.path("root.key")}
-store = memory://someone:sec@ret@host/db?password=secret
+store = postgresql://someone:sec%40ret@127.0.0.1:1/db?password=secret
 """)
         result = run("status", "--conf", path)
         self.assertEqual(result.code, OK)
-        for word in ("sec@", "ret@", "secret"):
+        for word in ("sec%40", "sec@", "ret@", "secret"):
             self.assertNotIn(word, result.out + result.err)
 
     def test_keys(self):
@@ -137,10 +137,9 @@ store = memory://someone:sec@ret@host/db?password=secret
 class Refusals(tool.TokenCase):
     def test_usage(self):
         for arguments, says in (
-                ((), "no command"),
                 (("kyes",), "nearest: 'keys'"),
                 (("keys", "--tokne", "x"), "nearest: '--token'"),
-                (("keys", "--token"), "needs a value"),
+                (("keys", "a", "--token"), "needs a value"),
                 (("keys", "a", "b"), "too many arguments"),
                 (("keys", "--conf", "/a", "--conf", "/b"), "twice"),
                 (("import", "file"), "--label"),
@@ -148,6 +147,11 @@ class Refusals(tool.TokenCase):
                 (("keys", "--pin-file", "/a", "--pin-env", "A"), "twice")):
             with self.subTest(arguments=arguments):
                 self.bad(USAGE, *arguments, says=says)
+
+    def test_no_command(self):
+        result = run()
+        self.assertEqual((result.code, result.out), (USAGE, ""))
+        self.assertEqual(result.err, "indexkey: error: no command; see indexkey help\n")
 
     def test_a_pin_on_the_command_line_is_not_repeated(self):
         for arguments in (("keys", "--pin", PIN_SHAPED), ("keys", f"--pin={PIN_SHAPED}"),
@@ -213,11 +217,11 @@ class Importing(tool.TokenCase):
         self.assertEqual(result.code, code, result.err)
         return result
 
-    def mac(self, label, text):
-        """HMAC-SHA-256 by the subkey L/token, with pkcs11-tool."""
+    def mac(self, key_id, text):
+        """HMAC-SHA-256 by the key's subkey of purpose token, with pkcs11-tool."""
         self.write("message", text)
         self.pkcs11("--token-label", "vectors", "--login", "--pin", "env:PIN", "--sign",
-                    "--mechanism", "SHA256-HMAC", "--label", f"{label}/token", "--input-file",
+                    "--mechanism", "SHA256-HMAC", "--id", f"{key_id}01", "--input-file",
                     self.path("message"), "--output-file", self.path("mac"))
         with open(self.path("mac"), "rb") as file:
             return file.read()
@@ -226,7 +230,7 @@ class Importing(tool.TokenCase):
         key = os.urandom(32)
         document = self.import_file("a.b64", base64.b64encode(key) + b"\n", "a").json()
         self.assertRegex(document["id"], "^[0-9a-f]{32}$")
-        self.assertEqual(self.mac("a", "one"), expected_mac(key, b"one"))
+        self.assertEqual(self.mac(document["id"], "one"), expected_mac(key, b"one"))
         (listed,) = self.good("keys", "a")["keys"]
         self.assertEqual((listed["kind"], listed["local"], listed["extractable"]),
                          ("index key", False, False))
@@ -236,7 +240,7 @@ class Importing(tool.TokenCase):
         document = self.good("import", "-", "--label", "in", "--id", "77",
                              stdin=base64.b64encode(key))
         self.assertEqual(document["id"], "77")
-        self.assertEqual(self.mac("in", "two"), expected_mac(key, b"two"))
+        self.assertEqual(self.mac("77", "two"), expected_mac(key, b"two"))
 
     def test_a_label_that_is_taken(self):
         text = base64.b64encode(os.urandom(32))

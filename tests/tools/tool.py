@@ -104,7 +104,7 @@ store = sqlite:{cls.path("vectors.db")}
 
     def bad(self, code, *arguments, says="", **more):
         """A refusal: exit code, one line on stderr, and the same as JSON."""
-        result = run(*arguments, "--json", **more)
+        result = run(*arguments[:1], "--json", *arguments[1:], **more)
         self.assertEqual(result.code, code, result.err)
         self.assertEqual(len(result.err.splitlines()), 1, result.err)
         self.assertIn(says, result.err)
