@@ -9,6 +9,7 @@
 
 #include "base/alloc.h"
 #include "module/attributes_table.h"
+#include "module/audit_log.h"
 #include "module/key_use.h"
 #include "module/new_object.h"
 #include "module/policy.h"
@@ -307,6 +308,7 @@ static CK_RV derive(const struct session_view *view, CK_MECHANISM_PTR given,
     derivation.given = *given;
     TRY(find_mechanism(view->slot, derivation.given.mechanism, &derivation.mechanism));
     TRY(key_use_get(view->slot, handle, FLAG_DERIVE, derivation.mechanism, &derivation.base));
+    TRY(audit_log_use_once(view->slot, derivation.base, derivation.mechanism));
     CK_RV rv = derive_keys(&derivation, first);
     give_handles(&derivation, rv);
     return rv;

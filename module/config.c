@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "module/approvers.h"
+#include "tokens/audit.h"
 #include "tokens/custody.h"
 
 #define TOKEN_KEYS_MAX 64
@@ -166,6 +167,9 @@ const struct conf_schema *config_schema(void)
     for (size_t i = 0; i < sizeof(own_token_keys) / sizeof(own_token_keys[0]); i++)
         token_keys[count++] = own_token_keys[i];
     for (const struct conf_key *key = custody_conf_keys;
+         key->name != NULL && count < TOKEN_KEYS_MAX - 1; key++)
+        token_keys[count++] = *key;
+    for (const struct conf_key *key = audit_conf_keys;
          key->name != NULL && count < TOKEN_KEYS_MAX - 1; key++)
         token_keys[count++] = *key;
     token_keys[count] = (struct conf_key){.name = NULL};

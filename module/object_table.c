@@ -283,6 +283,14 @@ void object_table_lookup(struct object_table *table, enum object_index index, st
     pthread_rwlock_unlock(&table->lock);
 }
 
+size_t object_table_count(struct object_table *table)
+{
+    pthread_rwlock_rdlock(&table->lock);
+    size_t count = table->object_count;
+    pthread_rwlock_unlock(&table->lock);
+    return count;
+}
+
 bool object_table_has_owned(struct object_table *table)
 {
     pthread_rwlock_rdlock(&table->lock);

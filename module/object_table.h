@@ -45,6 +45,8 @@ void object_table_lookup(struct object_table *table, enum object_index index, st
 void object_table_remove_matching(struct object_table *table, object_visit_fn *match,
                                   void *context);
 
+size_t object_table_count(struct object_table *table);
+
 /* False when there is no session object at all: closing a session then costs no walk of the table.
  */
 bool object_table_has_owned(struct object_table *table);

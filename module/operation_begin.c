@@ -1,6 +1,7 @@
 #include "module/operation_begin.h"
 
 #include "base/rv.h"
+#include "module/audit_log.h"
 #include "module/key_use.h"
 
 static const enum attribute_flag usages[OPERATION_KINDS] = {
@@ -129,6 +130,11 @@ _long_way_ static CK_RV fill_share(struct session *session, struct operation *op
     return CKR_OK;
 }
 
+static inline CK_RV count_use(const struct session *session, struct operation *operation)
+{
+    return audit_log_use(session->slot, operation->key, operation->mechanism, &operation->uses);
+}
+
 CK_RV operation_begin(struct session *session, enum operation_kind kind,
                       const CK_MECHANISM *mechanism, CK_OBJECT_HANDLE key)
 {
@@ -144,6 +150,8 @@ CK_RV operation_begin(struct session *session, enum operation_kind kind,
         TRY(take_key(session, operation, mechanism->mechanism, key));
     if (kind != OPERATION_MESSAGE_ENCRYPT && lacks_share(operation)) /* which counts its messages */
         TRY(fill_share(session, operation, CKR_KEY_HANDLE_INVALID));
+    if (kind != OPERATION_MESSAGE_ENCRYPT && kind != OPERATION_MESSAGE_DECRYPT)
+        TRY(count_use(session, operation));
     CK_RV rv = start(operation, mechanism);
     if (rv != CKR_OK) {
         operation_forget(operation);
@@ -190,6 +198,8 @@ CK_RV operation_active_message(struct session *session, enum operation_kind kind
         }
         TRY(rv);
     }
+    if (operation->phase == PHASE_STARTED)
+        TRY(count_use(session, operation));
     *ret_operation = operation;
     return CKR_OK;
 }

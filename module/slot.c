@@ -42,6 +42,7 @@ CK_RV slot_open(struct slot *slot, const struct conf *conf, const struct conf_se
         return CKR_OK; /* logged: this slot shows no token, the others work */
     TRY(custody_set_direct_keys(slot->custody, conf, may_create_threads));
     slot->due = custody_due(slot->custody);
+    slot->audit = custody_audit(slot->custody);
     slot->subkeys = config_subkeys(section);
     slot->policy = config_policy(section);
     slot->aes_default = config_aes_default(section);

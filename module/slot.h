@@ -27,6 +27,7 @@ struct slot {
     const char *name;           /* of the [token NAME] section */
     struct custody *custody;    /* NULL: the section is bad, the slot holds no token */
     const _Atomic int64_t *due; /* custody_due */
+    struct audit *audit;        /* custody_audit: NULL, nothing is recorded or counted */
     unsigned int subkeys;       /* purposes shown, bit p-1 */
     enum config_policy policy;
     enum config_aes_default aes_default;

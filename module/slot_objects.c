@@ -7,6 +7,7 @@
 #include "base/random_buffer.h"
 #include "base/rv.h"
 #include "module/approvals_used.h"
+#include "module/audit_log.h"
 #include "module/gcm_counts.h"
 #include "module/lineage.h"
 #include "module/object_table.h"
@@ -245,6 +246,27 @@ static CK_RV draft_object(struct slot *slot, const struct draft *draft, struct o
     return CKR_OK;
 }
 
+/* Into the store, then the table. */
+static CK_RV add_token_object(struct slot *slot, struct object *object,
+                              CK_OBJECT_HANDLE *ret_handle)
+{
+    TRY(seal_new(slot, object));
+    struct object *published = object_reference(object);
+    CK_RV rv = publish(slot, &published, ret_handle);
+    object_release(&published);
+    /* What the caller is told has failed must not turn up with the next refresh. */
+    if (rv != CKR_OK)
+        (void) sealed_objects_destroy(slot->custody, &object->id, 1);
+    return rv;
+}
+
+/* The same for what could not be recorded. */
+static void withdraw(struct slot *slot, struct object *object)
+{
+    (void) sealed_objects_destroy(slot->custody, &object->id, object->version);
+    (void) object_table_remove(slot->objects, object);
+}
+
 static CK_RV create_shared(struct slot *slot, const struct draft *draft,
                            CK_OBJECT_HANDLE *ret_handle)
 {
@@ -252,13 +274,18 @@ static CK_RV create_shared(struct slot *slot, const struct draft *draft,
     bool is_token = attributes_has(draft->attributes, FLAG_TOKEN);
 
     TRY(draft_object(slot, draft, &object));
-    if (is_token)
-        TRY(seal_new(slot, object));
-    struct object_id id = object->id;
-    CK_RV rv = publish(slot, &object, ret_handle);
-    /* What the caller is told has failed must not turn up with the next refresh. */
-    if (rv != CKR_OK && is_token)
-        (void) sealed_objects_destroy(slot->custody, &id, 1);
+    if (!is_token)
+        return publish(slot, &object, ret_handle);
+    const struct audit_act act = {.event = draft->source == NULL ? "create" : "copy",
+                                  .object = object};
+    CK_OBJECT_HANDLE handle;
+    TRY(audit_log_intent(slot, &act));
+    CK_RV added = add_token_object(slot, object, &handle);
+    CK_RV rv = audit_log_outcome(slot, &act, added);
+    if (added == CKR_OK && rv != CKR_OK)
+        withdraw(slot, object);
+    if (rv == CKR_OK)
+        *ret_handle = handle;
     return rv;
 }
 
@@ -336,10 +363,19 @@ static CK_RV change_shared(struct slot *slot, struct object *object, struct attr
     return CKR_OK;
 }
 
+static CK_RV change_recorded(struct slot *slot, struct object *object,
+                             struct attributes *attributes)
+{
+    const struct audit_act act = {.event = "set-attributes", .object = object};
+
+    TRY(audit_log_intent(slot, &act));
+    return audit_log_outcome(slot, &act, change_shared(slot, object, attributes));
+}
+
 CK_RV slot_objects_change(struct slot *slot, struct object *object, struct attributes *attributes)
 {
     pthread_rwlock_rdlock(&slot->changes);
-    CK_RV rv = change_shared(slot, object, attributes);
+    CK_RV rv = change_recorded(slot, object, attributes);
     pthread_rwlock_unlock(&slot->changes);
     return rv;
 }
@@ -358,10 +394,18 @@ static CK_RV destroy_shared(struct slot *slot, struct object *object)
     return object_table_remove(slot->objects, object);
 }
 
+static CK_RV destroy_recorded(struct slot *slot, struct object *object)
+{
+    const struct audit_act act = {.event = "destroy", .object = object};
+
+    TRY(audit_log_intent(slot, &act));
+    return audit_log_outcome(slot, &act, destroy_shared(slot, object));
+}
+
 CK_RV slot_objects_destroy(struct slot *slot, struct object *object)
 {
     pthread_rwlock_rdlock(&slot->changes);
-    CK_RV rv = destroy_shared(slot, object);
+    CK_RV rv = destroy_recorded(slot, object);
     pthread_rwlock_unlock(&slot->changes);
     /* Another process may have changed a token object. */
     if (rv == CKR_OK && (object->owner == 0 || may_be_in_use(object)))
