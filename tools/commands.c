@@ -1,8 +1,11 @@
 #include "tools/command.h"
 
-#define COMMON (OPTION_BIT(OPTION_CONF) | OPTION_BIT(OPTION_JSON) | OPTION_BIT(OPTION_HELP))
+#define OFFLINE (OPTION_BIT(OPTION_JSON) | OPTION_BIT(OPTION_HELP))
+#define COMMON (OFFLINE | OPTION_BIT(OPTION_CONF))
 #define TOKEN (COMMON | OPTION_BIT(OPTION_TOKEN))
 #define LOGIN (TOKEN | OPTION_BIT(OPTION_PIN_FILE) | OPTION_BIT(OPTION_PIN_ENV))
+
+#define SO (TOKEN | OPTION_BIT(OPTION_SO_PIN_FILE) | OPTION_BIT(OPTION_SO_PIN_ENV))
 
 static const struct command commands[] = {
     {
@@ -37,6 +40,40 @@ static const struct command commands[] = {
                    OPTION_BIT(OPTION_FROM_LABEL) | OPTION_BIT(OPTION_FROM_ID) |
                    OPTION_BIT(OPTION_FROM_PIN_FILE) | OPTION_BIT(OPTION_FROM_PIN_ENV),
         .run = command_import,
+    },
+    {
+        .name = "anchor",
+        .arguments = "",
+        .summary = "with --accept, takes a store that was put back on purpose for the newest",
+        .options = SO | OPTION_BIT(OPTION_ACCEPT),
+        .run = command_anchor,
+    },
+    {
+        .name = "usage",
+        .arguments = "LOG...",
+        .summary = "counts the uses of keys by key, mechanism and day, from audit logs",
+        .arguments_min = 1,
+        .arguments_max = ARGUMENTS_MAX,
+        .options = OFFLINE,
+        .run = command_usage,
+    },
+    {
+        .name = "audit show",
+        .arguments = "LOG...",
+        .summary = "shows the lines of audit logs, oldest file first",
+        .arguments_min = 1,
+        .arguments_max = ARGUMENTS_MAX,
+        .options = OFFLINE,
+        .run = command_audit_show,
+    },
+    {
+        .name = "audit verify",
+        .arguments = "LOG...",
+        .summary = "verifies audit logs by public keys alone, oldest file first",
+        .arguments_min = 1,
+        .arguments_max = ARGUMENTS_MAX,
+        .options = OFFLINE | OPTION_BIT(OPTION_PUBLIC_KEY) | OPTION_BIT(OPTION_HEAD),
+        .run = command_audit_verify,
     },
 };
 

@@ -199,6 +199,21 @@ CK_RV token_login(struct token *token, const struct options *options)
     return token_check(token, C_Login(token->session, CKU_USER, pin.bytes, pin.len), "C_Login");
 }
 
+CK_RV token_read_so_pin(const struct token *token, const struct options *options,
+                        struct secret *ret_pin)
+{
+    char whose[96];
+    const struct pin_source source = {
+        .whose = whose,
+        .file = options_value(options, OPTION_SO_PIN_FILE),
+        .variable = options_value(options, OPTION_SO_PIN_ENV),
+        .file_option = "--so-pin-file",
+    };
+    TRY(check_initialized(token));
+    (void) snprintf(whose, sizeof(whose), "the SO PIN of token '%s'", token->label);
+    return pin_read(&source, ret_pin);
+}
+
 static CK_RV collect(const struct token *token, CK_OBJECT_HANDLE **keys, size_t *ret_count)
 {
     size_t count = 0;
