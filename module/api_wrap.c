@@ -4,6 +4,7 @@
 #include "module/attributes_table.h"
 #include "module/audit_log.h"
 #include "module/key_use.h"
+#include "module/lifecycle.h"
 #include "module/new_object.h"
 #include "module/policy.h"
 
@@ -91,6 +92,8 @@ static CK_RV check_departure(const struct slot *slot, const struct object *wrapp
 
     if (!object_has(key, FLAG_EXTRACTABLE))
         return CKR_KEY_UNEXTRACTABLE;
+    if (!lifecycle_is_active(key)) /* it would come back without its state */
+        return CKR_KEY_NOT_WRAPPABLE;
     if (object_has(key, FLAG_WRAP_WITH_TRUSTED) && !object_has(wrapping, FLAG_TRUSTED))
         return CKR_KEY_NOT_WRAPPABLE;
     if (attributes_bytes(&wrapping->attributes, CKA_WRAP_TEMPLATE, &template) &&

@@ -3,6 +3,7 @@
 #include "base/rv.h"
 #include "module/audit_log.h"
 #include "module/key_use.h"
+#include "module/lifecycle.h"
 
 static const enum attribute_flag usages[OPERATION_KINDS] = {
     [OPERATION_ENCRYPT] = FLAG_ENCRYPT,
@@ -16,13 +17,26 @@ static const enum attribute_flag usages[OPERATION_KINDS] = {
     [OPERATION_VERIFY_SIGNATURE] = FLAG_VERIFY,
 };
 
+enum attribute_flag operation_usage(enum operation_kind kind)
+{
+    return usages[kind];
+}
+
+/* The time of a key has come that had, or follows, times. */
+static bool is_over(const struct operation *operation)
+{
+    return atomic_load_explicit(&operation->key->is_watched, memory_order_relaxed) &&
+           lifecycle_examine(operation->key, usages[operation->kind]) != CKR_OK;
+}
+
 /* The session's reference makes it safe to look: a kept key cannot have been freed and replaced.
  * Logout and destruction have wiped it from here, a change has retired it. */
 static bool is_kept(const struct operation *operation, CK_MECHANISM_TYPE type, CK_OBJECT_HANDLE key)
 {
     return operation->key != NULL && operation->key->handle == key &&
            operation->mechanism->type == type &&
-           !atomic_load_explicit(&operation->key->retired, memory_order_acquire);
+           !atomic_load_explicit(&operation->key->retired, memory_order_acquire) &&
+           !is_over(operation);
 }
 
 static bool serves(const struct mechanism *mechanism, enum operation_kind kind)
@@ -179,7 +193,8 @@ CK_RV operation_active_message(struct session *session, enum operation_kind kind
 
     TRY(operation_active(session, kind, false, &operation));
     if (operation->phase == PHASE_STARTED &&
-        atomic_load_explicit(&operation->key->retired, memory_order_acquire)) {
+        (atomic_load_explicit(&operation->key->retired, memory_order_acquire) ||
+         is_over(operation))) {
         CK_RV rv = key_use_get(session->slot, operation->key->handle, usages[kind],
                                operation->mechanism, &key);
         if (rv != CKR_OK) {

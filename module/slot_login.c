@@ -2,6 +2,7 @@
 #include "module/approvals.h"
 #include "module/audit_log.h"
 #include "module/direct_objects.h"
+#include "module/key_lifecycle.h"
 #include "module/module.h"
 #include "module/session.h"
 #include "module/slot.h"
@@ -117,6 +118,8 @@ CK_RV slot_login(struct slot *slot, CK_USER_TYPE user, struct view pin)
     CK_RV rv = audit_log_login(slot, role, opened);
     if (opened == CKR_OK && rv != CKR_OK)
         log_out(slot);
+    if (rv == CKR_OK && role == ROLE_USER)
+        key_lifecycle_purge_overdue(slot);
     slot_end_admin(slot);
     audit_log_metrics(slot, true);
     return rv;
@@ -187,8 +190,7 @@ CK_RV slot_init_pin(struct slot *slot, struct view pin)
     const struct audit_act act = {.event = "init-pin"};
 
     slot_begin_admin(slot);
-    CK_RV rv =
-        slot_role(slot) == ROLE_SO ? audit_log_intent(slot, &act) : CKR_USER_NOT_LOGGED_IN;
+    CK_RV rv = slot_role(slot) == ROLE_SO ? audit_log_intent(slot, &act) : CKR_USER_NOT_LOGGED_IN;
     if (rv == CKR_OK)
         rv = audit_log_outcome(slot, &act, custody_init_pin(slot->custody, pin));
     slot_end_admin(slot);
@@ -203,8 +205,7 @@ CK_RV slot_set_pin(struct slot *slot, struct view old_pin, struct view new_pin)
     enum custody_role role = slot_role(slot) == ROLE_SO ? CUSTODY_SO : CUSTODY_USER;
     CK_RV rv = audit_log_intent(slot, &act);
     if (rv == CKR_OK)
-        rv = audit_log_outcome(slot, &act,
-                               custody_set_pin(slot->custody, role, old_pin, new_pin));
+        rv = audit_log_outcome(slot, &act, custody_set_pin(slot->custody, role, old_pin, new_pin));
     slot_end_admin(slot);
     return rv;
 }
