@@ -5,6 +5,7 @@
 #include "tools/command.h"
 #include "tools/key_text.h"
 #include "tools/object.h"
+#include "tools/pending.h"
 
 /* A label that ends in /PURPOSE is a subkey object's: the token keeps such labels for them. */
 static bool is_subkey_label(struct view label)
@@ -47,13 +48,17 @@ CK_RV command_keys(struct run *run)
     size_t count = 1;
     TRY(token_select(run->options, &token));
     TRY(token_login(&token, run->options));
+    if (options_has(run->options, OPTION_PENDING)) {
+        output_text(run->output, "token", token.label);
+        return pending_show(&token, run->output);
+    }
     if (label == NULL && id == NULL) {
         TRY(token_find(&token, template, 1, &keys, &count));
     } else {
         TRY(token_find_one(&token, label, id, &key));
     }
     output_text(run->output, "token", token.label);
-    output_list(run->output, "keys", KEY_TEXT_COLUMNS);
+    output_list(run->output, "keys", keys == NULL ? NULL : KEY_TEXT_COLUMNS);
     CK_RV rv = show_keys(&token, keys == NULL ? &key : keys, count, run->output);
     output_end_list(run->output);
     return rv;
