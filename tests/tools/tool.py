@@ -69,7 +69,7 @@ log = stderr:warning
 source = file
 key_file = {cls.path("root.key")}
 store = sqlite:{cls.path("vectors.db")}
-{cls.MORE}
+{cls.MORE.format(folder=cls.folder)}
 {more}
 """)
         os.environ["INDEXKEY_CONF"] = cls.path("indexkey.conf")
