@@ -55,7 +55,7 @@ static _Thread_local struct {
 } diverted;
 
 static _Thread_local struct {
-    void (*take)(void *context, const char *text);
+    log_take_fn *take;
     void *context;
 } collected;
 
@@ -227,7 +227,7 @@ void log_divert(char *buffer, size_t size)
     diverted.size = size;
 }
 
-void log_collect(void (*take)(void *context, const char *text), void *context)
+void log_collect(log_take_fn *take, void *context)
 {
     collected.take = take;
     collected.context = context;
@@ -316,8 +316,8 @@ void log_line(enum log_level level, const char *format, ...)
         log_text_clean(text);
         if (level == LOG_LEVEL_ERROR && diverted.text != NULL)
             (void) snprintf(diverted.text, diverted.size, "%s", text);
-        else if (level == LOG_LEVEL_ERROR && collected.take != NULL)
-            collected.take(collected.context, text);
+        else if (level <= LOG_LEVEL_WARNING && collected.take != NULL)
+            collected.take(collected.context, level, text);
         else
             emit(level, line, text);
     }

@@ -34,7 +34,21 @@ struct command {
 /* Sorted as `indexkey help` shows them; *ret_count of them. */
 const struct command *commands_all(size_t *ret_count);
 
+CK_RV command_anchor(struct run *run);
+CK_RV command_audit_show(struct run *run);
+CK_RV command_audit_verify(struct run *run);
 CK_RV command_check(struct run *run);
+CK_RV command_compromise(struct run *run);
+CK_RV command_deactivate(struct run *run);
+CK_RV command_destroy(struct run *run);
+CK_RV command_hold(struct run *run);
 CK_RV command_import(struct run *run);
 CK_RV command_keys(struct run *run);
+CK_RV command_purge(struct run *run);
+CK_RV command_resume(struct run *run);
+CK_RV command_rotate(struct run *run);
 CK_RV command_status(struct run *run);
+CK_RV command_suspend(struct run *run);
+CK_RV command_times(struct run *run);
+CK_RV command_undelete(struct run *run);
+CK_RV command_usage(struct run *run);

@@ -93,12 +93,6 @@ static bool wants_counts(const struct options *options)
     return options_has(options, OPTION_PIN_FILE) || options_has(options, OPTION_PIN_ENV);
 }
 
-static void drop_line(void *context, const char *text)
-{
-    (void) context;
-    (void) text;
-}
-
 static CK_RV show_one(struct run *run, const struct conf *conf)
 {
     struct token token = {0};
@@ -132,7 +126,7 @@ CK_RV command_status(struct run *run)
     _cleanup_(conf_free) struct conf *conf = NULL;
     _cleanup_(mem_free_pointer) char *path = NULL;
     bool one = options_has(run->options, OPTION_TOKEN) || wants_counts(run->options);
-    CK_RV rv = sections_load(run->options, drop_line, NULL, &conf, &path);
+    CK_RV rv = sections_load(run->options, failure_drop_line, NULL, &conf, &path);
     if (rv != CKR_OK) {
         /* C_Initialize says why. */
         TRY(tokens_begin(run->options));

@@ -1,8 +1,12 @@
 #include "tools/command.h"
 
-#define COMMON (OPTION_BIT(OPTION_CONF) | OPTION_BIT(OPTION_JSON) | OPTION_BIT(OPTION_HELP))
+#define OFFLINE (OPTION_BIT(OPTION_JSON) | OPTION_BIT(OPTION_HELP))
+#define COMMON (OFFLINE | OPTION_BIT(OPTION_CONF))
 #define TOKEN (COMMON | OPTION_BIT(OPTION_TOKEN))
 #define LOGIN (TOKEN | OPTION_BIT(OPTION_PIN_FILE) | OPTION_BIT(OPTION_PIN_ENV))
+
+#define KEY (LOGIN | OPTION_BIT(OPTION_ID))
+#define SO (TOKEN | OPTION_BIT(OPTION_SO_PIN_FILE) | OPTION_BIT(OPTION_SO_PIN_ENV))
 
 static const struct command commands[] = {
     {
@@ -24,7 +28,7 @@ static const struct command commands[] = {
         .arguments = "[KEY]",
         .summary = "lists the keys of a token",
         .arguments_max = 1,
-        .options = LOGIN | OPTION_BIT(OPTION_ID),
+        .options = KEY | OPTION_BIT(OPTION_PENDING),
         .run = command_keys,
     },
     {
@@ -37,6 +41,119 @@ static const struct command commands[] = {
                    OPTION_BIT(OPTION_FROM_LABEL) | OPTION_BIT(OPTION_FROM_ID) |
                    OPTION_BIT(OPTION_FROM_PIN_FILE) | OPTION_BIT(OPTION_FROM_PIN_ENV),
         .run = command_import,
+    },
+    {
+        .name = "rotate",
+        .arguments = "[KEY]",
+        .summary = "makes a new version of a key, which takes its label; the old one reads on",
+        .arguments_max = 1,
+        .options = KEY,
+        .run = command_rotate,
+    },
+    {
+        .name = "suspend",
+        .arguments = "[KEY]",
+        .summary = "refuses every use of a key for a time",
+        .arguments_max = 1,
+        .options = KEY,
+        .run = command_suspend,
+    },
+    {
+        .name = "resume",
+        .arguments = "[KEY]",
+        .summary = "ends a suspension",
+        .arguments_max = 1,
+        .options = KEY,
+        .run = command_resume,
+    },
+    {
+        .name = "deactivate",
+        .arguments = "[KEY]",
+        .summary = "ends what a key protects anew; it reads on; for good",
+        .arguments_max = 1,
+        .options = KEY,
+        .run = command_deactivate,
+    },
+    {
+        .name = "compromise",
+        .arguments = "[KEY]",
+        .summary = "marks a key as known to others; it reads on; for good",
+        .arguments_max = 1,
+        .options = KEY,
+        .run = command_compromise,
+    },
+    {
+        .name = "times",
+        .arguments = "[KEY]",
+        .summary = "sets from when on a key is active, and no longer",
+        .arguments_max = 1,
+        .options = KEY | OPTION_BIT(OPTION_ACTIVATION) | OPTION_BIT(OPTION_DEACTIVATION),
+        .run = command_times,
+    },
+    {
+        .name = "hold",
+        .arguments = "[KEY]",
+        .summary = "keeps a key from being destroyed, until it is called with --off",
+        .arguments_max = 1,
+        .options = KEY | OPTION_BIT(OPTION_OFF),
+        .run = command_hold,
+    },
+    {
+        .name = "destroy",
+        .arguments = "[KEY]",
+        .summary = "destroys a key; with undo_window it can be had back for that time",
+        .arguments_max = 1,
+        .options = KEY | OPTION_BIT(OPTION_YES),
+        .run = command_destroy,
+    },
+    {
+        .name = "undelete",
+        .arguments = "[KEY]",
+        .summary = "has a destroyed key back; see keys --pending",
+        .arguments_max = 1,
+        .options = LOGIN | OPTION_BIT(OPTION_UNIQUE_ID),
+        .run = command_undelete,
+    },
+    {
+        .name = "purge",
+        .arguments = "",
+        .summary = "removes for good the destroyed keys whose time is over",
+        .options = LOGIN,
+        .run = command_purge,
+    },
+    {
+        .name = "anchor",
+        .arguments = "",
+        .summary = "with --accept, takes a store that was put back on purpose for the newest",
+        .options = SO | OPTION_BIT(OPTION_ACCEPT),
+        .run = command_anchor,
+    },
+    {
+        .name = "usage",
+        .arguments = "LOG...",
+        .summary = "counts the uses of keys by key, mechanism and day, from audit logs",
+        .arguments_min = 1,
+        .arguments_max = ARGUMENTS_MAX,
+        .options = OFFLINE,
+        .run = command_usage,
+    },
+    {
+        .name = "audit show",
+        .arguments = "LOG...",
+        .summary = "shows the lines of audit logs, oldest file first",
+        .arguments_min = 1,
+        .arguments_max = ARGUMENTS_MAX,
+        .options = OFFLINE,
+        .run = command_audit_show,
+    },
+    {
+        .name = "audit verify",
+        .arguments = "LOG...",
+        .summary = "verifies audit logs by public keys alone, oldest file first",
+        .arguments_min = 1,
+        .arguments_max = ARGUMENTS_MAX,
+        .options = OFFLINE | OPTION_BIT(OPTION_PUBLIC_KEY) | OPTION_BIT(OPTION_HEAD),
+        .run = command_audit_verify,
     },
 };
 

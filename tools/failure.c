@@ -17,9 +17,10 @@ void failure_show_warnings(void)
     kept[0] = '\0';
 }
 
-static void keep(void *context, const char *line)
+static void keep(void *context, enum log_level level, const char *line)
 {
     (void) context;
+    (void) level;
     failure_show_warnings();
     (void) snprintf(kept, sizeof(kept), "%s", line);
 }
@@ -29,7 +30,14 @@ void failure_watch(void)
     log_collect(keep, NULL);
 }
 
-void failure_divert(void (*take)(void *context, const char *line), void *context)
+void failure_drop_line(void *context, enum log_level level, const char *line)
+{
+    (void) context;
+    (void) level;
+    (void) line;
+}
+
+void failure_divert(log_take_fn *take, void *context)
 {
     log_collect(take == NULL ? keep : take, context);
 }
@@ -113,6 +121,23 @@ const char *failure_rv_name(CK_RV rv, char buffer[32])
     return buffer;
 }
 
+/* What to do where the module has logged nothing. */
+static const char *remedy_of(CK_RV rv)
+{
+    switch (rv) {
+    case CKR_ACTION_PROHIBITED:
+        return "; a legal hold, the key's state or what kind of key it is forbids it: see indexkey "
+               "keys";
+    case CKR_OBJECT_HANDLE_INVALID:
+        return "; the key is gone, or another process has changed it: see indexkey keys";
+    case CKR_USER_NOT_LOGGED_IN:
+        return "; the login is over, as the lease ran out or another process renewed the token: "
+               "run the command again";
+    default:
+        return "";
+    }
+}
+
 CK_RV failure_of(CK_RV rv, enum indexkey_cause cause, const char *call)
 {
     char name[32];
@@ -121,7 +146,8 @@ CK_RV failure_of(CK_RV rv, enum indexkey_cause cause, const char *call)
     if (kept[0] != '\0')
         (void) snprintf(text, sizeof(text), "%s", kept);
     else
-        (void) snprintf(text, sizeof(text), "%s: %s", call, failure_rv_name(rv, name));
+        (void) snprintf(text, sizeof(text), "%s: %s%s", call, failure_rv_name(rv, name),
+                        remedy_of(rv));
     kept[0] = '\0';
     last.exit = failure_exit_code(rv, cause);
     last.rv = rv;

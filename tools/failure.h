@@ -21,12 +21,14 @@ enum exit_code {
     EXIT_CODE_CONFIG = 7,      /* the configuration is wrong, or another than the token's */
 };
 
-/* From now on the module's error lines of this thread are kept here: the last one is why a call
- * failed; those before it, and all when nothing fails, are shown as warnings on stderr. */
+/* From now on the module's errors and warnings of this thread are kept here: the last one is why a
+ * call failed; those before it, and all when nothing fails, are shown as warnings on stderr. */
 void failure_watch(void);
 
 /* Takes the place of failure_watch for a while: each line to `take`; NULL: back to it. */
-void failure_divert(void (*take)(void *context, const char *text), void *context);
+void failure_divert(log_take_fn *take, void *context);
+/* One that drops them. */
+log_take_fn failure_drop_line;
 
 /* The tool's own words. Returns CKR_FUNCTION_FAILED, so that `return FAIL_TOOL(…)` reads as one
  * act. */

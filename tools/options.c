@@ -17,6 +17,9 @@ const struct option_row option_rows[OPTION_COUNT] = {
                       "the token, by its label, its section's name or its slot"},
     [OPTION_PIN_FILE] = {"pin-file", "FILE", "the user PIN: the first line of a file, mode 600"},
     [OPTION_PIN_ENV] = {"pin-env", "NAME", "the user PIN: an environment variable"},
+    [OPTION_SO_PIN_FILE] = {"so-pin-file", "FILE", "the SO PIN: as --pin-file"},
+    [OPTION_SO_PIN_ENV] = {"so-pin-env", "NAME", "the SO PIN: as --pin-env"},
+    [OPTION_YES] = {"yes", NULL, "without asking at the terminal"},
     [OPTION_LABEL] = {"label", "LABEL", "the new key's label"},
     [OPTION_ID] = {"id", "HEX", "the key's CKA_ID, in hexadecimal"},
     [OPTION_FROM_MODULE] = {"from-module", "FILE", "the PKCS #11 module that has the key"},
@@ -25,6 +28,16 @@ const struct option_row option_rows[OPTION_COUNT] = {
     [OPTION_FROM_ID] = {"from-id", "HEX", "the key's CKA_ID there"},
     [OPTION_FROM_PIN_FILE] = {"from-pin-file", "FILE", "the user PIN there: as --pin-file"},
     [OPTION_FROM_PIN_ENV] = {"from-pin-env", "NAME", "the user PIN there: as --pin-env"},
+    [OPTION_ACCEPT] = {"accept", NULL, "takes the store as it is for the newest"},
+    [OPTION_PUBLIC_KEY] = {"public-key", "HEX|FILE",
+                           "the token's audit public key; a file may have several, a line each"},
+    [OPTION_HEAD] = {"head", "FILE", "signed lines of the log that were kept elsewhere"},
+    [OPTION_PENDING] = {"pending", NULL, "those that were destroyed and can be had back"},
+    [OPTION_UNIQUE_ID] = {"unique-id", "HEX", "the key's CKA_UNIQUE_ID"},
+    [OPTION_ACTIVATION] = {"activation", "TIME|none",
+                           "active from then on: 2026-12-31T23:59:59Z, or `now`"},
+    [OPTION_DEACTIVATION] = {"deactivation", "TIME|none", "no longer active from then on"},
+    [OPTION_OFF] = {"off", NULL, "ends it"},
 };
 
 bool options_has(const struct options *options, enum option_id id)

@@ -17,6 +17,9 @@ enum option_id {
     OPTION_TOKEN,
     OPTION_PIN_FILE,
     OPTION_PIN_ENV,
+    OPTION_SO_PIN_FILE,
+    OPTION_SO_PIN_ENV,
+    OPTION_YES,
     OPTION_LABEL,
     OPTION_ID,
     OPTION_FROM_MODULE,
@@ -25,11 +28,19 @@ enum option_id {
     OPTION_FROM_ID,
     OPTION_FROM_PIN_FILE,
     OPTION_FROM_PIN_ENV,
+    OPTION_ACCEPT,
+    OPTION_PUBLIC_KEY,
+    OPTION_HEAD,
+    OPTION_PENDING,
+    OPTION_UNIQUE_ID,
+    OPTION_ACTIVATION,
+    OPTION_DEACTIVATION,
+    OPTION_OFF,
     OPTION_COUNT,
 };
 
 #define OPTION_BIT(id) (UINT64_C(1) << (id))
-#define ARGUMENTS_MAX 2
+#define ARGUMENTS_MAX 64
 
 struct option_row {
     const char *name;     /* without the two dashes */

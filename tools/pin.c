@@ -61,9 +61,10 @@ static CK_RV ask(const struct pin_source *source, int terminal, struct secret *t
         return FAIL_TOOL(EXIT_CODE_FAILED, "the terminal cannot be asked for %s", source->whose);
     struct termios silent = former;
     silent.c_lflag &= ~(tcflag_t) (ECHO | ISIG);
-    (void) dprintf(terminal, "%s: ", source->whose);
     if (tcsetattr(terminal, TCSAFLUSH, &silent) != 0)
         return FAIL_TOOL(EXIT_CODE_FAILED, "the terminal's echo cannot be switched off");
+    /* Only now: what is typed before is dropped. */
+    (void) dprintf(terminal, "%s: ", source->whose);
     ssize_t got = read(terminal, text->bytes, text->len);
     (void) tcsetattr(terminal, TCSAFLUSH, &former);
     (void) dprintf(terminal, "\n");

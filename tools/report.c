@@ -77,10 +77,14 @@ static bool remember(struct report *report, const char *text)
     return false;
 }
 
-void report_take_line(void *context, const char *text)
+void report_take_line(void *context, enum log_level level, const char *text)
 {
     struct report *report = context;
-    if (!remember(report, text))
+    if (remember(report, text))
+        return;
+    if (level == LOG_LEVEL_WARNING)
+        report_warn(report, "syntax", "%s", text);
+    else
         report_fail(report, "syntax", EXIT_CODE_CONFIG, "%s", text);
 }
 

@@ -29,6 +29,6 @@ void report_fail(struct report *report, const char *check, enum exit_code exit, 
                  ...) __attribute__((format(printf, 4, 5)));
 
 /* For failure_divert: a line of the module's log about the configuration, unless it was told. */
-void report_take_line(void *report, const char *text);
+log_take_fn report_take_line;
 /* What failure.h has of a call that failed, unless that line was told. */
 void report_failure(struct report *report, const char *check);

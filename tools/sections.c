@@ -7,8 +7,8 @@
 #include "module/config.h"
 #include "tools/failure.h"
 
-CK_RV sections_load(const struct options *options, void (*take)(void *context, const char *text),
-                    void *context, struct conf **ret_conf, char **ret_path)
+CK_RV sections_load(const struct options *options, log_take_fn *take, void *context,
+                    struct conf **ret_conf, char **ret_path)
 {
     _cleanup_(mem_free_pointer) char *path = NULL;
     failure_divert(take, context);

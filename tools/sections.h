@@ -3,13 +3,14 @@
  */
 #pragma once
 
+#include "base/log.h"
 #include "conf/conf.h"
 #include "tools/options.h"
 
 /* The file that C_Initialize would read. Freed with conf_free; *ret_path with mem_free, NULL when
  * there is none. Mistakes go to `take`, line by line. */
-CK_RV sections_load(const struct options *options, void (*take)(void *context, const char *text),
-                    void *context, struct conf **ret_conf, char **ret_path);
+CK_RV sections_load(const struct options *options, log_take_fn *take, void *context,
+                    struct conf **ret_conf, char **ret_path);
 
 /* NULL when there is none of that name. */
 const struct conf_section *sections_find(const struct conf *conf, const char *name);

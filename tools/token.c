@@ -61,7 +61,7 @@ static void copy_name(const CK_SLOT_INFO *info, char *name)
 static CK_RV describe(CK_SLOT_ID slot, struct token *token)
 {
     CK_SLOT_INFO info;
-    TRY(failure_of(C_GetSlotInfo(slot, &info), cause_last(), "C_GetSlotInfo"));
+    TRY(failure_of(C_GetSlotInfo(slot, &info), INDEXKEY_CAUSE_NONE, "C_GetSlotInfo"));
     token->slot = slot;
     token->is_present = (info.flags & CKF_TOKEN_PRESENT) != 0;
     copy_name(&info, token->name);
@@ -87,7 +87,8 @@ CK_RV tokens_list(struct token **ret_tokens, size_t *ret_count)
 CK_RV token_refresh(struct token *token)
 {
     cause_clear();
-    TRY(failure_of(C_GetTokenInfo(token->slot, &token->info), cause_last(), "C_GetTokenInfo"));
+    CK_RV rv = C_GetTokenInfo(token->slot, &token->info);
+    TRY(failure_of(rv, cause_last(), "C_GetTokenInfo"));
     if ((token->info.flags & CKF_TOKEN_INITIALIZED) != 0)
         copy_padded(token->info.label, sizeof(token->info.label), token->label);
     return CKR_OK;
@@ -115,16 +116,10 @@ static const struct token *match_token(const struct token *tokens, size_t count,
     return NULL;
 }
 
-static void drop_line(void *context, const char *text)
-{
-    (void) context;
-    (void) text;
-}
-
 CK_RV token_pick(struct token *tokens, size_t count, const char *wanted,
                  const struct token **ret_token)
 {
-    failure_divert(drop_line, NULL);
+    failure_divert(failure_drop_line, NULL);
     for (size_t i = 0; i < count; i++) {
         if (tokens[i].is_present)
             (void) token_refresh(&tokens[i]);
@@ -202,6 +197,21 @@ CK_RV token_login(struct token *token, const struct options *options)
     if ((token->info.flags & CKF_PROTECTED_AUTHENTICATION_PATH) == 0)
         TRY(pin_read(&source, &pin));
     return token_check(token, C_Login(token->session, CKU_USER, pin.bytes, pin.len), "C_Login");
+}
+
+CK_RV token_read_so_pin(const struct token *token, const struct options *options,
+                        struct secret *ret_pin)
+{
+    char whose[96];
+    const struct pin_source source = {
+        .whose = whose,
+        .file = options_value(options, OPTION_SO_PIN_FILE),
+        .variable = options_value(options, OPTION_SO_PIN_ENV),
+        .file_option = "--so-pin-file",
+    };
+    TRY(check_initialized(token));
+    (void) snprintf(whose, sizeof(whose), "the SO PIN of token '%s'", token->label);
+    return pin_read(&source, ret_pin);
 }
 
 static CK_RV collect(const struct token *token, CK_OBJECT_HANDLE **keys, size_t *ret_count)

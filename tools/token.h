@@ -7,6 +7,7 @@
 #include <stdbool.h>
 
 #include "base/bytes.h"
+#include "base/secret.h"
 #include "tools/options.h"
 
 #define TOKEN_NAME_MAX 32 /* bytes of a label, and of a section's name */
@@ -40,6 +41,10 @@ CK_RV token_refresh(struct token *token);
 /* Opens a read-write session, and logs the user in by the options' PIN, or without one where the
  * token says CKF_PROTECTED_AUTHENTICATION_PATH. */
 CK_RV token_login(struct token *token, const struct options *options);
+
+/* The SO PIN of the options, or of the terminal. Freed with secret_clear. */
+CK_RV token_read_so_pin(const struct token *token, const struct options *options,
+                        struct secret *ret_pin);
 
 /* failure_of, with the cause that the token's session keeps. */
 CK_RV token_check(const struct token *token, CK_RV rv, const char *call);
