@@ -21,7 +21,8 @@ LAYERS = {
     "conf": ("include/*", "base/*", "conf/*"),
     "tokens": ("include/*", "base/*", "conf/*", "tokens/*"),
     "module": ("include/*", "base/*", "conf/*", "module/*",
-               "tokens/audit.h", "tokens/audit_result.h", "tokens/custody.h", "tokens/metrics.h",
+               "tokens/audit.h", "tokens/audit_result.h",
+               "tokens/audit_verify.h", "tokens/custody.h", "tokens/metrics.h",
                "tokens/sealed_objects.h"),
     # An application knows the Cryptoki header, and nothing of this project.
     "examples": ("include/cryptoki.h",),
