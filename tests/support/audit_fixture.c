@@ -13,13 +13,24 @@
 
 static struct secret token_key;
 
-void audit_fixture_setup(void)
+static void make_token_key(void)
 {
     unsigned char bytes[32];
 
-    fixture_setup();
     memset(bytes, 0x42, sizeof(bytes));
     ck_assert_uint_eq(secret_from(bytes, sizeof(bytes), &token_key), CKR_OK);
+}
+
+void audit_fixture_setup(void)
+{
+    fixture_setup();
+    make_token_key();
+}
+
+void audit_fixture_in_child(void)
+{
+    secrets_abandon();
+    make_token_key();
 }
 
 void audit_fixture_teardown(void)

@@ -11,6 +11,8 @@
 /* With fixture_setup and fixture_teardown in them; the token key is the same in each process of a test. */
 void audit_fixture_setup(void);
 void audit_fixture_teardown(void);
+/* In the child of a fork, first of all: the parent's secrets are not mapped there. */
+void audit_fixture_in_child(void);
 
 /* 0 when every case passed. The cases have added their fixtures. */
 int audit_fixture_run(const char *name, TCase *cases);
