@@ -8,7 +8,8 @@
 #include "tokens/audit.h"
 #include "tokens/audit_verify.h"
 
-/* With fixture_setup and fixture_teardown in them; the token key is the same in each process of a test. */
+/* With fixture_setup and fixture_teardown in them; the token key is the same in each process of a
+ * test. */
 void audit_fixture_setup(void);
 void audit_fixture_teardown(void);
 /* In the child of a fork, first of all: the parent's secrets are not mapped there. */

@@ -90,19 +90,19 @@ START_TEST(test_lines_before_login_are_countersigned)
     struct audit_text text;
 
     ck_assert_uint_eq(audit_fixture_write(audit, "init-token", ""), CKR_OK);
-    ck_assert_uint_eq(
-        audit_login(audit, &(struct audit_event){.event = "login",
-                                                 .role = "user",
-                                                 .result = CKR_PIN_INCORRECT,
-                                                 .cause = INDEXKEY_CAUSE_PIN}),
-        CKR_OK);
+    ck_assert_uint_eq(audit_login(audit, &(struct audit_event){.event = "login",
+                                                               .role = "user",
+                                                               .result = CKR_PIN_INCORRECT,
+                                                               .cause = INDEXKEY_CAUSE_PIN}),
+                      CKR_OK);
     audit_fixture_login(audit);
     expect_clean_log();
     ck_assert_uint_eq(findings.verdict.unproved, 0);
     ck_assert_uint_eq(findings.verdict.good_signatures, 1);
     audit_text_read(&text, audit_fixture_path());
     ck_assert_ptr_null(strstr(text.lines[1], "\"mac\":"));
-    ck_assert_ptr_nonnull(strstr(text.lines[1], "\"result\":\"CKR_PIN_INCORRECT\",\"cause\":\"pin\""));
+    ck_assert_ptr_nonnull(
+        strstr(text.lines[1], "\"result\":\"CKR_PIN_INCORRECT\",\"cause\":\"pin\""));
     ck_assert_ptr_nonnull(strstr(text.lines[2], "\"mac\":"));
     audit_text_clear(&text);
     audit_close(&audit);
