@@ -125,13 +125,19 @@ class Writer:
 
 class Log:
     def __init__(self, public):
-        self.public, self.writers, self.wrong = public, {}, []
+        self.publics, self.writers, self.wrong = [public], {}, []
 
     def check_signature(self, writer, fields, raw):
         is_login = fields["event"] == "login" and "next" in fields
-        key = self.public if is_login else writer.key
-        good = key is not None and ed25519_verifies(key, before(raw, "sig"),
-                                                    bytes.fromhex(fields["sig"]))
+        is_succession = fields["event"] == "audit-key"
+        keys = self.publics if is_login or is_succession else [writer.key]
+        good = any(key is not None and ed25519_verifies(key, before(raw, "sig"),
+                                                        bytes.fromhex(fields["sig"]))
+                   for key in keys)
+        if is_succession:
+            if good and "next" in fields:
+                self.publics.append(bytes.fromhex(fields["next"]))
+            return good
         writer.key = bytes.fromhex(fields["next"]) if good and "next" in fields else None
         return good
 

@@ -151,6 +151,36 @@ START_TEST(test_nothing_is_configured)
 }
 END_TEST
 
+/* The token key is replaced: who holds the former public key verifies on. */
+START_TEST(test_a_new_audit_key_is_named_by_the_former_one)
+{
+    const unsigned char bytes[32] = "the token key that comes after";
+    _cleanup_(secret_clear) struct secret later = {NULL, 0};
+    const struct audit_event login = {.event = "login", .role = "user"};
+    const char *path = audit_fixture_path();
+    const struct audit_proof public_key_alone = {.head = NULL};
+
+    ck_assert_uint_eq(secret_from(bytes, sizeof(bytes), &later), CKR_OK);
+    for (int named = 0; named < 2; named++) {
+        struct audit *audit = audit_fixture_open("");
+        audit_fixture_login(audit);
+        if (named)
+            ck_assert_uint_eq(
+                audit_succeed(audit, AUDIT_FIXTURE_SERIAL, audit_fixture_token_key(), &later),
+                CKR_OK);
+        audit_fixture_logout(audit);
+        ck_assert_uint_eq(audit_unlock(audit, AUDIT_FIXTURE_SERIAL, &later), CKR_OK);
+        ck_assert_uint_eq(audit_login(audit, &login), CKR_OK);
+        ck_assert_uint_eq(audit_fixture_write(audit, "create", "x"), CKR_OK);
+        audit_fixture_logout(audit);
+        audit_close(&audit);
+        audit_files_verify(&path, 1, &public_key_alone, &findings);
+        ck_assert_msg((findings.verdict.wrong == 0) == named, "%s", findings.all);
+        fixture_remove("audit.jsonl");
+    }
+}
+END_TEST
+
 /* ---- a full disk ---- */
 
 START_TEST(test_a_full_disk_refuses)
@@ -452,6 +482,7 @@ int main(void)
     tcase_add_checked_fixture(cases, audit_fixture_setup, audit_fixture_teardown);
     tcase_add_test(cases, test_lines_before_login_are_countersigned);
     tcase_add_test(cases, test_hostile_labels_stay_inside);
+    tcase_add_test(cases, test_a_new_audit_key_is_named_by_the_former_one);
     tcase_add_test(cases, test_nothing_is_configured);
     tcase_add_test(cases, test_a_full_disk_refuses);
     tcase_add_test(cases, test_failing_writes_and_syncs_refuse);
