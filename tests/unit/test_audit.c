@@ -3,18 +3,21 @@
  * rotation of the file, several processes on one file, counted uses.
  */
 #include <errno.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "tests/support/audit_fixture.h"
-#include "tokens/audit_line.h"
+#include "tokens/audit_send.h"
 #include "tokens/audit_usage.h"
 
 static struct audit_findings findings;
@@ -266,6 +269,131 @@ START_TEST(test_files_of_others_are_refused)
 }
 END_TEST
 
+static uint64_t uses_in_log(size_t *ret_events)
+{
+    struct audit_usage usage;
+    struct audit_text text;
+    uint64_t uses = 0;
+
+    audit_text_read(&text, audit_fixture_path());
+    *ret_events = 0;
+    size_t len = 0;
+    char *bytes = calloc(text.count + 1, 4098);
+    for (size_t i = 0; i < text.count; i++) {
+        *ret_events += strstr(text.lines[i], "\"event\":\"create\"") != NULL &&
+                       strstr(text.lines[i], "\"mac\":") != NULL;
+        len += (size_t) sprintf(bytes + len, "%s\n", text.lines[i]);
+    }
+    const struct audit_input file = {"log", {(const unsigned char *) bytes, len}};
+    ck_assert_uint_eq(audit_usage(&file, 1, &usage), CKR_OK);
+    for (size_t i = 0; i < usage.count; i++)
+        uses += usage.rows[i].uses;
+    audit_usage_clear(&usage);
+    audit_text_clear(&text);
+    free(bytes);
+    return uses;
+}
+
+/* ---- copies to the system's log ---- */
+
+static int bind_socket(const char *path)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_DGRAM, 0);
+
+    (void) snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
+    ck_assert_int_eq(bind(fd, (const struct sockaddr *) &address, sizeof(address)), 0);
+    return fd;
+}
+
+START_TEST(test_syslog_and_journal_get_each_line)
+{
+    struct audit *audit = audit_fixture_open("syslog:local0 journald:");
+    char syslog_path[128];
+    char journal_path[128];
+    char to_syslog[5000] = "";
+    char to_journal[5000] = "";
+    struct audit_text text;
+
+    (void) snprintf(syslog_path, sizeof(syslog_path), "%s", fixture_path("syslog"));
+    (void) snprintf(journal_path, sizeof(journal_path), "%s", fixture_path("journal"));
+    audit_send_test_sockets(syslog_path, journal_path);
+    int syslog_end = bind_socket(syslog_path);
+    ck_assert_uint_eq(audit_fixture_write(audit, "create", "a"), CKR_DEVICE_ERROR);
+    ck_assert_ptr_nonnull(strstr(fixture_log(), "the journal does not take a line"));
+    ck_assert_int_gt(recv(syslog_end, to_syslog, sizeof(to_syslog) - 1, 0), 0);
+    int journal_end = bind_socket(journal_path);
+    memset(to_syslog, 0, sizeof(to_syslog));
+    ck_assert_uint_eq(audit_fixture_write(audit, "create", "b"), CKR_OK);
+    ck_assert_int_gt(recv(syslog_end, to_syslog, sizeof(to_syslog) - 1, 0), 0);
+    ck_assert_int_gt(recv(journal_end, to_journal, sizeof(to_journal) - 1, 0), 0);
+    audit_text_read(&text, audit_fixture_path());
+    ck_assert_uint_eq(text.count, 2);
+    ck_assert_int_eq(strncmp(to_syslog, "<133>indexkey-audit[", 20), 0);
+    ck_assert_str_eq(strchr(to_syslog, '{'), text.lines[1]);
+    ck_assert_str_eq(strstr(to_journal, "MESSAGE=") + 8, text.lines[1]);
+    audit_text_clear(&text);
+    audit_send_test_sockets(NULL, NULL);
+    (void) close(syslog_end);
+    (void) close(journal_end);
+    (void) unlink(syslog_path);
+    (void) unlink(journal_path);
+    audit_close(&audit);
+}
+END_TEST
+
+/* ---- threads ---- */
+
+#define THREADS 4
+
+struct crowd {
+    struct audit *audit;
+    _Atomic uint64_t uses;
+};
+
+static void *write_and_use(void *context)
+{
+    struct crowd *crowd = context;
+    const struct object_id id = {{5}};
+    const struct audit_use use = {"user", &id, view_text("k"), "CKM_AES_CMAC"};
+    struct audit_share share = {.count = NULL};
+
+    for (int i = 0; i < 50; i++) {
+        if (audit_fixture_write(crowd->audit, "create", "x") != CKR_OK)
+            return context;
+        for (int j = 0; j < 20; j++) {
+            if (share.left == 0 && audit_share_fill(crowd->audit, &use, &share) != CKR_OK)
+                return context;
+            share.left--;
+            crowd->uses++;
+        }
+    }
+    audit_share_give_back(&share);
+    return NULL;
+}
+
+START_TEST(test_threads_share_a_writer)
+{
+    struct crowd crowd = {.audit = audit_fixture_open("")};
+    pthread_t threads[THREADS];
+    size_t events;
+
+    audit_fixture_login(crowd.audit);
+    for (int i = 0; i < THREADS; i++)
+        ck_assert_int_eq(pthread_create(&threads[i], NULL, write_and_use, &crowd), 0);
+    for (int i = 0; i < THREADS; i++) {
+        void *failed;
+        ck_assert_int_eq(pthread_join(threads[i], &failed), 0);
+        ck_assert_ptr_null(failed);
+    }
+    audit_fixture_logout(crowd.audit);
+    ck_assert_uint_eq(uses_in_log(&events), THREADS * 50 * 20);
+    ck_assert_uint_eq(events, THREADS * 50);
+    audit_close(&crowd.audit);
+    expect_clean_log();
+}
+END_TEST
+
 /* ---- kill -9 ---- */
 
 /* In a child: tells each acknowledged event and use by a byte. */
@@ -318,31 +446,6 @@ static bool run_child(enum fault kind, int call, size_t *ret_events, size_t *ret
     ck_assert_int_eq(waitpid(child, &status, 0), child);
     ck_assert(WIFEXITED(status) ? WEXITSTATUS(status) == 0 : WTERMSIG(status) == SIGKILL);
     return WIFEXITED(status);
-}
-
-static uint64_t uses_in_log(size_t *ret_events)
-{
-    struct audit_usage usage;
-    struct audit_text text;
-    uint64_t uses = 0;
-
-    audit_text_read(&text, audit_fixture_path());
-    *ret_events = 0;
-    size_t len = 0;
-    char *bytes = calloc(text.count + 1, 4098);
-    for (size_t i = 0; i < text.count; i++) {
-        *ret_events += strstr(text.lines[i], "\"event\":\"create\"") != NULL &&
-                       strstr(text.lines[i], "\"mac\":") != NULL;
-        len += (size_t) sprintf(bytes + len, "%s\n", text.lines[i]);
-    }
-    const struct audit_input file = {"log", {(const unsigned char *) bytes, len}};
-    ck_assert_uint_eq(audit_usage(&file, 1, &usage), CKR_OK);
-    for (size_t i = 0; i < usage.count; i++)
-        uses += usage.rows[i].uses;
-    audit_usage_clear(&usage);
-    audit_text_clear(&text);
-    free(bytes);
-    return uses;
 }
 
 /* All lives write to one file: what a life leaves must not harm the next one. */
@@ -488,6 +591,8 @@ int main(void)
     tcase_add_test(cases, test_failing_writes_and_syncs_refuse);
     tcase_add_test(cases, test_without_required_nothing_is_refused);
     tcase_add_test(cases, test_files_of_others_are_refused);
+    tcase_add_test(cases, test_syslog_and_journal_get_each_line);
+    tcase_add_test(cases, test_threads_share_a_writer);
     tcase_add_test(cases, test_kills_at_every_write_leave_a_good_log);
     tcase_add_test(cases, test_processes_share_a_file_that_rotates);
     tcase_add_test(cases, test_a_rotated_file_begins_with_the_chain);
