@@ -52,8 +52,7 @@ START_TEST(bad_places_are_refused)
         "postgresql://u:secret-word@h/db?schema=pg_own",
         "postgresql://u:secret-word@h/db?schema=a%22b",
         "postgresql://u:secret-word@h/db?schema=1st",
-        "postgres://u:secret-word@h/db?schema="
-        "a234567890b234567890c234567890d234567890e23456789",
+        "postgres://u:secret-word@h/db?schema=a234567890b234567890c234567890d234567890e23456789",
         "postgresql://u:secret-word@db.example/db?sslmode=disable",
         "postgresql://u:secret-word@db.example/db?sslmode=require&schema=x",
         "postgresql://u:secret-word@127.0.0.1,10.0.0.1/db?sslmode=prefer",
