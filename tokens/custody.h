@@ -105,6 +105,18 @@ CK_RV custody_set_pin(struct custody *custody, enum custody_role role, struct vi
  * be done again. */
 CK_RV custody_shred(struct custody *custody);
 
+#define CUSTODY_KEY_TEXT_MAX 512
+
+/* Key and version at the source, as far as a wrapped key tells them; else "". */
+struct custody_rewrap {
+    char old_key[CUSTODY_KEY_TEXT_MAX];
+    char new_key[CUSTODY_KEY_TEXT_MAX];
+};
+
+/* [admin] Wraps the data key under the newest version of the source's key, while either role is
+ * logged in. What came of it is opened before it is kept. */
+CK_RV custody_rewrap(struct custody *custody, struct custody_rewrap *ret_report);
+
 /* When (clock_coarse_ms) the next call into this token has to run custody_tick first; INT64_MAX
  * while nobody is logged in. Read on the data path. */
 const _Atomic int64_t *custody_due(const struct custody *custody);

@@ -77,6 +77,10 @@ CK_RV custody_unwrap(struct custody *custody, const struct token_record *record,
 CK_RV custody_prove(struct custody *custody, const struct token_record *record,
                     enum custody_role role, struct view pin, struct proof *ret_proof);
 
+/* What the login was given, if it was a credential. A copy: no lock is held while the source is
+ * asked, and a logout may wipe the original. CKR_USER_NOT_LOGGED_IN. */
+CK_RV custody_copy_credential(struct custody *custody, struct secret *ret_credential);
+
 /* CKR_OK while the keys record in the store opens with the keyring: the token that is open is the
  * one in the store. A newer epoch is taken up. CKR_ENCRYPTED_DATA_INVALID or STORE_ABSENT, not
  * logged, when it was initialised anew, has another token key, or was put back to an older

@@ -71,8 +71,7 @@ static bool is_open(struct custody *custody)
     return keyring_hold(&custody->keyring, &held) == CKR_OK;
 }
 
-/* A copy: no lock is held while the source is asked, and a logout may wipe the original. */
-static CK_RV copy_credential(struct custody *custody, struct secret *ret_credential)
+CK_RV custody_copy_credential(struct custody *custody, struct secret *ret_credential)
 {
     _cleanup_(keyring_release) struct keyring *held = NULL;
     TRY(keyring_hold(&custody->keyring, &held));
@@ -85,7 +84,7 @@ static void keep_direct_keys(struct custody *custody)
 {
     _cleanup_(secret_clear) struct secret credential = {0};
     if (!direct_keys_are_due(custody->direct_keys) ||
-        copy_credential(custody, &credential) != CKR_OK)
+        custody_copy_credential(custody, &credential) != CKR_OK)
         return;
     const struct direct_keys_source source = {
         .source = custody->source,
@@ -145,7 +144,7 @@ static CK_RV ask_source(struct custody *custody)
     _cleanup_(secret_clear) struct secret credential = {0};
     _cleanup_(secret_clear) struct secret data_key = {0};
     _cleanup_(token_record_clear) struct token_record record = {0};
-    TRY(copy_credential(custody, &credential));
+    TRY(custody_copy_credential(custody, &credential));
     CK_RV rv = custody_read_token(custody, &record);
     if (rv == STORE_ABSENT)
         return FAIL_CAUSE(INDEXKEY_CAUSE_DELETED,
