@@ -105,6 +105,13 @@ CK_RV custody_set_pin(struct custody *custody, enum custody_role role, struct vi
  * be done again. */
 CK_RV custody_shred(struct custody *custody);
 
+/* [admin] Another token key: both roles, and all objects, are sealed anew in one commit. Both PINs
+ * are proved and counted as at login; `user_pin` is ignored where the user has none. Works logged
+ * in or not: whoever is logged in, in this process or another one, is logged out by his next tick.
+ * A former copy of the store stays what it was. CKR_DEVICE_ERROR (cause STORE) also as with
+ * custody_shred. */
+CK_RV custody_rotate_token_key(struct custody *custody, struct view so_pin, struct view user_pin);
+
 #define CUSTODY_KEY_TEXT_MAX 512
 
 /* Key and version at the source, as far as a wrapped key tells them; else "". */

@@ -30,3 +30,11 @@ typedef CK_RV renewal_act_fn(struct custody *custody);
 void renewal_kill_everywhere(renewal_act_fn *act, void (*check)(void));
 /* The same steps fail by an I/O error or a full device. */
 void renewal_fail_everywhere(renewal_act_fn *act, void (*check)(void));
+
+#define RENEWAL_MANY 100000
+#define RENEWAL_VALUE_LEN 32
+
+/* Rows that the summary does not count. Returns the last one's id. */
+struct object_id renewal_put_many(struct custody *custody);
+/* Prints how long it took, and how much the peak of memory went up. */
+void renewal_measure(struct custody *custody, renewal_act_fn *act, const char *what);
