@@ -108,6 +108,11 @@ struct scrypt_cost {
 CK_RV crypto_scrypt(struct view password, struct view salt, const struct scrypt_cost *cost,
                     struct secret *ret_key);
 
+/* AES Key Wrap with a wrapping key of 32 bytes (RFC 3394; NIST SP 800-38F, 6.2: KW).
+ * CKR_ENCRYPTED_DATA_INVALID, not logged, when it does not verify. */
+CK_RV crypto_key_unwrap(const struct secret *wrapping_key, struct view wrapped,
+                        struct secret *ret_key);
+
 #define CRYPTO_PEM_LEN_MAX ((size_t) 16384)
 
 /* RSASSA with SHA-256 (RFC 8017): PKCS1-v1_5, or PSS with a salt of 32 bytes. The key is PEM, PKCS
@@ -116,6 +121,13 @@ CK_RV crypto_scrypt(struct view password, struct view salt, const struct scrypt_
  * meanwhile, and partly not wiped there. */
 CK_RV crypto_rsa_sign(struct view key_pem, bool pss, struct view message,
                       struct secret *ret_signature);
+
+#define ED25519_KEY_LEN 32
+#define ED25519_SIGNATURE_LEN 64
+
+/* Ed25519 (RFC 8032). CKR_SIGNATURE_INVALID, not logged, when it is not the key's signature. */
+CK_RV crypto_ed25519_verify(const unsigned char key[ED25519_KEY_LEN], struct view message,
+                            const unsigned char signature[ED25519_SIGNATURE_LEN]);
 
 /* Base64 (RFC 4648, standard alphabet, white space at the ends ignored) of exactly `len` bytes.
  * CKR_DATA_INVALID, not logged, for anything else. Constant time in the content. */

@@ -54,6 +54,11 @@ static _Thread_local struct {
     size_t size;
 } diverted;
 
+static _Thread_local struct {
+    void (*take)(void *context, const char *text);
+    void *context;
+} collected;
+
 #ifdef INDEXKEY_TEST_HOOKS
 static _Atomic(const char *) syslog_path_override;
 static void (*_Atomic sink_function)(enum log_level, const char *, void *);
@@ -222,6 +227,12 @@ void log_divert(char *buffer, size_t size)
     diverted.size = size;
 }
 
+void log_collect(void (*take)(void *context, const char *text), void *context)
+{
+    collected.take = take;
+    collected.context = context;
+}
+
 bool log_enabled(enum log_level level)
 {
     return (int) level <= atomic_load_explicit(&target_level, memory_order_relaxed) || has_sink();
@@ -305,6 +316,8 @@ void log_line(enum log_level level, const char *format, ...)
         log_text_clean(text);
         if (level == LOG_LEVEL_ERROR && diverted.text != NULL)
             (void) snprintf(diverted.text, diverted.size, "%s", text);
+        else if (level == LOG_LEVEL_ERROR && collected.take != NULL)
+            collected.take(collected.context, text);
         else
             emit(level, line, text);
     }

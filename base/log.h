@@ -42,6 +42,10 @@ void log_line(enum log_level level, const char *format, ...) __attribute__((form
  * not to the target: for work whose outcome is one line of its own. */
 void log_divert(char *buffer, size_t size);
 
+/* Until it is called with NULL, each error of this thread that is not diverted goes to `take` (its
+ * text, safe to print) and not to the target: for a program that shows them itself. */
+void log_collect(void (*take)(void *context, const char *text), void *context);
+
 /* True when lines of this level are written: lets a caller skip preparing one. */
 bool log_enabled(enum log_level level);
 

@@ -74,6 +74,31 @@ enum indexkey_cause {
     INDEXKEY_CAUSE_INTERNAL = 18,    /* none of the above; the log has the details */
 };
 
+/* The life cycle of a token's keys: attributes of secret keys that C_GetAttributeValue reads and
+ * C_FindObjects matches. No template gives them and no call of Cryptoki's changes them. Times are
+ * seconds of UTC since 1970, 0 for none. */
+#define CKA_INDEXKEY_STATE        (CKA_VENDOR_DEFINED | 0x494B0001UL) /* CK_ULONG, as below */
+#define CKA_INDEXKEY_ACTIVATION   (CKA_VENDOR_DEFINED | 0x494B0002UL) /* CK_ULONG: active from */
+#define CKA_INDEXKEY_DEACTIVATION (CKA_VENDOR_DEFINED | 0x494B0003UL) /* CK_ULONG: no longer from */
+#define CKA_INDEXKEY_DESTROY_AT   (CKA_VENDOR_DEFINED | 0x494B0004UL) /* CK_ULONG: pending, until */
+#define CKA_INDEXKEY_VERSION      (CKA_VENDOR_DEFINED | 0x494B0005UL) /* CK_ULONG, from 1 */
+#define CKA_INDEXKEY_LINE         (CKA_VENDOR_DEFINED | 0x494B0006UL) /* 16 bytes: one a key line */
+#define CKA_INDEXKEY_HOLD         (CKA_VENDOR_DEFINED | 0x494B0007UL) /* CK_BBOOL: legal hold */
+
+/* CKA_INDEXKEY_STATE now: the numbers are fixed. */
+enum indexkey_state {
+    INDEXKEY_STATE_PRE_ACTIVE = 0,      /* no use yet */
+    INDEXKEY_STATE_ACTIVE = 1,          /* every use */
+    INDEXKEY_STATE_SUSPENDED = 2,       /* no use for a time */
+    INDEXKEY_STATE_DEACTIVATED = 3,     /* reads what there is, protects nothing new */
+    INDEXKEY_STATE_COMPROMISED = 4,     /* the same, and known to others */
+    INDEXKEY_STATE_DESTROY_PENDING = 5, /* hidden, until its undo window is over */
+};
+
+/* Bytes of CKA_INDEXKEY_LINE: of the CKA_UNIQUE_ID of the line's first version, which is their text
+ * in hexadecimal. */
+#define INDEXKEY_LINE_LEN 16
+
 /* The label of a purpose, or NULL if the number is not a purpose. */
 static inline const char *indexkey_label(enum indexkey_purpose purpose)
 {

@@ -2,6 +2,7 @@
 #include "module/api.h"
 
 #include "base/alloc.h"
+#include "module/approvals.h"
 #include "module/new_object.h"
 #include "module/object_attributes.h"
 #include "module/policy.h"
@@ -110,12 +111,29 @@ static CK_RV alter(const struct session_view *view, CK_OBJECT_HANDLE handle,
     }
 }
 
+static CK_RV destroy_approved(struct slot *slot, struct object *object)
+{
+    const struct approval_request request = {
+        .operation = APPROVAL_DESTROY,
+        .subject = {object->id.bytes, OBJECT_ID_LEN},
+    };
+    struct approval_grant grant;
+
+    TRY(approvals_take(slot, &request, &grant));
+    CK_RV rv = slot_objects_destroy(slot, object);
+    if (rv != CKR_OK)
+        approvals_give_back(slot, &grant);
+    return rv;
+}
+
 static CK_RV destroy(const struct session_view *view, struct object *object,
                      const struct alteration *alteration)
 {
     (void) alteration;
     if (!object_has(object, FLAG_DESTROYABLE))
         return CKR_ACTION_PROHIBITED;
+    if (object_has(object, FLAG_TOKEN))
+        return destroy_approved(view->slot, object);
     return slot_objects_destroy(view->slot, object);
 }
 

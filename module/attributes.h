@@ -38,6 +38,7 @@ enum attribute_flag {
     FLAG_NEVER_EXTRACTABLE,
     FLAG_WRAP_WITH_TRUSTED,
     FLAG_TRUSTED,
+    FLAG_INDEXKEY_HOLD,
     FLAG_COUNT
 };
 

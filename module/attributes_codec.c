@@ -7,13 +7,13 @@
 
 #define FORMAT_VERSION 1
 
-/* The entries are kept as they are shown, and only lists of mechanisms differ when encoded. */
+/* The entries are kept as they are shown, and only lists of mechanisms and wide numbers differ when encoded. */
 static CK_RV write_entry(struct writer *writer, const struct entry *entry)
 {
     const struct attribute_row *row = attributes_table_by_tag(entry->tag);
     struct attribute_room room;
     struct view encoded = entry->value;
-    if (row != NULL && row->kind == KIND_MECHANISMS)
+    if (row != NULL && (row->kind == KIND_MECHANISMS || row->kind == KIND_WIDE))
         TRY(attributes_values_encode(row, entry->value, &room, &encoded));
     write_u8(writer, entry->tag);
     write_u8(writer, (uint8_t) (encoded.len >> 8));
@@ -57,9 +57,8 @@ static bool is_entry_valid(const struct entry *entry, enum attribute_class class
         return false;
     if (row->kind < KIND_TEXT || row->kind > KIND_CHECK_VALUE)
         return false;
-    if (entry->value.len == 0 && attributes_values_empty_is_unset(row->kind))
-        return false;
-    return attributes_values_is_valid(row, entry->value);
+    return !attributes_values_is_unset(row, entry->value) &&
+           attributes_values_is_valid(row, entry->value);
 }
 
 /* Checks every entry and says how many bytes they take as they are shown. */

@@ -2,6 +2,8 @@
 
 #include <stddef.h>
 
+#include "include/indexkey.h"
+
 #define ANY_CLASS (CLASS_KEY | CLASS_DATA | CLASS_PROFILE)
 
 #define IN_CREATE ORIGIN_BIT(ORIGIN_CREATE)
@@ -28,6 +30,13 @@
 #define OTHER(tag_, name_, kind_, classes_, given_, change_, max_len_)                             \
     {                                                                                              \
         ROW(tag_, CKA_##name_, kind_, classes_, given_, change_, change_), .max_len = (max_len_)   \
+    }
+
+/* What the token alone sets (module/lifecycle.h); no template names it. */
+#define LIFE(tag_, name_, kind_, unset_, most_)                                                    \
+    {                                                                                              \
+        ROW(tag_, CKA_INDEXKEY_##name_, kind_, CLASS_KEY, IN_NONE, NONE, NONE), .unset = (unset_), \
+            .most = (most_)                                                                        \
     }
 
 #define MECHANISMS_LEN (ALLOWED_MECHANISMS_MAX * sizeof(uint32_t))
@@ -79,6 +88,13 @@ static const struct attribute_row table[] = {
     OTHER(36, UNWRAP_TEMPLATE, TEMPLATE, CLASS_KEY, IN_ALL, NONE, 0),
     OTHER(37, DERIVE_TEMPLATE, TEMPLATE, CLASS_KEY, IN_ALL, NONE, 0),
     OTHER(38, ALLOWED_MECHANISMS, MECHANISMS, CLASS_KEY, IN_ALL, NONE, MECHANISMS_LEN),
+    LIFE(39, STATE, WIDE, INDEXKEY_STATE_ACTIVE, INDEXKEY_STATE_COMPROMISED),
+    LIFE(40, ACTIVATION, WIDE, 0, INT64_MAX),
+    LIFE(41, DEACTIVATION, WIDE, 0, INT64_MAX),
+    LIFE(42, DESTROY_AT, WIDE, 0, INT64_MAX),
+    LIFE(43, VERSION, WIDE, 1, UINT32_MAX),
+    LIFE(44, LINE, LINE, 0, 0),
+    FLAG(45, INDEXKEY_HOLD, CLASS_KEY, IN_NONE, NONE, NONE),
 };
 
 #define TABLE_COUNT (sizeof(table) / sizeof(table[0]))

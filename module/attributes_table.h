@@ -17,6 +17,8 @@ enum attribute_kind {
     KIND_TEXT,  /* UTF-8; the kinds from here to KIND_TEMPLATE live in attributes.others */
     KIND_BYTES,
     KIND_DATE,        /* CK_DATE or nothing */
+    KIND_WIDE,        /* CK_ULONG of 64 bits; in others unless it is `unset` */
+    KIND_LINE,        /* INDEXKEY_LINE_LEN bytes; unset: those of the object's id */
     KIND_MECHANISMS,  /* CK_MECHANISM_TYPE list */
     KIND_TEMPLATE,    /* CK_ATTRIBUTE list */
     KIND_CHECK_VALUE, /* computed; in others only as an empty entry: suppressed by the template */
@@ -54,6 +56,8 @@ struct attribute_row {
     enum attribute_flag flag; /* KIND_FLAG */
     size_t field;             /* KIND_ULONG: offset of the uint32_t in struct attributes */
     size_t max_len;           /* encoded bytes: KIND_TEXT, KIND_BYTES, KIND_DATE, KIND_MECHANISMS */
+    uint64_t unset;           /* KIND_WIDE: what it is without an entry */
+    uint64_t most;            /* KIND_WIDE: the largest number */
 };
 
 #define TEMPLATE_COUNT_MAX 256

@@ -3,9 +3,11 @@
 #include <string.h>
 
 #include "base/rv.h"
+#include "include/indexkey.h"
 #include "module/attributes_entries.h"
 
 #define NUMBER_LEN sizeof(uint32_t)
+#define WIDE_LEN sizeof(uint64_t)
 #define DATE_LEN sizeof(CK_DATE)
 
 bool attributes_values_empty_is_unset(enum attribute_kind kind)
@@ -115,12 +117,47 @@ static struct view show_numbers(struct view encoded, struct attribute_room *room
     return (struct view){room->bytes, count * sizeof(CK_ULONG)};
 }
 
+static CK_RV encode_wide(struct view shown, struct attribute_room *room, struct view *ret_encoded)
+{
+    CK_ULONG number;
+    if (shown.len != sizeof(number))
+        return CKR_ATTRIBUTE_VALUE_INVALID;
+    memcpy(&number, shown.bytes, sizeof(number));
+    uint64_t wide = number;
+    for (size_t i = 0; i < WIDE_LEN; i++)
+        room->bytes[i] = (unsigned char) (wide >> (8 * (WIDE_LEN - 1 - i)));
+    *ret_encoded = (struct view){room->bytes, WIDE_LEN};
+    return CKR_OK;
+}
+
+static struct view show_wide(uint64_t wide, struct attribute_room *room)
+{
+    CK_ULONG shown = (CK_ULONG) wide;
+    memcpy(room->bytes, &shown, sizeof(shown));
+    return (struct view){room->bytes, sizeof(shown)};
+}
+
+static uint64_t wide_of(struct view encoded)
+{
+    struct reader reader = reader_of(encoded);
+    return read_u64(&reader);
+}
+
+bool attributes_values_is_unset(const struct attribute_row *row, struct view encoded)
+{
+    if (row->kind == KIND_WIDE)
+        return encoded.len == WIDE_LEN && wide_of(encoded) == row->unset;
+    return encoded.len == 0 && attributes_values_empty_is_unset(row->kind);
+}
+
 CK_RV attributes_values_encode(const struct attribute_row *row, struct view shown,
                                struct attribute_room *room, struct view *ret_encoded)
 {
     struct view encoded = shown;
     if (row->kind == KIND_ULONG || row->kind == KIND_MECHANISMS)
         TRY(encode_numbers(shown, room, &encoded));
+    else if (row->kind == KIND_WIDE)
+        TRY(encode_wide(shown, room, &encoded));
     if (!attributes_values_is_valid(row, encoded))
         return CKR_ATTRIBUTE_VALUE_INVALID;
     *ret_encoded = encoded;
@@ -132,7 +169,7 @@ struct view attributes_values_show(const struct attribute_row *row, struct view 
 {
     if (row->kind == KIND_ULONG || row->kind == KIND_MECHANISMS)
         return show_numbers(encoded, room);
-    return encoded;
+    return row->kind == KIND_WIDE ? show_wide(wide_of(encoded), room) : encoded;
 }
 
 static bool are_numbers(const struct attribute_row *row, struct view encoded)
@@ -168,6 +205,10 @@ static bool is_scalar_valid(const struct attribute_row *row, struct view encoded
         return encoded.len <= row->max_len;
     case KIND_DATE:
         return is_date(encoded);
+    case KIND_WIDE:
+        return encoded.len == WIDE_LEN && wide_of(encoded) <= row->most;
+    case KIND_LINE:
+        return encoded.len == INDEXKEY_LINE_LEN;
     case KIND_MECHANISMS:
         return encoded.len <= row->max_len && are_numbers(row, encoded);
     case KIND_CHECK_VALUE:
@@ -249,9 +290,12 @@ bool attributes_values_read(const struct attributes *attributes, const struct at
         memcpy(room->bytes, &full, sizeof(full));
         shown.len = sizeof(full);
     } else if (!attributes_entries_find(blob_view(&attributes->others), row->tag, &shown)) {
-        if (!attributes_values_empty_is_unset(row->kind))
+        if (row->kind == KIND_WIDE)
+            shown = show_wide(row->unset, room);
+        else if (!attributes_values_empty_is_unset(row->kind))
             return false;
-        shown.len = 0;
+        else
+            shown.len = 0;
     }
     *ret_shown = shown;
     return true;

@@ -38,5 +38,7 @@ bool attributes_values_read(const struct attributes *attributes, const struct at
 CK_RV attributes_values_put(struct attributes *attributes, const struct attribute_row *row,
                             struct view encoded);
 
+/* True for an encoded value that has no entry of its own, because it is the default. */
+bool attributes_values_is_unset(const struct attribute_row *row, struct view encoded);
 /* True for the kinds where empty and unset are the same. */
 bool attributes_values_empty_is_unset(enum attribute_kind kind);

@@ -3,9 +3,10 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "module/approvers.h"
 #include "tokens/custody.h"
 
-#define TOKEN_KEYS_MAX 32
+#define TOKEN_KEYS_MAX 64
 #define HEX_PREFIX "hex:"
 
 static const char *check_log(const char *value)
@@ -96,6 +97,16 @@ bool config_info_is_listed(const char *list, struct view info)
     return false;
 }
 
+#define FILE_PREFIX "file:"
+
+static const char *check_file(const char *value)
+{
+    size_t len = sizeof(FILE_PREFIX) - 1;
+
+    return strncmp(value, FILE_PREFIX, len) == 0 && value[len] == '/' ? NULL : "file:/PATH";
+}
+
+#define TWO_PERSON "destroy export policy"
 #define PURPOSES "token centroid payload item query"
 #define POLICIES "strengthen strict"
 #define AES_DEFAULTS "gcm cbc"
@@ -127,6 +138,20 @@ static const struct conf_key own_token_keys[] = {
      .type = CONF_STRING,
      .check = check_info_list,
      .help = "info strings for which CKM_HKDF_DATA gives out bytes from sensitive keys"},
+    {.name = "two_person",
+     .type = CONF_WORDS,
+     .choices = TWO_PERSON,
+     .help = "what takes the approval of a second person, or none"},
+    {.name = "approvers",
+     .type = CONF_STRING,
+     .check = check_file,
+     .help = "file:PATH of the approvers' Ed25519 public keys"},
+    {.name = "approvals_needed",
+     .type = CONF_UINT,
+     .min = 1,
+     .max = APPROVERS_MAX,
+     .help = "how many approvers it takes"},
+    {.name = "approvals", .type = CONF_PATH, .help = "the folder that approvals are put into"},
 };
 
 /* The module's own keys and those of the token layer, joined: the reader takes one table. */
@@ -183,4 +208,26 @@ bool config_extract_key(const struct conf_section *token)
 const char *config_hkdf_data_info(const struct conf_section *token)
 {
     return conf_string(token, "hkdf_data_info", NULL);
+}
+
+unsigned int config_two_person(const struct conf_section *token)
+{
+    return (unsigned int) conf_words(token, "two_person", 0);
+}
+
+const char *config_approvers(const struct conf_section *token)
+{
+    const char *value = conf_string(token, "approvers", NULL);
+
+    return value == NULL ? NULL : value + sizeof(FILE_PREFIX) - 1;
+}
+
+size_t config_approvals_needed(const struct conf_section *token)
+{
+    return (size_t) conf_uint(token, "approvals_needed", 1);
+}
+
+const char *config_approvals(const struct conf_section *token)
+{
+    return conf_string(token, "approvals", NULL);
 }

@@ -17,6 +17,9 @@ enum config_relaxation {
     RELAX_DERIVED_KEYS_DERIVE = 16, /* derived-keys-do-not-derive */
 };
 
+/* What takes two persons, as bits, in the order of `two_person`'s words. */
+enum config_two_person { TWO_PERSON_DESTROY = 1, TWO_PERSON_EXPORT = 2, TWO_PERSON_POLICY = 4 };
+
 const struct conf_schema *config_schema(void);
 
 /* `subkeys =`: bit p-1 is set when the subkey of purpose p is shown. */
@@ -29,5 +32,13 @@ unsigned int config_relaxed(const struct conf_section *token);
 bool config_extract_key(const struct conf_section *token);
 /* `hkdf_data_info =`: a list for config_info_is_listed, NULL when the key is not set. */
 const char *config_hkdf_data_info(const struct conf_section *token);
+/* `two_person =`: TWO_PERSON_ bits. */
+unsigned int config_two_person(const struct conf_section *token);
+/* `approvers = file:PATH`: the path, or NULL. */
+const char *config_approvers(const struct conf_section *token);
+/* `approvals_needed =`, at least 1. */
+size_t config_approvals_needed(const struct conf_section *token);
+/* `approvals =`: a folder, or NULL. */
+const char *config_approvals(const struct conf_section *token);
 /* True when one of the list's words, as text or after `hex:`, is this info string. */
 bool config_info_is_listed(const char *list, struct view info);

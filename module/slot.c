@@ -2,9 +2,21 @@
 
 #include "base/clock.h"
 #include "base/rv.h"
+#include "module/approvals.h"
 #include "module/operation.h"
 #include "module/profile_objects.h"
 #include "module/session.h"
+
+/* A token that nobody could guard as its section says is not shown. */
+static CK_RV open_token(struct slot *slot, const struct conf_section *section)
+{
+    _cleanup_(custody_close) struct custody *custody = NULL;
+
+    TRY(custody_open(section, &custody));
+    TRY(approvals_open(section, &slot->approvals));
+    slot->custody = TAKE(custody);
+    return CKR_OK;
+}
 
 CK_RV slot_open(struct slot *slot, const struct conf *conf, const struct conf_section *section,
                 bool may_create_threads)
@@ -23,11 +35,11 @@ CK_RV slot_open(struct slot *slot, const struct conf *conf, const struct conf_se
     TRY(object_table_new(&slot->objects));
     if (section->bad)
         return CKR_OK;
-    CK_RV rv = custody_open(section, &slot->custody);
+    CK_RV rv = open_token(slot, section);
     if (rv == CKR_HOST_MEMORY)
         return rv;
     if (rv != CKR_OK)
-        return CKR_OK; /* logged by custody_open: this slot shows no token, the others work */
+        return CKR_OK; /* logged: this slot shows no token, the others work */
     TRY(custody_set_direct_keys(slot->custody, conf, may_create_threads));
     slot->due = custody_due(slot->custody);
     slot->subkeys = config_subkeys(section);
@@ -43,6 +55,7 @@ void slot_close(struct slot *slot)
 {
     object_table_free(&slot->objects);
     gcm_registry_clear(&slot->gcm_counts);
+    approvals_close(&slot->approvals);
     custody_close(&slot->custody);
     pthread_cond_destroy(&slot->admin_done);
     pthread_mutex_destroy(&slot->lock);

@@ -17,6 +17,7 @@
 #include "module/object_table.h"
 #include "tokens/custody.h"
 
+struct approvals;
 struct session;
 
 enum slot_role { ROLE_PUBLIC, ROLE_USER, ROLE_SO };
@@ -32,6 +33,7 @@ struct slot {
     unsigned int relaxed;       /* RELAX_ bits: rules of the policy that do not hold */
     bool extract_key;           /* CKM_EXTRACT_KEY_FROM_KEY is offered */
     const char *hkdf_data_info; /* info strings, config_info_is_listed */
+    struct approvals *approvals; /* NULL: nothing takes two persons */
 
     /* Creating, changing and destroying objects share it; loading, refreshing and logout have it
      * alone, so that they see each commit together with its table entry. Never taken under a

@@ -1,4 +1,5 @@
 #include "base/cause.h"
+#include "module/approvals.h"
 #include "module/direct_objects.h"
 #include "module/module.h"
 #include "module/session.h"
@@ -135,12 +136,32 @@ void slot_logout_unused(struct slot *slot)
     slot_end_admin(slot);
 }
 
+/* What takes two persons to destroy takes two to make away with as a whole. */
+static CK_RV init_approved(struct slot *slot, struct view so_pin,
+                           const unsigned char label[TOKEN_LABEL_LEN])
+{
+    unsigned char digest[SHA256_LEN];
+    struct custody_info info;
+    struct approval_grant grant;
+
+    if (slot->approvals == NULL)
+        return custody_init_token(slot->custody, so_pin, label);
+    TRY(custody_info(slot->custody, &info));
+    if (info.initialized) {
+        TRY(custody_incarnation(slot->custody, (struct view){label, TOKEN_LABEL_LEN}, digest));
+        const struct approval_request request = {.operation = APPROVAL_RESET,
+                                                 .subject = {digest, sizeof(digest)}};
+        CK_RV rv = approvals_take(slot, &request, &grant);
+        TRY(rv == CKR_ACTION_PROHIBITED ? CKR_TOKEN_WRITE_PROTECTED : rv);
+    }
+    return custody_init_token(slot->custody, so_pin, label);
+}
+
 CK_RV slot_init_token(struct slot *slot, struct view so_pin,
                       const unsigned char label[TOKEN_LABEL_LEN])
 {
     slot_begin_admin(slot);
-    CK_RV rv =
-        is_unused(slot) ? custody_init_token(slot->custody, so_pin, label) : CKR_SESSION_EXISTS;
+    CK_RV rv = is_unused(slot) ? init_approved(slot, so_pin, label) : CKR_SESSION_EXISTS;
     slot_end_admin(slot);
     return rv;
 }

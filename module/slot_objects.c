@@ -6,6 +6,7 @@
 #include "base/alloc.h"
 #include "base/random_buffer.h"
 #include "base/rv.h"
+#include "module/approvals_used.h"
 #include "module/gcm_counts.h"
 #include "module/lineage.h"
 #include "module/object_table.h"
@@ -84,7 +85,7 @@ static CK_RV take_row(void *context, const struct sealed_object *row)
         if (known != NULL && known->version == row->version)
             return CKR_OK;
     }
-    if (gcm_counts_is_row(row->attributes))
+    if (gcm_counts_is_row(row->attributes) || approvals_used_is_row(row->attributes))
         return CKR_OK;
     CK_RV rv = object_from_row(loading->slot, row, &object);
     if (rv == CKR_DATA_INVALID)

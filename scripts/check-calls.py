@@ -10,15 +10,19 @@ import c_source
 CORE_RULES = (
     ("malloc calloc realloc reallocarray free strdup strndup asprintf vasprintf",
      "use base/alloc.h: its hook makes allocation N fail", ("base/alloc.c",)),
-    ("printf puts putchar vprintf perror", "a module never writes to stdout; use base/log.h", ()),
-    ("strerror localtime gmtime getpwuid getpwnam readdir setlocale",
+    ("printf puts putchar vprintf perror", "a module never writes to stdout; use base/log.h",
+      ("tools/*",)),
+    ("strerror localtime gmtime getpwuid getpwnam setlocale",
      "is not safe with threads", ()),
+    # Of a stream that one call opens and closes.
+    ("readdir", "is not safe on a stream that threads share", ("module/approvals_folder.c",)),
     ("exit _exit abort atexit on_exit signal sigaction pthread_atfork thrd_create",
      "the process is the host's", ()),
     # There for one call: many unwraps at a login, joined before it returns; a parent HSM's module,
     # which may hang and is then left behind.
     ("pthread_create", "the process is the host's", ("tokens/workers.c",)),
-    ("setenv putenv unsetenv chdir umask", "the process is the host's", ()),
+    # A PIN is taken out of the tool's own environment.
+    ("setenv putenv unsetenv chdir umask", "the process is the host's", ("tools/pin.c",)),
     ("pthread_exit pthread_cancel longjmp setjmp", "leaves cleanup variables behind", ()),
 )
 

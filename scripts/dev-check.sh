@@ -19,7 +19,7 @@ check() {
 }
 
 # include/ is laid out by hand, in the standard's columns.
-sources=(base conf tokens module examples tests bench)
+sources=(base conf tokens module tools examples tests bench)
 
 # Not a failure yet: the code is not all in the format of .clang-format.
 notice_format() {
@@ -45,7 +45,7 @@ check_cppcheck() {
         --std=c11 --language=c --enable=warning,portability --inline-suppr \
         --suppressions-list=<(sed '/^#/d' scripts/cppcheck-suppressions.txt) \
         --error-exitcode=1 -D_GNU_SOURCE -D__linux__ -D__GNUC__ -I. -Iinclude \
-        base conf tokens module examples
+        base conf tokens module tools examples
 }
 
 check_exports() {

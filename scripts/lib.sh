@@ -13,11 +13,12 @@ die() {
 # ---- packages ----
 
 packages_build=(gcc libc6-dev meson ninja-build pkgconf libssl-dev libsqlite3-dev
+    libpq-dev
     libcurl4-openssl-dev libjansson-dev libp11-kit-dev)
 packages_demo=("${packages_build[@]}" opensc openssl python3)
 packages_servers=(ca-certificates curl openssl python3 python3-venv util-linux)
 packages_test=("${packages_demo[@]}" "${packages_servers[@]}" binutils check gdb gnutls-bin
-    libnss3-dev libp11-kit-dev p11-kit softhsm2 sqlite3 valgrind)
+    libnss3-dev libp11-kit-dev p11-kit postgresql softhsm2 sqlite3 valgrind)
 packages_bench=("${packages_build[@]}" libnss3 python3 softhsm2)
 packages_check=("${packages_build[@]}" binutils clang-format cppcheck python3)
 
@@ -120,7 +121,7 @@ suite_run() {
 # ---- servers for demo and tests ----
 
 # Those of the tests.
-servers=(vault aws azure gcp kmip)
+servers=(vault aws azure gcp kmip postgres)
 
 # One of them: builds or installs it, once, into the cache outside the tree, telling how far it is.
 server_prepare() {
@@ -130,5 +131,6 @@ server_prepare() {
     azure) tests/servers/azure.sh setup >/dev/null ;;
     gcp) tests/servers/gcp.sh setup >/dev/null ;;
     kmip) tests/servers/kmip.sh setup >/dev/null ;;
+    postgres) tests/servers/postgres.sh setup >/dev/null ;;
     esac
 }

@@ -11,8 +11,8 @@
 static void set_endpoint(struct aws_exchange *exchange, const char *endpoint)
 {
     if (endpoint == NULL)
-        aws_request_endpoint("kms", exchange->session.credentials.region, exchange->aws->uses_fips,
-                             exchange->endpoint);
+        aws_request_endpoint(exchange->service->name, exchange->session.credentials.region,
+                             exchange->aws->uses_fips, exchange->endpoint);
     else
         (void) snprintf(exchange->endpoint, sizeof(exchange->endpoint), "%s", endpoint);
     exchange->http.endpoint = exchange->endpoint;
@@ -21,11 +21,36 @@ static void set_endpoint(struct aws_exchange *exchange, const char *endpoint)
 CK_RV aws_exchange_begin(struct aws *aws, const struct source_call *call,
                          struct aws_exchange *exchange)
 {
+    static const struct aws_service kms = {
+        .name = "kms",
+        .title = "AWS KMS",
+        .target = "TrentService",
+        .endpoint_key = "endpoint",
+    };
+    const struct aws_place place = {
+        .service = &kms,
+        .resource = aws->key,
+        .endpoint = aws->has_endpoint ? aws->http.endpoint : NULL,
+    };
+    return aws_exchange_begin_at(aws, call, &place, exchange);
+}
+
+CK_RV aws_exchange_begin_at(struct aws *aws, const struct source_call *call,
+                            const struct aws_place *place, struct aws_exchange *exchange)
+{
+    char *region = exchange->session.credentials.region;
     exchange->aws = aws;
     exchange->call = call;
+    exchange->service = place->service;
+    exchange->resource = place->resource;
     exchange->http = aws->http;
+    exchange->http.service = place->service->title;
+    exchange->http.endpoint_key = place->service->endpoint_key;
     TRY(aws_session_get(aws, call, &exchange->session));
-    set_endpoint(exchange, aws->has_endpoint ? aws->http.endpoint : NULL);
+    if (place->region.len > 0)
+        (void) snprintf(region, AWS_REGION_LEN_MAX + 1, "%.*s", (int) place->region.len,
+                        (const char *) place->region.bytes);
+    set_endpoint(exchange, place->endpoint);
     return CKR_OK;
 }
 
@@ -45,6 +70,13 @@ void aws_exchange_move(struct aws_exchange *exchange, const struct source_call *
 
 /* ---- refusals ---- */
 
+static const struct aws_refusal *refusal_of(const struct aws_exchange *exchange,
+                                            const struct http_result *result, const char *code)
+{
+    return aws_refusal_find_in(exchange->service->refusals, code,
+                               (struct view){result->body.bytes, result->body.len});
+}
+
 static CK_RV fail(const struct aws_exchange *exchange, const struct aws_act *act,
                   const struct http_result *result, const char *code)
 {
@@ -52,29 +84,30 @@ static CK_RV fail(const struct aws_exchange *exchange, const struct aws_act *act
     char remark[AWS_WHERE_MAX];
     const char *where = aws_request_where(&exchange->http, result, code, place);
     const char *token = exchange->http.token;
-    const char *key = exchange->aws->key;
-    const struct aws_refusal *refusal =
-        aws_refusal_find(code, (struct view){result->body.bytes, result->body.len});
+    const char *resource = exchange->resource;
+    const struct aws_service *service = exchange->service;
+    const struct aws_refusal *refusal = refusal_of(exchange, result, code);
     /* Only a code of AWS's is a denial. */
     if (code[0] == '\0' &&
         (result->status == STATUS_UNAUTHORIZED || result->status == STATUS_FORBIDDEN))
         return FAIL_CAUSE(INDEXKEY_CAUSE_SERVER,
-                          "token '%s': cannot %s by %s at %s: something that is not AWS KMS "
-                          "refuses; check endpoint, and the proxy or gateway before it",
-                          token, act->what, key, where);
+                          "token '%s': cannot %s by %s at %s: something that is not %s "
+                          "refuses; check %s, and the proxy or gateway before it",
+                          token, act->what, resource, where, service->title, service->endpoint_key);
     if (refusal == NULL && (code[0] == '\0' || result->status >= STATUS_SERVER))
         return source_http_fail_status(&exchange->http, result, act->what);
     if (refusal == NULL)
         return FAIL_CAUSE(INDEXKEY_CAUSE_INTERNAL,
-                          "token '%s': cannot %s by %s at %s: KMS refuses the request for a reason "
+                          "token '%s': cannot %s by %s at %s: %s refuses the request for a reason "
                           "that this module does not know; look for it in CloudTrail, and report "
                           "it",
-                          token, act->what, key, where);
+                          token, act->what, resource, where, service->title);
     if (refusal->cause == INDEXKEY_CAUSE_DENIED)
-        return FAIL_CAUSE(refusal->cause, "token '%s': cannot %s by %s at %s: %s kms:%s; %s", token,
-                          act->what, key, where, refusal->why, act->name, refusal->remedy);
+        return FAIL_CAUSE(refusal->cause, "token '%s': cannot %s by %s at %s: %s %s:%s; %s", token,
+                          act->what, resource, where, refusal->why, service->name, act->name,
+                          refusal->remedy);
     return FAIL_CAUSE(refusal->cause, "token '%s': cannot %s by %s at %s: %s; %s%s", token,
-                      act->what, key, where, refusal->why, refusal->remedy,
+                      act->what, resource, where, refusal->why, refusal->remedy,
                       aws_request_clock_remark(result, code, remark));
 }
 
@@ -89,19 +122,19 @@ static CK_RV send_once(const struct aws_exchange *exchange, const struct aws_act
         .call = exchange->call,
         .http = &exchange->http,
         .credentials = &exchange->session.credentials,
-        .service = "kms",
+        .service = exchange->service->name,
         .content_type = "application/x-amz-json-1.1",
         .target = target,
         .body = {body->bytes, body->len},
     };
-    (void) snprintf(target, sizeof(target), "TrentService.%s", act->name);
+    (void) snprintf(target, sizeof(target), "%s.%s", exchange->service->target, act->name);
     return aws_request_send(&request, ret_result, ret_code);
 }
 
-static bool refuses_credentials(const struct http_result *result, const char *code)
+static bool refuses_credentials(const struct aws_exchange *exchange,
+                                const struct http_result *result, const char *code)
 {
-    const struct aws_refusal *refusal =
-        aws_refusal_find(code, (struct view){result->body.bytes, result->body.len});
+    const struct aws_refusal *refusal = refusal_of(exchange, result, code);
     return refusal != NULL && refusal->cause == INDEXKEY_CAUSE_CREDENTIAL;
 }
 
@@ -112,7 +145,7 @@ CK_RV aws_exchange_send(struct aws_exchange *exchange, const struct aws_act *act
     char code[AWS_CODE_LEN_MAX + 1] = "";
     bool changed = false;
     TRY(send_once(exchange, act, body, &result, code));
-    if (refuses_credentials(&result, code))
+    if (refuses_credentials(exchange, &result, code))
         TRY(aws_session_renew(exchange->aws, exchange->call, &exchange->session, &changed));
     if (changed) {
         http_result_clear(&result);

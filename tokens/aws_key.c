@@ -8,13 +8,6 @@
 #define KEY "key/"
 #define MULTI_REGION "mrk-"
 
-struct arn {
-    struct view partition;
-    struct view region;
-    struct view account;
-    struct view resource; /* "key/ID", "alias/NAME" */
-};
-
 static bool is_alnum(unsigned char c)
 {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
@@ -69,17 +62,17 @@ static bool is_alias_name(struct view text)
     return begins_with(text, ALIAS) && consists_of(without(text, strlen(ALIAS)), "/_-");
 }
 
-static bool read_arn(struct view text, struct arn *ret_arn)
+bool aws_arn_read(struct view text, const char *service, struct aws_arn *ret_arn)
 {
     struct view prefix;
-    struct view service;
-    struct arn arn;
+    struct view of;
+    struct aws_arn arn;
     if (text.len > AWS_KEY_LEN_MAX || !next_field(&text, &prefix) ||
-        !next_field(&text, &arn.partition) || !next_field(&text, &service) ||
+        !next_field(&text, &arn.partition) || !next_field(&text, &of) ||
         !next_field(&text, &arn.region) || !next_field(&text, &arn.account))
         return false;
     arn.resource = text;
-    if (!view_equal(prefix, view_text("arn")) || !view_equal(service, view_text("kms")) ||
+    if (!view_equal(prefix, view_text("arn")) || !view_equal(of, view_text(service)) ||
         !consists_of(arn.partition, "-") || !aws_region_is_valid(arn.region) ||
         !consists_of(arn.account, ""))
         return false;
@@ -87,7 +80,13 @@ static bool read_arn(struct view text, struct arn *ret_arn)
     return true;
 }
 
-static bool names_key(const struct arn *arn)
+/* Of a key ("key/ID") or an alias ("alias/NAME"), if it is any's. */
+static bool read_key_arn(struct view text, struct aws_arn *ret_arn)
+{
+    return aws_arn_read(text, "kms", ret_arn);
+}
+
+static bool names_key(const struct aws_arn *arn)
 {
     return begins_with(arn->resource, KEY) && is_key_id(without(arn->resource, strlen(KEY)));
 }
@@ -95,9 +94,9 @@ static bool names_key(const struct arn *arn)
 const char *aws_key_fault(const char *key)
 {
     struct view text = view_text(key);
-    struct arn arn;
-    bool good = read_arn(text, &arn) ? names_key(&arn) || is_alias_name(arn.resource)
-                                     : is_key_id(text) || is_alias_name(text);
+    struct aws_arn arn;
+    bool good = read_key_arn(text, &arn) ? names_key(&arn) || is_alias_name(arn.resource)
+                                         : is_key_id(text) || is_alias_name(text);
     return good && text.len <= AWS_KEY_LEN_MAX
                ? NULL
                : "a KMS key: its id, its ARN, alias/NAME, or the alias's ARN";
@@ -110,30 +109,30 @@ const char *aws_region_fault(const char *region)
 
 struct view aws_key_region(const char *key)
 {
-    struct arn arn;
-    return read_arn(view_text(key), &arn) ? arn.region : (struct view){0};
+    struct aws_arn arn;
+    return read_key_arn(view_text(key), &arn) ? arn.region : (struct view){0};
 }
 
 bool aws_key_is_alias(const char *key)
 {
-    struct arn arn;
+    struct aws_arn arn;
     struct view text = view_text(key);
-    return is_alias_name(read_arn(text, &arn) ? arn.resource : text);
+    return is_alias_name(read_key_arn(text, &arn) ? arn.resource : text);
 }
 
 bool aws_key_is_multi_region(const char *key)
 {
-    struct arn arn;
+    struct aws_arn arn;
     struct view text = view_text(key);
-    if (!read_arn(text, &arn))
+    if (!read_key_arn(text, &arn))
         return begins_with(text, MULTI_REGION);
     return names_key(&arn) && begins_with(arn.resource, KEY MULTI_REGION);
 }
 
 char *aws_key_in_region(const char *key, const char *region)
 {
-    struct arn arn;
-    if (!read_arn(view_text(key), &arn))
+    struct aws_arn arn;
+    if (!read_key_arn(view_text(key), &arn))
         return mem_strdup(key);
     int before = (int) ((const char *) arn.region.bytes - key);
     return mem_format("%.*s%s%s", before, key, region,
@@ -142,19 +141,19 @@ char *aws_key_in_region(const char *key, const char *region)
 
 bool aws_key_is_key_arn(struct view text)
 {
-    struct arn arn;
-    return read_arn(text, &arn) && names_key(&arn);
+    struct aws_arn arn;
+    return read_key_arn(text, &arn) && names_key(&arn);
 }
 
 bool aws_key_matches(const char *configured, struct view arn)
 {
     struct view wanted = view_text(configured);
-    struct arn key;
-    struct arn other;
-    if (!read_arn(arn, &key) || !names_key(&key))
+    struct aws_arn key;
+    struct aws_arn other;
+    if (!read_key_arn(arn, &key) || !names_key(&key))
         return false;
     struct view id = without(key.resource, strlen(KEY));
-    if (!read_arn(wanted, &other))
+    if (!read_key_arn(wanted, &other))
         return is_alias_name(wanted) || view_equal(id, wanted);
     bool same_account =
         view_equal(key.partition, other.partition) && view_equal(key.account, other.account);

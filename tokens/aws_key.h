@@ -1,5 +1,5 @@
 /*
- * Names of AWS KMS keys: a key's id or ARN, an alias or its ARN. No I/O.
+ * Names of AWS KMS keys: a key's id or ARN, an alias or its ARN; ARNs of other services. No I/O.
  */
 #pragma once
 
@@ -16,6 +16,17 @@ const char *aws_key_fault(const char *key);
 const char *aws_region_fault(const char *region);
 
 bool aws_region_is_valid(struct view region);
+
+/* arn:PARTITION:SERVICE:REGION:ACCOUNT:RESOURCE, taken apart. */
+struct aws_arn {
+    struct view partition;
+    struct view region;
+    struct view account;
+    struct view resource;
+};
+
+/* False: malformed, or of another service. */
+bool aws_arn_read(struct view text, const char *service, struct aws_arn *ret_arn);
 
 /* Of an ARN; empty for other names. */
 struct view aws_key_region(const char *key);

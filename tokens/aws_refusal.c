@@ -15,7 +15,7 @@ static const char renew[] = "get new temporary credentials";
 static const char complete[] = "check the credentials, and endpoint if it is set";
 static const char allow[] = "allow it in the key policy or in the identity's IAM policy";
 static const char try_later[] = "try later; see the AWS Health Dashboard if it lasts";
-static const char slow_down[] = "try later, or ask AWS for a higher KMS request quota";
+static const char slow_down[] = "try later, or ask AWS for a higher request quota";
 static const char check_names[] = "check key_id, context.* and endpoint";
 
 static const char wrong_signature[] = "its signature is refused: the secret access key is wrong";
@@ -23,7 +23,7 @@ static const char unknown_id[] = "its access key id or session token is not know
 static const char over[] = "its session token has expired";
 static const char unsigned_call[] = "the request is not taken for a signed one";
 static const char no_permission[] = "this identity has not the permission";
-static const char failing[] = "KMS itself fails";
+static const char failing[] = "the service itself fails";
 static const char throttling[] = "the account's request quota is used up";
 static const char refused_names[] = "it does not take the names that were sent";
 
@@ -33,8 +33,8 @@ static const struct aws_refusal refusals[] = {
     {"AccessDenied", NULL, INDEXKEY_CAUSE_DENIED, no_permission, allow},
     {"NotAuthorized", NULL, INDEXKEY_CAUSE_DENIED, no_permission, allow},
     {"UnauthorizedOperation", NULL, INDEXKEY_CAUSE_DENIED, no_permission, allow},
-    {"OptInRequired", NULL, INDEXKEY_CAUSE_DENIED, "the account may not use KMS in this Region",
-     "enable the Region for the account"},
+    {"OptInRequired", NULL, INDEXKEY_CAUSE_DENIED,
+     "the account may not use the service in this Region", "enable the Region for the account"},
 
     {"InvalidSignatureException", "scoped to", INDEXKEY_CAUSE_CREDENTIAL,
      "its signature is for another Region than the endpoint's", "check aws_region and endpoint"},
@@ -104,6 +104,7 @@ static const struct aws_refusal refusals[] = {
      "a system that KMS depends on did not answer in time", try_later},
     {"KMSInternalException", NULL, INDEXKEY_CAUSE_SERVER, failing, try_later},
     {"InternalFailure", NULL, INDEXKEY_CAUSE_SERVER, failing, try_later},
+    {"InternalServiceError", NULL, INDEXKEY_CAUSE_SERVER, failing, try_later},
     {"InternalServerError", NULL, INDEXKEY_CAUSE_SERVER, failing, try_later},
     {"InternalError", NULL, INDEXKEY_CAUSE_SERVER, failing, try_later},
     {"ServiceUnavailable", NULL, INDEXKEY_CAUSE_SERVER, failing, try_later},
@@ -168,15 +169,29 @@ void aws_refusal_code(struct view body, char ret_code[AWS_CODE_LEN_MAX + 1])
     keep_code(view_text(hash == NULL ? type : hash + 1), ret_code);
 }
 
-const struct aws_refusal *aws_refusal_find(const char *code, struct view body)
+static bool fits(const struct aws_refusal *row, const char *code, struct view body)
 {
     size_t end;
+    return strcmp(row->code, code) == 0 && (row->text == NULL || finds(body, row->text, &end));
+}
+
+const struct aws_refusal *aws_refusal_find(const char *code, struct view body)
+{
     for (size_t i = 0; i < REFUSAL_COUNT; i++) {
-        if (strcmp(refusals[i].code, code) == 0 &&
-            (refusals[i].text == NULL || finds(body, refusals[i].text, &end)))
+        if (fits(&refusals[i], code, body))
             return &refusals[i];
     }
     return NULL;
+}
+
+const struct aws_refusal *aws_refusal_find_in(const struct aws_refusal *own, const char *code,
+                                              struct view body)
+{
+    for (; own != NULL && own->code != NULL; own++) {
+        if (fits(own, code, body))
+            return own;
+    }
+    return aws_refusal_find(code, body);
 }
 
 bool aws_refusal_is_of_signature(const char *code)

@@ -23,6 +23,11 @@ struct aws_refusal {
 /* NULL when the code is not known. */
 const struct aws_refusal *aws_refusal_find(const char *code, struct view body);
 
+/* The same, first among the rows of one service, the last of which has the code NULL; `own` may be
+ * NULL. */
+const struct aws_refusal *aws_refusal_find_in(const struct aws_refusal *own, const char *code,
+                                              struct view body);
+
 /* It may be that the clocks differ. */
 bool aws_refusal_is_of_signature(const char *code);
 

@@ -1,8 +1,8 @@
 /*
- * One signed request to a service of AWS, KMS or STS.
+ * One signed request to a service of AWS: KMS, STS, or a store of parameters.
  *
  * A signature that is refused while the service's clock and ours are more than five minutes apart
- * is sent once more, dated by the service's clock, which later calls to either service keep.
+ * is sent once more, dated by the service's clock, which later calls to all of them keep.
  * Nothing else that was refused is sent again.
  */
 #pragma once
@@ -27,9 +27,11 @@ struct aws {
     char *key;                           /* as configured */
     char *profile;                       /* NULL: not configured */
     char region[AWS_REGION_LEN_MAX + 1]; /* configured, or of the key's ARN; "": to be found */
-    char *sts_endpoint;                  /* NULL: the Region's own */
-    struct aws_role role;                /* its arn NULL: not configured */
-    struct aws_replica *replicas;        /* in the order in which they are asked */
+    char *sts_endpoint;                  /* NULL: the Region's own, as of the next two */
+    char *ssm_endpoint;
+    char *secretsmanager_endpoint;
+    struct aws_role role;         /* its arn NULL: not configured */
+    struct aws_replica *replicas; /* in the order in which they are asked */
     size_t replica_count;
     struct http_client *near;      /* for metadata services: no proxy, short connects */
     struct access_token *sessions; /* temporary credentials that this module fetched */

@@ -8,7 +8,7 @@
 #include "base/rv.h"
 
 #define ALGORITHM "AWS4-HMAC-SHA256"
-#define SERVICE_LEN_MAX 8
+#define SERVICE_LEN_MAX 14 /* "secretsmanager" */
 #define SCOPE_END "aws4_request"
 #define KEY_PREFIX "AWS4"
 #define DAY_LEN 8

@@ -1,5 +1,5 @@
 /*
- * Signature Version 4 of requests to AWS KMS and STS ("Signing AWS API requests" in the AWS General
+ * Signature Version 4 of requests to AWS ("Signing AWS API requests" in the AWS General
  * Reference), each of them a POST to "/" without a query.
  *
  * docs/decisions/0006 says why libcurl's signer is not used. No I/O. What is derived from the

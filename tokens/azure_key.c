@@ -7,6 +7,7 @@
 #include "tokens/http_url.h"
 
 #define KEYS_PATH "/keys/"
+#define SECRETS_PATH "/secrets/"
 #define GUID_LEN 36
 
 static const char *const algorithm_names[AZURE_ALGORITHM_COUNT] = {
@@ -53,6 +54,12 @@ bool azure_key_is_version(struct view version)
     return is_of(version, AZURE_VERSION_LEN_MAX, "");
 }
 
+bool azure_key_names_equal(struct view name, struct view other)
+{
+    return name.len == other.len &&
+           strncasecmp((const char *) name.bytes, (const char *) other.bytes, name.len) == 0;
+}
+
 bool azure_tenant_is_valid(struct view tenant)
 {
     return is_of(tenant, AZURE_TENANT_LEN_MAX, "-.") && tenant.bytes[0] != '.';
@@ -90,7 +97,8 @@ bool azure_tenants_differ(const char *tenant, const char *other)
     return is_guid(tenant) && is_guid(other) && strcasecmp(tenant, other) != 0;
 }
 
-bool azure_key_id_read(const char *text, const char *vault_url, struct azure_key_id *ret_id)
+static bool id_read(const char *text, const char *vault_url, const char *begin,
+                    struct azure_key_id *ret_id)
 {
     struct http_target target;
     struct http_target vault;
@@ -99,9 +107,9 @@ bool azure_key_id_read(const char *text, const char *vault_url, struct azure_key
         return false;
     /* http_url_read has found a scheme and a host. */
     const char *path = strchr(strstr(text, "://") + 3, '/');
-    if (path == NULL || strncmp(path, KEYS_PATH, strlen(KEYS_PATH)) != 0)
+    if (path == NULL || strncmp(path, begin, strlen(begin)) != 0)
         return false;
-    const char *name = path + strlen(KEYS_PATH);
+    const char *name = path + strlen(begin);
     size_t name_len = strcspn(name, "/");
     if (name[name_len] == '\0')
         return false;
@@ -113,4 +121,14 @@ bool azure_key_id_read(const char *text, const char *vault_url, struct azure_key
         return false;
     *ret_id = id;
     return true;
+}
+
+bool azure_key_id_read(const char *text, const char *vault_url, struct azure_key_id *ret_id)
+{
+    return id_read(text, vault_url, KEYS_PATH, ret_id);
+}
+
+bool azure_secret_id_read(const char *text, const char *vault_url, struct azure_key_id *ret_id)
+{
+    return id_read(text, vault_url, SECRETS_PATH, ret_id);
 }

@@ -29,11 +29,13 @@ const char *azure_tenant_fault(const char *tenant);
 
 bool azure_key_is_name(struct view name);
 bool azure_key_is_version(struct view version);
+/* Key Vault takes names for equal that differ in case. */
+bool azure_key_names_equal(struct view name, struct view other);
 bool azure_tenant_is_valid(struct view tenant);
 /* A tenant may have names besides its GUID, so that two GUIDs alone can contradict each other. */
 bool azure_tenants_differ(const char *tenant, const char *other);
 
-/* Of "https://HOST/keys/NAME/VERSION": views into it. */
+/* Of "https://HOST/keys/NAME/VERSION", or of a secret ("/secrets/"): views into it. */
 struct azure_key_id {
     struct view name;
     struct view version;
@@ -41,3 +43,4 @@ struct azure_key_id {
 
 /* False: malformed, or of another vault than the one at that URL. */
 bool azure_key_id_read(const char *text, const char *vault_url, struct azure_key_id *ret_id);
+bool azure_secret_id_read(const char *text, const char *vault_url, struct azure_key_id *ret_id);

@@ -21,79 +21,78 @@ enum {
     STATUS_CONFLICT = 409,
 };
 
-/* ---- refusals ---- */
-
-enum side { EITHER_SIDE, WHEN_OPENING, WHEN_CLOSING };
-
-/* `text` is to be found in Azure's codes or message; "" for any. The first row that fits is taken.
- */
-struct refusal {
-    long status;
-    const char *text;
-    enum side side;
-    enum indexkey_cause cause;
-    const char *why;
-    const char *remedy;
+struct sending {
+    struct azure *azure;
+    const struct source_call *call;
+    const struct azure_act *act;
+    const char *resource; /* for log lines */
+    const char *path;
+    const struct secret *body;            /* NULL: a GET */
+    const struct azure_refusal *refusals; /* NULL: the general ones alone */
 };
 
-static const char give_role[] =
-    "give it the role Key Vault Crypto Service Encryption User on the key (on Managed HSM, and for "
-    "A256GCM: Managed HSM Crypto User), or the permission in the vault's access policy";
+/* ---- refusals ---- */
+
+struct failed {
+    long status;
+    enum azure_side side;
+};
+
 static const char former_key[] = "restore the store from a backup, or set the former key_name";
 static const char recover[] = "az keyvault key recover, before its retention ends";
 
-static const struct refusal refusals[] = {
-    {STATUS_UNAUTHORIZED, "AKV10032", EITHER_SIDE, INDEXKEY_CAUSE_CREDENTIAL,
+static const struct azure_refusal refusals[] = {
+    {STATUS_UNAUTHORIZED, "AKV10032", AZURE_EITHER_SIDE, INDEXKEY_CAUSE_CREDENTIAL,
      "the access token is of another tenant than the vault's",
      "use an identity of the vault's tenant, and check tenant_id"},
-    {STATUS_UNAUTHORIZED, "AKV10022", EITHER_SIDE, INDEXKEY_CAUSE_CREDENTIAL,
+    {STATUS_UNAUTHORIZED, "AKV10022", AZURE_EITHER_SIDE, INDEXKEY_CAUSE_CREDENTIAL,
      "the access token is for another resource", "check vault_url and authority_host"},
-    {STATUS_UNAUTHORIZED, "", EITHER_SIDE, INDEXKEY_CAUSE_CREDENTIAL,
+    {STATUS_UNAUTHORIZED, "", AZURE_EITHER_SIDE, INDEXKEY_CAUSE_CREDENTIAL,
      "the access token is refused, a new one too", "check that the identity is not disabled"},
 
-    {STATUS_FORBIDDEN, "disabled", EITHER_SIDE, INDEXKEY_CAUSE_DISABLED,
+    {STATUS_FORBIDDEN, "disabled", AZURE_EITHER_SIDE, INDEXKEY_CAUSE_DISABLED,
      "the key, or the version that wrapped the data key, is disabled",
      "az keyvault key set-attributes --enabled true"},
-    {STATUS_FORBIDDEN, "KeyDisabled", EITHER_SIDE, INDEXKEY_CAUSE_DISABLED,
+    {STATUS_FORBIDDEN, "KeyDisabled", AZURE_EITHER_SIDE, INDEXKEY_CAUSE_DISABLED,
      "the key, or the version that wrapped the data key, is disabled",
      "az keyvault key set-attributes --enabled true"},
-    {STATUS_FORBIDDEN, "expired", EITHER_SIDE, INDEXKEY_CAUSE_DISABLED, "the key has expired",
+    {STATUS_FORBIDDEN, "expired", AZURE_EITHER_SIDE, INDEXKEY_CAUSE_DISABLED, "the key has expired",
      "az keyvault key set-attributes --expires, or rotate it"},
-    {STATUS_FORBIDDEN, "not yet valid", EITHER_SIDE, INDEXKEY_CAUSE_DISABLED,
+    {STATUS_FORBIDDEN, "not yet valid", AZURE_EITHER_SIDE, INDEXKEY_CAUSE_DISABLED,
      "the key is not valid yet", "az keyvault key set-attributes --not-before"},
-    {STATUS_FORBIDDEN, "ForbiddenByFirewall", EITHER_SIDE, INDEXKEY_CAUSE_DENIED,
+    {STATUS_FORBIDDEN, "ForbiddenByFirewall", AZURE_EITHER_SIDE, INDEXKEY_CAUSE_DENIED,
      "the vault's firewall does not let this address in",
      "add the address or a private endpoint to the vault's network rules"},
-    {STATUS_FORBIDDEN, "ForbiddenByConnection", EITHER_SIDE, INDEXKEY_CAUSE_DENIED,
+    {STATUS_FORBIDDEN, "ForbiddenByConnection", AZURE_EITHER_SIDE, INDEXKEY_CAUSE_DENIED,
      "the vault takes no connections from the public network", "reach it by its private endpoint"},
-    {STATUS_FORBIDDEN, "not permitted on this key", EITHER_SIDE, INDEXKEY_CAUSE_CONFIG,
+    {STATUS_FORBIDDEN, "not permitted on this key", AZURE_EITHER_SIDE, INDEXKEY_CAUSE_CONFIG,
      "the key's key_ops do not have the operation",
      "add it with az keyvault key set-attributes "
      "--ops"},
-    {STATUS_FORBIDDEN, "", EITHER_SIDE, INDEXKEY_CAUSE_DENIED,
-     "the identity has not the permission", give_role},
+    {STATUS_FORBIDDEN, "", AZURE_EITHER_SIDE, INDEXKEY_CAUSE_DENIED,
+     "the identity has not the permission", NULL},
 
-    {STATUS_NOT_FOUND, "KeyNotFound", WHEN_OPENING, INDEXKEY_CAUSE_DELETED,
+    {STATUS_NOT_FOUND, "KeyNotFound", AZURE_WHEN_OPENING, INDEXKEY_CAUSE_DELETED,
      "the key, or the version that wrapped the data key, is deleted", recover},
-    {STATUS_NOT_FOUND, "KeyNotFound", EITHER_SIDE, INDEXKEY_CAUSE_DELETED,
+    {STATUS_NOT_FOUND, "KeyNotFound", AZURE_EITHER_SIDE, INDEXKEY_CAUSE_DELETED,
      "the vault has no such key or version", "check key_name and key_version"},
-    {STATUS_NOT_FOUND, "", EITHER_SIDE, INDEXKEY_CAUSE_CONFIG, "there is no such vault",
+    {STATUS_NOT_FOUND, "", AZURE_EITHER_SIDE, INDEXKEY_CAUSE_CONFIG, "there is no such vault",
      "check vault_url"},
-    {STATUS_CONFLICT, "Recovered", EITHER_SIDE, INDEXKEY_CAUSE_SERVER, "the key is being recovered",
-     "try again in a minute"},
-    {STATUS_CONFLICT, "Deleted", EITHER_SIDE, INDEXKEY_CAUSE_DELETED, "the key is deleted",
+    {STATUS_CONFLICT, "Recovered", AZURE_EITHER_SIDE, INDEXKEY_CAUSE_SERVER,
+     "the key is being recovered", "try again in a minute"},
+    {STATUS_CONFLICT, "Deleted", AZURE_EITHER_SIDE, INDEXKEY_CAUSE_DELETED, "the key is deleted",
      recover},
 
-    {STATUS_BAD_REQUEST, "lgorithm", EITHER_SIDE, INDEXKEY_CAUSE_CONFIG,
+    {STATUS_BAD_REQUEST, "lgorithm", AZURE_EITHER_SIDE, INDEXKEY_CAUSE_CONFIG,
      "the key's type does not have this algorithm",
      "set algorithm to one of the key: RSA-OAEP-256 for RSA keys, A256KW or A256GCM for the AES "
      "keys of a Managed HSM"},
-    {STATUS_BAD_REQUEST, "BadParameter", WHEN_OPENING, INDEXKEY_CAUSE_TAMPERED,
+    {STATUS_BAD_REQUEST, "BadParameter", AZURE_WHEN_OPENING, INDEXKEY_CAUSE_TAMPERED,
      "the wrapped data key was changed, or is of another key or context", former_key},
-    {STATUS_BAD_REQUEST, "BadParameter", WHEN_CLOSING, INDEXKEY_CAUSE_CONFIG,
+    {STATUS_BAD_REQUEST, "BadParameter", AZURE_WHEN_CLOSING, INDEXKEY_CAUSE_CONFIG,
      "it does not take the names that were sent, or the key's type does not have the algorithm",
      "check algorithm, key_name and key_version"},
-    {STATUS_BAD_REQUEST, "", EITHER_SIDE, INDEXKEY_CAUSE_INTERNAL,
+    {STATUS_BAD_REQUEST, "", AZURE_EITHER_SIDE, INDEXKEY_CAUSE_INTERNAL,
      "it refuses the request for a reason that this module does not know",
      "look for it in the vault's diagnostic log, and report it"},
 };
@@ -112,21 +111,32 @@ static bool says(const struct json *reply, const char *text)
     return false;
 }
 
-static const struct refusal *refusal_of(long status, bool opens, const struct json *reply)
+static const struct azure_refusal *find(const struct azure_refusal *row, size_t count,
+                                        const struct json *reply, const struct failed *failed)
 {
-    enum side side = opens ? WHEN_OPENING : WHEN_CLOSING;
-    for (size_t i = 0; i < REFUSAL_COUNT; i++) {
-        if (refusals[i].status == status && says(reply, refusals[i].text) &&
-            (refusals[i].side == EITHER_SIDE || refusals[i].side == side))
-            return &refusals[i];
+    for (; count > 0 && row->status != 0; row++, count--) {
+        if (row->status == failed->status && says(reply, row->text) &&
+            (row->side == AZURE_EITHER_SIDE || row->side == failed->side))
+            return row;
     }
     return NULL;
 }
 
-static CK_RV fail(const struct azure *azure, const struct azure_act *act,
-                  const struct http_result *result)
+static const struct azure_refusal *refusal_of(const struct sending *sending, long status,
+                                              const struct json *reply)
+{
+    const struct failed failed = {status,
+                                  sending->act->opens ? AZURE_WHEN_OPENING : AZURE_WHEN_CLOSING};
+    const struct azure_refusal *own =
+        sending->refusals == NULL ? NULL : find(sending->refusals, SIZE_MAX, reply, &failed);
+    return own != NULL ? own : find(refusals, REFUSAL_COUNT, reply, &failed);
+}
+
+static CK_RV fail(const struct sending *sending, const struct http_result *result)
 {
     char where[WHERE_MAX];
+    const struct source_http *http = &sending->azure->http;
+    const struct azure_act *act = sending->act;
     _cleanup_(json_free) struct json *reply = NULL;
     const char *id = result->request_id;
     /* An answer that is no JSON (a load balancer's) has no code to look for. */
@@ -134,22 +144,23 @@ static CK_RV fail(const struct azure *azure, const struct azure_act *act,
     /* Managed HSM says no more than its challenge. */
     bool is_azures = (reply != NULL && json_text(reply, "error.code") != NULL) ||
                      (result->status == STATUS_UNAUTHORIZED && result->challenge[0] != '\0');
-    (void) snprintf(where, sizeof(where), "%s at %s (HTTP %ld%s%s)", azure->key,
-                    azure->http.endpoint, result->status, *id == '\0' ? "" : ", request ", id);
+    (void) snprintf(where, sizeof(where), "%s at %s (HTTP %ld%s%s)", sending->resource,
+                    http->endpoint, result->status, *id == '\0' ? "" : ", request ", id);
     /* Only Azure's own 401 and 403 are denials. */
     if (!is_azures && (result->status == STATUS_UNAUTHORIZED || result->status == STATUS_FORBIDDEN))
         return FAIL_CAUSE(INDEXKEY_CAUSE_SERVER,
                           "token '%s': cannot %s by %s: something that is not Key Vault refuses; "
                           "check vault_url, and the proxy or gateway before it",
-                          azure->http.token, act->what, where);
-    const struct refusal *refusal =
-        is_azures ? refusal_of(result->status, act->opens, reply) : NULL;
+                          http->token, act->what, where);
+    const struct azure_refusal *refusal =
+        is_azures ? refusal_of(sending, result->status, reply) : NULL;
     if (refusal == NULL)
-        return source_http_fail_status(&azure->http, result, act->what);
+        return source_http_fail_status(http, result, act->what);
     bool is_denied = refusal->cause == INDEXKEY_CAUSE_DENIED;
-    return FAIL_CAUSE(refusal->cause, "token '%s': cannot %s by %s: %s%s%s; %s", azure->http.token,
-                      act->what, where, refusal->why, is_denied ? ": keys/" : "",
-                      is_denied ? act->permission : "", refusal->remedy);
+    return FAIL_CAUSE(refusal->cause, "token '%s': cannot %s by %s: %s%s%s; %s", http->token,
+                      act->what, where, refusal->why, is_denied ? ": " : "",
+                      is_denied ? act->permission : "",
+                      refusal->remedy != NULL ? refusal->remedy : act->grant);
 }
 
 /* ---- the challenge ---- */
@@ -176,16 +187,16 @@ static CK_RV learn(struct azure *azure, const struct http_result *result)
     return CKR_OK;
 }
 
-static CK_RV discover(struct azure *azure, const struct source_call *call,
-                      const struct azure_act *act)
+static CK_RV discover(const struct sending *sending)
 {
+    struct azure *azure = sending->azure;
     _cleanup_(http_result_clear) struct http_result result = {0};
     const struct http_request request = {.method = "GET"};
-    TRY(source_http_send(&azure->http, call, &request, PROBE_PATH, &result));
+    TRY(source_http_send(&azure->http, sending->call, &request, PROBE_PATH, &result));
     if (result.status == STATUS_OK)
         return source_http_fail_reply(&azure->http, &result, "it answers who has no token");
     if (result.status != STATUS_UNAUTHORIZED)
-        return fail(azure, act, &result);
+        return fail(sending, &result);
     if (result.challenge[0] == '\0')
         return source_http_fail_reply(&azure->http, &result, "it refuses without a challenge");
     return learn(azure, &result);
@@ -215,13 +226,6 @@ static CK_RV get_token(struct azure *azure, const struct source_call *call, stru
 
 /* ---- the request ---- */
 
-struct sending {
-    struct azure *azure;
-    const struct source_call *call;
-    const char *path;
-    const struct secret *body;
-};
-
 static CK_RV send_with(const struct sending *sending, const struct secret *token,
                        struct http_result *ret_result)
 {
@@ -234,12 +238,13 @@ static CK_RV send_with(const struct sending *sending, const struct secret *token
         {"Authorization", {bearer.bytes, bearer.len}},
         {"Content-Type", view_text("application/json")},
     };
-    const struct http_request request = {
-        .method = "POST",
+    struct http_request request = {
+        .method = sending->body == NULL ? "GET" : "POST",
         .headers = headers,
         .header_count = HEADER_COUNT,
-        .body = {sending->body->bytes, sending->body->len},
     };
+    if (sending->body != NULL)
+        request.body = (struct view){sending->body->bytes, sending->body->len};
     return source_http_send(&sending->azure->http, sending->call, &request, sending->path,
                             ret_result);
 }
@@ -266,25 +271,55 @@ void azure_operation_clear(struct azure_operation *operation)
     secret_clear(&operation->body);
 }
 
+static CK_RV run(const struct sending *sending, struct http_result *ret_result)
+{
+    _cleanup_(http_result_clear) struct http_result result = {0};
+    struct azure_challenge challenge;
+    if (!recall(sending->azure, &challenge))
+        TRY(discover(sending));
+    TRY(send_twice(sending, &result));
+    if (result.status != STATUS_OK)
+        return fail(sending, &result);
+    *ret_result = result;
+    result.body = (struct secret){0};
+    return CKR_OK;
+}
+
 CK_RV azure_request_send(struct azure *azure, const struct source_call *call,
                          const struct azure_operation *operation, struct http_result *ret_result)
 {
-    _cleanup_(http_result_clear) struct http_result result = {0};
     const struct azure_act *act = operation->act;
     struct view version = operation->version;
-    struct azure_challenge challenge;
     _cleanup_(mem_free_pointer) char *path =
         mem_format("/keys/%s/%.*s/%s" API_VERSION, azure->key, (int) version.len,
                    (const char *) version.bytes, act->operation);
     if (path == NULL)
         return FAIL(CKR_HOST_MEMORY, "token '%s': no memory to %s", azure->http.token, act->what);
-    if (!recall(azure, &challenge))
-        TRY(discover(azure, call, act));
-    const struct sending sending = {azure, call, path, &operation->body};
-    TRY(send_twice(&sending, &result));
-    if (result.status != STATUS_OK)
-        return fail(azure, act, &result);
-    *ret_result = result;
-    result.body = (struct secret){0};
-    return CKR_OK;
+    const struct sending sending = {
+        .azure = azure,
+        .call = call,
+        .act = act,
+        .resource = azure->key,
+        .path = path,
+        .body = &operation->body,
+    };
+    return run(&sending, ret_result);
+}
+
+CK_RV azure_request_get(struct azure *azure, const struct source_call *call,
+                        const struct azure_reading *reading, struct http_result *ret_result)
+{
+    const struct azure_act *act = reading->act;
+    _cleanup_(mem_free_pointer) char *path = mem_format("%s" API_VERSION, reading->path);
+    if (path == NULL)
+        return FAIL(CKR_HOST_MEMORY, "token '%s': no memory to %s", azure->http.token, act->what);
+    const struct sending sending = {
+        .azure = azure,
+        .call = call,
+        .act = act,
+        .resource = reading->resource,
+        .path = path,
+        .refusals = reading->refusals,
+    };
+    return run(&sending, ret_result);
 }

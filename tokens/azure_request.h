@@ -31,9 +31,23 @@ struct azure {
 
 struct azure_act {
     const char *operation;  /* "unwrapkey": the end of the path */
-    const char *permission; /* "unwrapKey": in access policies */
+    const char *permission; /* "keys/unwrapKey": of access policies */
     const char *what;       /* "unwrap the data key" */
+    const char *grant;      /* how the permission is given */
     bool opens;             /* a ciphertext */
+};
+
+enum azure_side { AZURE_EITHER_SIDE, AZURE_WHEN_OPENING, AZURE_WHEN_CLOSING };
+
+/* `text` is to be found in Azure's codes or message; "" for any. The first row that fits is
+ * taken. */
+struct azure_refusal {
+    long status; /* 0: the end of a table */
+    const char *text;
+    enum azure_side side;
+    enum indexkey_cause cause;
+    const char *why;
+    const char *remedy; /* NULL: the act's grant */
 };
 
 /* For access_token_new: `context` is the struct azure. */
@@ -46,9 +60,19 @@ struct azure_operation {
     struct secret body;
 };
 
+/* What is read by a GET. */
+struct azure_reading {
+    const struct azure_act *act;
+    const char *path;                     /* without a query */
+    const char *resource;                 /* for log lines */
+    const struct azure_refusal *refusals; /* its own, before the general ones */
+};
+
 void azure_operation_clear(struct azure_operation *operation);
 
 /* CKR_OK: status 200, `*ret_result` to be cleared with http_result_clear. Everything else is logged
  * and has its cause. */
 CK_RV azure_request_send(struct azure *azure, const struct source_call *call,
                          const struct azure_operation *operation, struct http_result *ret_result);
+CK_RV azure_request_get(struct azure *azure, const struct source_call *call,
+                        const struct azure_reading *reading, struct http_result *ret_result);

@@ -15,10 +15,14 @@
 #define SCHEME_ENV "env:"
 #define SCHEME_FILE "file:"
 #define WHAT_MAX 128
-#define FORMS "base64:TEXT, vault:vN:TEXT, env:NAME, file:/PATH or a parameter (kv:MOUNT/PATH)"
+#define FORMS                                                                                      \
+    "base64:TEXT, vault:vN:TEXT, env:NAME, file:/PATH or a parameter of the source's service "     \
+    "(kv:, "                                                                                       \
+    "ssm:, secretsmanager:, secretmanager:, secret:)"
 
 /* Of the parameter stores of all sources. */
-static const char *const parameter_schemes[] = {"kv:"};
+static const char *const parameter_schemes[] = {
+    "kv:", "ssm:", "secretsmanager:", "secretmanager:", "secret:"};
 #define PARAMETER_SCHEME_COUNT (sizeof(parameter_schemes) / sizeof(parameter_schemes[0]))
 
 /* What follows the scheme; NULL when the place has another one. */
@@ -142,10 +146,8 @@ bool ciphertext_is_parameter(const char *place)
 const char *ciphertext_fault(const char *place)
 {
     const char *path = after(place, SCHEME_FILE);
-    if (strncmp(place, "ssm:", 4) == 0)
-        return FORMS " (ssm: is not available in this version)";
     if (ciphertext_is_parameter(place))
-        return is_all(view_text(place), is_printable) ? NULL : "printable ASCII after kv:";
+        return is_all(view_text(place), is_printable) ? NULL : "printable ASCII after its scheme";
     if (path != NULL)
         return path[0] == '/' ? NULL : "an absolute path after file:";
     const char *name = after(place, SCHEME_ENV);

@@ -6,7 +6,9 @@
  *   vault:vN:…    Vault's own text, as it stands
  *   env:NAME      a variable, file:/PATH a file, with either form in it; a file may also have the
  *                 bytes as they are
- *   kv:… ssm:…    a parameter of the source's own service, with either form in it
+ *   kv:… ssm:…    a parameter of the source's own service, with either form in it, or, where it
+ *                 holds bytes, the bytes as they are (also secretsmanager:, secretmanager:,
+ * secret:)
  */
 #pragma once
 

@@ -5,6 +5,7 @@
 
 #include "base/alloc.h"
 #include "base/clock.h"
+#include "tokens/anchor.h"
 #include "tokens/apart.h"
 #include "tokens/context.h"
 #include "tokens/custody_internal.h"
@@ -20,15 +21,21 @@
 
 static const char *check_store(const char *value)
 {
-    return store_scheme_is_known(value) ? NULL : "sqlite:/PATH or memory:";
+    return store_scheme_is_known(value) ? NULL : "sqlite:/PATH, postgresql://… or memory:";
 }
 
 const struct conf_key custody_conf_keys[] = {
     {.name = "store",
      .type = CONF_STRING,
      .required = true,
-     .help = "where sealed objects are kept: sqlite:/PATH, or memory: for a trial",
+     .help =
+         "where sealed objects are kept: sqlite:/PATH, postgresql://USER@HOST/DATABASE, or memory:"
+         " for a trial",
      .check = check_store},
+    {.name = "anchor",
+     .type = CONF_STRING,
+     .help = "a file outside the store that notices a store put back to an older copy: file:/PATH",
+     .check = anchor_check_location},
     /* In the order of enum custody_login. */
     {.name = "login",
      .type = CONF_CHOICE,
@@ -87,6 +94,9 @@ static CK_RV custody_configure(struct custody *custody, const struct conf_sectio
                           section->name, conf_section_line(section), custody->source->ops->name);
     custody->deadline_ms = (int64_t) conf_duration_ms(section, "deadline", DEADLINE_DEFAULT_MS);
     TRY(context_encode(section, &custody->context));
+    const char *anchor = conf_string(section, "anchor", NULL);
+    if (anchor != NULL)
+        TRY(anchor_new(section->name, anchor, store, &custody->anchor));
     return store_open(store, &custody->store);
 }
 
@@ -117,6 +127,7 @@ void custody_close(struct custody **custody)
         return;
     direct_keys_free(&closed->direct_keys);
     keyring_destroy(&closed->keyring);
+    anchor_free(&closed->anchor);
     lease_destroy(&closed->lease);
     (void) pthread_mutex_destroy(&closed->session_lock);
     group_destroy(&closed->changes);
@@ -181,7 +192,7 @@ void custody_cancel(struct custody *custody)
 
 bool custody_is_inside(void)
 {
-    return http_is_inside() || apart_is_inside();
+    return http_is_inside() || apart_is_inside() || store_is_inside();
 }
 
 CK_RV custody_read_token(struct custody *custody, struct token_record *ret_record)
@@ -275,6 +286,17 @@ CK_RV custody_info(struct custody *custody, struct custody_info *ret_info)
     }
     *ret_info = info;
     return CKR_OK;
+}
+
+CK_RV custody_incarnation(struct custody *custody, struct view more, unsigned char ret_digest[32])
+{
+    _cleanup_(token_record_clear) struct token_record record = {0};
+    _cleanup_(writer_clear) struct writer text = {0};
+    CK_RV rv = custody_read_token(custody, &record);
+    TRY(rv == STORE_ABSENT ? CKR_FUNCTION_FAILED : rv);
+    write_string(&text, record.wrapped);
+    write_string(&text, more);
+    return text.failed ? CKR_HOST_MEMORY : crypto_sha256(writer_view(&text), ret_digest);
 }
 
 void custody_abandon(struct custody *custody)

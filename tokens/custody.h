@@ -77,11 +77,24 @@ enum custody_login custody_login_mode(const struct custody *custody);
 /* From the store's token record. An unreachable store is CKR_DEVICE_ERROR. */
 CK_RV custody_info(struct custody *custody, struct custody_info *ret_info);
 
+/* A digest that differs after each C_InitToken (and rewrap): SHA-256 of the wrapped data key and
+ * of `more`, each length-prefixed. CKR_FUNCTION_FAILED when the token is not initialised: ask
+ * custody_info first. */
+CK_RV custody_incarnation(struct custody *custody, struct view more, unsigned char ret_digest[32]);
+
 /* [admin] C_InitToken. On an initialised token `so_pin` must be the old SO PIN: it is proved and
  * counted as a login would; all objects go. In the modes without a user PIN the user's role is made
  * too. */
 CK_RV custody_init_token(struct custody *custody, struct view so_pin,
                          const unsigned char label[TOKEN_LABEL_LEN]);
+
+/* [admin] Asks the source as a login would, without a PIN and by the source's ambient credential,
+ * and wipes what comes: the token's data key, whose record must verify, or, while the token is not
+ * initialised, a fresh one that the source has to wrap and unwrap. */
+CK_RV custody_try_source(struct custody *custody, bool *ret_initialized);
+/* How far ahead of ours the source's clock was at this thread's last custody_try_source, in
+ * seconds. False when the source told none. */
+bool custody_clock_ahead(int64_t *ret_ahead_s);
 
 /* [admin] Opens the token key; the lease starts. Then the user's login asks for the direct keys;
  * those that fail are left out and do not fail the login. Already open (the other role cannot be:
@@ -89,6 +102,11 @@ CK_RV custody_init_token(struct custody *custody, struct view so_pin,
 CK_RV custody_login(struct custody *custody, enum custody_role role, struct view pin);
 /* Wipes the token key and everything under it. */
 void custody_logout(struct custody *custody);
+
+/* [admin] The anchor is set to the store's generation as it is, on the word of the SO, who is
+ * proved and counted as at login: for a store that was restored on purpose, or an anchor that was
+ * lost. CKR_DEVICE_ERROR and the like as for C_Login. */
+CK_RV custody_anchor_accept(struct custody *custody, struct view so_pin, uint64_t *ret_generation);
 
 /* [admin] C_InitPIN, by the SO who is logged in: sets or resets the user's PIN, unlocks. */
 CK_RV custody_init_pin(struct custody *custody, struct view pin);

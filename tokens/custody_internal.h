@@ -10,6 +10,7 @@
 #include <pthread.h>
 
 #include "base/cause.h"
+#include "tokens/anchor.h"
 #include "tokens/custody.h"
 #include "tokens/direct_keys.h"
 #include "tokens/group.h"
@@ -25,6 +26,7 @@ struct custody {
     enum custody_login login;
     struct source *source;
     struct store *store;
+    struct anchor *anchor; /* NULL: none */
     struct blob context;
     int64_t deadline_ms;
     struct direct_keys *direct_keys; /* NULL: none */
@@ -40,6 +42,7 @@ struct custody {
     _Atomic int64_t due;
     _Atomic uint64_t store_changes;      /* the store's change_count as last seen */
     _Atomic uint64_t objects_generation; /* of the set of objects that the module knows */
+    _Atomic uint64_t newest_generation;  /* that was seen in the store since the login */
 
     struct group changes; /* of objects: those that are asked for at once are one commit */
 };
@@ -52,6 +55,8 @@ void custody_unlock(pthread_mutex_t **mutex);
 
 /* Freed with token_record_clear. STORE_ABSENT (not logged) when the token is not initialised. */
 CK_RV custody_read_token(struct custody *custody, struct token_record *ret_record);
+/* The same, logged then: CKR_USER_PIN_NOT_INITIALIZED. */
+CK_RV custody_read_initialized(struct custody *custody, struct token_record *ret_record);
 /* A record that must be there once the token is: CKR_FUNCTION_FAILED (tampered) when it is not. */
 CK_RV custody_read_record(struct custody *custody, const char *name, struct blob *ret_bytes,
                           uint64_t *ret_version);
@@ -81,6 +86,8 @@ CK_RV custody_prove(struct custody *custody, const struct token_record *record,
  * asked, and a logout may wipe the original. CKR_USER_NOT_LOGGED_IN. */
 CK_RV custody_copy_credential(struct custody *custody, struct secret *ret_credential);
 
+/* Logs that the keys record does not open under the token key. */
+CK_RV custody_fail_keys(const struct custody *custody);
 /* CKR_OK while the keys record in the store opens with the keyring: the token that is open is the
  * one in the store. A newer epoch is taken up. CKR_ENCRYPTED_DATA_INVALID or STORE_ABSENT, not
  * logged, when it was initialised anew, has another token key, or was put back to an older

@@ -1,14 +1,14 @@
 #include "tokens/custody_internal.h"
 
 #include "base/clock.h"
-#include "tokens/summary.h"
+#include "tokens/custody_anchor.h"
 
 #define TICK_MS 50
 /* A store that fails says so in the log each time it is asked. */
 #define STORE_RETRY_MS 1000
 #define CONFLICTS_MAX 20
 
-static CK_RV read_initialized(struct custody *custody, struct token_record *ret_record)
+CK_RV custody_read_initialized(struct custody *custody, struct token_record *ret_record)
 {
     CK_RV rv = custody_read_token(custody, ret_record);
     if (rv != STORE_ABSENT)
@@ -20,6 +20,14 @@ static CK_RV read_initialized(struct custody *custody, struct token_record *ret_
                 custody->name);
 }
 
+CK_RV custody_fail_keys(const struct custody *custody)
+{
+    return FAIL_CAUSE(INDEXKEY_CAUSE_TAMPERED,
+                      "token '%s': the record '%s' in its store was changed; restore the store "
+                      "from a backup",
+                      custody->name, RECORD_KEYS);
+}
+
 /* The keyring, its lease and `due` change together. */
 static CK_RV begin_login(struct custody *custody, enum custody_role role, int64_t asked_ms,
                          const struct keyring_opening *opening)
@@ -28,16 +36,14 @@ static CK_RV begin_login(struct custody *custody, enum custody_role role, int64_
     (void) pthread_mutex_lock(held);
     CK_RV rv = keyring_open(&custody->keyring, opening);
     if (rv == CKR_ENCRYPTED_DATA_INVALID)
-        return FAIL_CAUSE(INDEXKEY_CAUSE_TAMPERED,
-                          "token '%s': the record '%s' in its store was changed; restore the store "
-                          "from a backup",
-                          custody->name, RECORD_KEYS);
+        return custody_fail_keys(custody);
     TRY(rv);
     custody->role = role;
     custody->login_generation = lease_start(&custody->lease, asked_ms);
     if (role == CUSTODY_USER)
         direct_keys_start(custody->direct_keys, opening->serial);
     atomic_store(&custody->objects_generation, 0);
+    atomic_store(&custody->newest_generation, 0);
     atomic_store(&custody->due, clock_coarse_ms() + TICK_MS);
     return CKR_OK;
 }
@@ -59,7 +65,7 @@ static CK_RV log_in_once(struct custody *custody, enum custody_role role, struct
     _cleanup_(blob_clear) struct blob keys = {0};
     uint64_t version;
     uint64_t changes;
-    TRY(read_initialized(custody, &record));
+    TRY(custody_read_initialized(custody, &record));
     TRY(custody_prove(custody, &record, role, pin, &proof));
     secret_clear(&proof.data_key);
     TRY(custody_read_record(custody, RECORD_KEYS, &keys, &version));
@@ -118,12 +124,22 @@ static void keep_direct_keys(struct custody *custody)
     direct_keys_ask(custody->direct_keys, &source);
 }
 
+/* The anchor is proved by a key that a login opens. */
+static CK_RV log_in_anchored(struct custody *custody, enum custody_role role, struct view pin)
+{
+    TRY(log_in(custody, role, pin));
+    CK_RV rv = custody_anchor_login(custody);
+    if (rv != CKR_OK)
+        custody_logout(custody);
+    return rv;
+}
+
 CK_RV custody_login(struct custody *custody, enum custody_role role, struct view pin)
 {
     cause_clear();
     if (is_open(custody))
         return FAIL(CKR_GENERAL_ERROR, "token '%s': logged in twice", custody->name);
-    CK_RV rv = log_in(custody, role, pin);
+    CK_RV rv = log_in_anchored(custody, role, pin);
     if (rv == CKR_OK)
         keep_direct_keys(custody);
     else
@@ -217,21 +233,25 @@ CK_RV custody_confirm_keys(struct custody *custody)
 
 /* Commits that leave the objects alone (a login counts its attempt) are no news. Nor are own ones,
  * whose generation may have been told just before or after the summary was read. */
-static bool objects_changed(struct custody *custody)
+static enum custody_news look_at_summary(struct custody *custody, uint64_t login)
 {
     uint64_t known = atomic_load(&custody->objects_generation);
-    _cleanup_(blob_clear) struct blob bytes = {0};
-    uint64_t version;
-    struct store *store = custody->store;
-    if (store->ops->read_record(store, RECORD_SUMMARY, &bytes, &version) != CKR_OK)
-        return true;
-    _cleanup_(keyring_release) struct keyring *held = NULL;
-    struct summary summary;
-    if (keyring_hold(&custody->keyring, &held) != CKR_OK ||
-        summary_open(held, blob_view(&bytes), &summary) != CKR_OK)
-        return true;
-    return summary.generation != known &&
-           summary.generation != atomic_load(&custody->objects_generation);
+    uint64_t newest = atomic_load(&custody->newest_generation);
+    struct stored_summary stored;
+    if (sealed_objects_read_summary(custody, &custody->keyring, &stored) != CKR_OK)
+        return CUSTODY_CHANGED;
+    uint64_t generation = stored.summary.generation;
+    if (generation < newest) {
+        end_login(custody, login);
+        log_line(LOG_LEVEL_ERROR,
+                 "token '%s': logged out: its store went back from generation %llu to %llu: an "
+                 "older copy was put in its place; restore the newest one, then log in again",
+                 custody->name, (unsigned long long) newest, (unsigned long long) generation);
+        return CUSTODY_CLOSED;
+    }
+    custody_generation_follow(custody, &custody->keyring, generation);
+    bool is_known = generation == known || generation == atomic_load(&custody->objects_generation);
+    return is_known ? CUSTODY_SAME : CUSTODY_CHANGED;
 }
 
 /* A logout meanwhile has set `due` to another value, which stays. */
@@ -264,7 +284,7 @@ static enum custody_news ask_store(struct custody *custody, uint64_t generation,
         return CUSTODY_SAME;
     }
     atomic_store(&custody->store_changes, changes);
-    return objects_changed(custody) ? CUSTODY_CHANGED : CUSTODY_SAME;
+    return look_at_summary(custody, generation);
 }
 
 enum custody_news custody_tick(struct custody *custody)

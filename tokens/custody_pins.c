@@ -3,8 +3,8 @@
 #include <string.h>
 
 #include "base/crypto.h"
+#include "tokens/custody_anchor.h"
 #include "tokens/roles.h"
-#include "tokens/summary.h"
 
 /* Other processes count their logins in the same store; what they change is read again. */
 #define CONFLICTS_MAX 20
@@ -142,31 +142,83 @@ CK_RV custody_init_token(struct custody *custody, struct view so_pin,
     memcpy(record.label, label, TOKEN_LABEL_LEN);
     _cleanup_(fresh_token_clear) struct fresh_token fresh = {0};
     TRY(make_token(custody, so_pin, &record, &fresh));
-    return store_token(custody, former.version, &fresh);
+    TRY(custody_anchor_admit(custody, record.serial, &fresh.token_key, 0));
+    TRY(store_token(custody, former.version, &fresh));
+    custody_anchor_settle(custody, record.serial, &fresh.token_key, 0);
+    return CKR_OK;
 }
 
-/* Writes the record with its changed role and sets that role's counters to zero. STORE_CONFLICT
- * when either record changed since it was read. */
-static CK_RV store_role(struct custody *custody, const struct token_record *record,
-                        enum custody_role role, const struct secret *data_key)
+/* The record with a changed role, on its way to the store. */
+struct role_change {
+    struct custody *custody;
+    const struct token_record *record;
+    enum custody_role role;
+    struct blob token;
+    unsigned char attempts[ATTEMPTS_LEN];
+    struct keyring keyring; /* nobody needs to be logged in */
+    struct generation_step step;
+    struct store_change changes[3];
+};
+
+static void role_change_clear(struct role_change *change)
 {
+    blob_clear(&change->token);
+    blob_clear(&change->step.bytes);
+    keyring_destroy(&change->keyring);
+}
+
+/* Sets that role's counters to zero, and moves the generation on: a copy of the store with the
+ * former PIN is an older one. */
+static CK_RV plan_role(void *context, const struct store_change **ret_changes,
+                       size_t *ret_change_count)
+{
+    struct role_change *change = context;
     struct attempts attempts;
-    uint64_t attempts_version;
-    TRY(custody_read_attempts(custody, &attempts, &attempts_version));
-    attempts.roles[role].counted = 0;
-    attempts.roles[role].wrong = 0;
-    unsigned char attempts_bytes[ATTEMPTS_LEN];
-    attempts_encode(&attempts, attempts_bytes);
-    _cleanup_(blob_clear) struct blob token = {0};
-    TRY(token_record_encode(record, data_key, &token));
-    struct store_change changes[] = {
-        {.record = RECORD_TOKEN, .expected = record->version, .attributes = blob_view(&token)},
-        {.record = RECORD_ATTEMPTS,
-         .expected = attempts_version,
-         .attributes = {attempts_bytes, sizeof(attempts_bytes)}},
+    uint64_t version;
+    TRY(custody_read_attempts(change->custody, &attempts, &version));
+    attempts.roles[change->role].counted = 0;
+    attempts.roles[change->role].wrong = 0;
+    attempts_encode(&attempts, change->attempts);
+    change->changes[0] = (struct store_change){
+        .record = RECORD_TOKEN,
+        .expected = change->record->version,
+        .attributes = blob_view(&change->token),
     };
-    return custody->store->ops->commit(custody->store, changes,
-                                       sizeof(changes) / sizeof(changes[0]));
+    change->changes[1] = (struct store_change){
+        .record = RECORD_ATTEMPTS,
+        .expected = version,
+        .attributes = {change->attempts, ATTEMPTS_LEN},
+    };
+    TRY(custody_plan_generation(change->custody, &change->step, &change->changes[2]));
+    *ret_changes = change->changes;
+    *ret_change_count = sizeof(change->changes) / sizeof(change->changes[0]);
+    return CKR_OK;
+}
+
+/* STORE_CONFLICT when the record changed since it was read. */
+static CK_RV store_role(struct custody *custody, const struct token_record *record,
+                        enum custody_role role, const struct proof *proof)
+{
+    _cleanup_(role_change_clear) struct role_change change = {
+        .custody = custody,
+        .record = record,
+        .role = role,
+    };
+    keyring_init(&change.keyring);
+    change.step.keyring = &change.keyring;
+    TRY(token_record_encode(record, &proof->data_key, &change.token));
+    CK_RV rv = custody_open_keyring(custody, record->serial, &proof->token_key, &change.keyring);
+    if (rv == CKR_ENCRYPTED_DATA_INVALID)
+        return custody_fail_keys(custody);
+    TRY(rv);
+    TRY(custody_anchor_ready(custody, &change.keyring));
+    rv = custody->store->ops->update(custody->store, plan_role, &change);
+    /* Gone since it was read, which the next look will tell. */
+    if (rv == STORE_ABSENT)
+        return STORE_CONFLICT;
+    TRY(rv);
+    custody_generation_follow(custody, &change.keyring, change.step.generation);
+    return CKR_OK;
 }
 
 /* CKR_USER_NOT_LOGGED_IN unless it is the SO who is logged in. */
@@ -183,23 +235,22 @@ static CK_RV copy_token_key(struct custody *custody, struct secret *ret_token_ke
 
 static CK_RV init_pin_once(struct custody *custody, struct view pin)
 {
-    _cleanup_(secret_clear) struct secret token_key = {0};
-    _cleanup_(secret_clear) struct secret data_key = {0};
+    _cleanup_(proof_clear) struct proof proof = {0};
     _cleanup_(token_record_clear) struct token_record record = {0};
-    TRY(copy_token_key(custody, &token_key));
+    TRY(copy_token_key(custody, &proof.token_key));
     CK_RV rv = custody_read_token(custody, &record);
     if (rv == STORE_ABSENT)
         return custody_fail_gone(custody);
     TRY(rv);
-    TRY(custody_unwrap(custody, &record, (struct view){0}, &data_key));
+    TRY(custody_unwrap(custody, &record, (struct view){0}, &proof.data_key));
     /* Else the role would get the key of a token that another process has replaced. */
     rv = custody_confirm_keys(custody);
     if (rv == STORE_ABSENT || rv == CKR_ENCRYPTED_DATA_INVALID)
         return custody_fail_gone(custody);
     TRY(rv);
-    struct role_context context = {CUSTODY_USER, record.serial, &data_key};
-    TRY(role_seal(&context, &pin, &token_key, &record.roles[CUSTODY_USER]));
-    return store_role(custody, &record, CUSTODY_USER, &data_key);
+    struct role_context context = {CUSTODY_USER, record.serial, &proof.data_key};
+    TRY(role_seal(&context, &pin, &proof.token_key, &record.roles[CUSTODY_USER]));
+    return store_role(custody, &record, CUSTODY_USER, &proof);
 }
 
 CK_RV custody_init_pin(struct custody *custody, struct view pin)
@@ -251,7 +302,7 @@ static CK_RV set_pin_once(struct custody *custody, const struct pin_change *chan
     TRY(custody_prove(custody, &record, proving, change->old_pin, &proof));
     struct role_context context = {change->role, record.serial, &proof.data_key};
     TRY(role_seal(&context, &change->new_pin, &proof.token_key, &record.roles[change->role]));
-    return store_role(custody, &record, change->role, &proof.data_key);
+    return store_role(custody, &record, change->role, &proof);
 }
 
 CK_RV custody_set_pin(struct custody *custody, enum custody_role role, struct view old_pin,

@@ -7,9 +7,9 @@
 #include <string.h>
 
 #include "base/crypto.h"
+#include "tokens/custody_anchor.h"
 #include "tokens/roles.h"
 #include "tokens/row_changes.h"
-#include "tokens/sealed_internal.h"
 
 /* A PIN that is set meanwhile begins it anew. */
 #define CONFLICTS_MAX 20
@@ -32,6 +32,7 @@ struct rotation {
     struct summary old_found;
     struct summary new_found;
     struct row_changes rows;
+    uint64_t generation;
 };
 
 static void rotation_clear(struct rotation *rotation)
@@ -170,9 +171,7 @@ static CK_RV take_row(void *context, const struct store_row *row)
 
 static CK_RV read_summary(struct rotation *rotation)
 {
-    _cleanup_(blob_clear) struct blob bytes = {0};
-    TRY(custody_read_record(rotation->custody, RECORD_SUMMARY, &bytes, &rotation->stored.version));
-    CK_RV rv = summary_open(rotation->old_ring, blob_view(&bytes), &rotation->stored.summary);
+    CK_RV rv = custody_read_summary(rotation->custody, &rotation->rings[0], &rotation->stored);
     return rv == CKR_ENCRYPTED_DATA_INVALID ? fail_record(rotation->custody, RECORD_SUMMARY) : rv;
 }
 
@@ -181,7 +180,8 @@ static CK_RV read_summary(struct rotation *rotation)
 static CK_RV make_summary(struct rotation *rotation)
 {
     struct summary next = rotation->new_found;
-    next.generation = rotation->stored.summary.generation + 1;
+    rotation->generation = rotation->stored.summary.generation + 1;
+    next.generation = rotation->generation;
     next.count = rotation->stored.summary.count;
     if (!summary_same_set(&rotation->stored.summary, &rotation->old_found))
         TRY(crypto_random(next.sum, sizeof(next.sum)));
@@ -229,7 +229,9 @@ static CK_RV reseal(struct planning *planning)
     TRY(hmac_new(&rotation->old_ring->set_key, &rotation->old_set));
     TRY(hmac_new(&rotation->new_ring->set_key, &rotation->new_set));
     TRY(store->ops->read_objects(store, take_row, rotation));
-    return make_summary(rotation);
+    TRY(make_summary(rotation));
+    return custody_anchor_admit(rotation->custody, rotation->record.serial, &rotation->token_key,
+                                rotation->generation);
 }
 
 static CK_RV plan(void *context, const struct store_change **ret_changes, size_t *ret_change_count)
@@ -265,7 +267,12 @@ static CK_RV rotate_once(struct custody *custody, struct view so_pin, struct vie
     TRY(prove_roles(&rotation, so_pin, user_pin, &old_token_key));
     struct planning planning = {&rotation, &old_token_key, so_pin, user_pin};
     rv = custody->store->ops->update(custody->store, plan, &planning);
-    return rv == STORE_ABSENT ? custody_fail_gone(custody) : rv;
+    if (rv == STORE_ABSENT)
+        return custody_fail_gone(custody);
+    TRY(rv);
+    custody_anchor_settle(custody, rotation.record.serial, &rotation.token_key,
+                          rotation.generation);
+    return CKR_OK;
 }
 
 CK_RV custody_rotate_token_key(struct custody *custody, struct view so_pin, struct view user_pin)

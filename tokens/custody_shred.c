@@ -3,8 +3,11 @@
  * commit. What an older copy of a row holds opens by no key that is left in the store. Versions and
  * attributes stay, so that whoever knows an object is not disturbed.
  */
+#include "tokens/custody_anchor.h"
 #include "tokens/row_changes.h"
-#include "tokens/sealed_internal.h"
+
+/* A turn may be lost with the store's connection. */
+#define CONFLICTS_MAX 20
 
 struct shred {
     struct custody *custody;
@@ -74,7 +77,7 @@ static CK_RV take_row(void *context, const struct store_row *row)
 static CK_RV make_summary(struct shred *shred)
 {
     struct custody *custody = shred->custody;
-    CK_RV rv = sealed_objects_read_summary(custody, &shred->stored);
+    CK_RV rv = custody_read_summary(custody, &custody->keyring, &shred->stored);
     if (rv == CKR_ENCRYPTED_DATA_INVALID)
         return sealed_objects_fail_summary(custody);
     TRY(rv);
@@ -117,20 +120,36 @@ static CK_RV plan(void *context, const struct store_change **ret_changes, size_t
     return CKR_OK;
 }
 
-CK_RV custody_shred(struct custody *custody)
+static CK_RV shred_once(struct custody *custody)
 {
-    cause_clear();
     struct store *store = custody->store;
     _cleanup_(shred_clear) struct shred shred = {.custody = custody};
     if (keyring_epoch(&custody->keyring) == 0)
         return CKR_USER_NOT_LOGGED_IN;
+    TRY(custody_anchor_ready(custody, &custody->keyring));
     CK_RV rv = store->ops->update(store, plan, &shred);
     if (rv == STORE_ABSENT)
         return custody_fail_gone(custody);
     if (rv != CKR_OK && shred.is_told)
         sealed_objects_look_again(custody);
     TRY(rv);
+    custody_generation_follow(custody, &custody->keyring, shred.stored.summary.generation);
     /* A failure is not one: whoever meets the new epoch asks again. */
     (void) custody_confirm_keys(custody);
+    return CKR_OK;
+}
+
+CK_RV custody_shred(struct custody *custody)
+{
+    struct store *store = custody->store;
+    CK_RV rv = STORE_CONFLICT;
+    cause_clear();
+    for (size_t i = 0; i < CONFLICTS_MAX && rv == STORE_CONFLICT; i++)
+        rv = shred_once(custody);
+    if (rv == STORE_CONFLICT)
+        return FAIL_CAUSE(INDEXKEY_CAUSE_STORE,
+                          "token '%s': its store lost the connection too often; try again",
+                          custody->name);
+    TRY(rv);
     return store->ops->scrub == NULL ? CKR_OK : store->ops->scrub(store);
 }

@@ -21,11 +21,14 @@
 #define LABEL_SET "indexkey/1/seal/set"
 #define LABEL_ATTRIBUTES "indexkey/1/seal/attributes"
 #define LABEL_VALUE_ID "indexkey/1/seal/value-id"
+#define LABEL_ANCHOR "indexkey/1/seal/anchor"
 /* Under a root key that we hold ourselves (source = file, env). */
 #define LABEL_ROOT_WRAP "indexkey/1/root/wrap"
 #define LABEL_ROOT_ID "indexkey/1/root/id"
 /* Under the data key: what Azure wrapped, with its context. */
 #define LABEL_AZURE_WRAP "indexkey/1/azure/wrap"
+/* Under the data key: which object of a KMIP server it is, with its context. */
+#define LABEL_KMIP_OBJECT "indexkey/1/kmip/object"
 
 /* Under a direct key: its check value. C_DeriveKey refuses a KDF input that has `indexkey/` in it
  * and is no purpose's, and those begin with a counter. */

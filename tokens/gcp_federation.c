@@ -176,12 +176,12 @@ static CK_RV fail_impersonation(const struct source_http *http, const struct gcp
                       ask->credential->place, refusal->why, refusal->remedy);
 }
 
-static CK_RV make_impersonation(struct secret *ret_body)
+static CK_RV make_impersonation(const struct gcp_ask *ask, struct secret *ret_body)
 {
     _cleanup_(json_writer_clear) struct json_writer writer = {0};
     json_write_object(&writer, NULL);
     json_write_array(&writer, "scope");
-    json_write_text(&writer, NULL, GCP_SCOPE_KMS);
+    json_write_text(&writer, NULL, ask->scope);
     json_write_end_array(&writer);
     json_write_end_object(&writer);
     return json_write_finish(&writer, ret_body);
@@ -195,7 +195,7 @@ static CK_RV impersonate(const struct gcp_ask *ask, char *url, const struct secr
     _cleanup_(http_result_clear) struct http_result result = {0};
     struct gcp_provider provider = {"Google's IAM", url, IMPERSONATION};
     struct source_http http = gcp_grant_http(ask, &provider);
-    TRY(make_impersonation(&body));
+    TRY(make_impersonation(ask, &body));
     TRY(gcp_grant_bearer(gcp_grant_view(federated), &value));
     struct http_header headers[] = {
         {"Authorization", gcp_grant_view(&value)},
@@ -227,7 +227,7 @@ static CK_RV exchange(const struct gcp_ask *ask, bool impersonates, const struct
     struct http_form_field fields[] = {
         {"grant_type", view_text(GRANT_EXCHANGE)},
         {"audience", view_text(member(ask, "audience"))},
-        {"scope", view_text(impersonates ? SCOPE_IAM : GCP_SCOPE_KMS)},
+        {"scope", view_text(impersonates ? SCOPE_IAM : ask->scope)},
         {"requested_token_type", view_text(TYPE_ACCESS_TOKEN)},
         {"subject_token_type", view_text(member(ask, "subject_token_type"))},
         {"subject_token", gcp_grant_view(subject)},

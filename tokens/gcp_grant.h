@@ -11,12 +11,14 @@
 
 #define GCP_ACCESS_TOKEN_LEN_MAX ((size_t) 16384)
 #define GCP_SCOPE_KMS "https://www.googleapis.com/auth/cloudkms"
+#define GCP_SCOPE_PLATFORM "https://www.googleapis.com/auth/cloud-platform"
 
 /* Who asks. */
 struct gcp_ask {
     const struct source_http *http; /* the source's */
     const struct source_call *call;
     const struct gcp_credential *credential;
+    const char *scope; /* that the access token is to have */
 };
 
 struct gcp_provider {

@@ -12,7 +12,7 @@ static const char restore[] =
 static const char gone[] = "a destroyed key version does not come back: restore what it protected "
                            "from elsewhere";
 static const char try_later[] = "try later; see the Google Cloud Service Health page if it lasts";
-static const char failing[] = "KMS itself fails";
+static const char failing[] = "the service itself fails";
 static const char corrupted[] = "what was sent was changed on its way";
 
 static const char is_disabled[] = "the key version is disabled";
@@ -77,7 +77,8 @@ static const struct gcp_refusal refusals[] = {
     {"UNKNOWN", NULL, INDEXKEY_CAUSE_SERVER, failing, try_later},
     {"ABORTED", NULL, INDEXKEY_CAUSE_SERVER, failing, try_later},
     {"CANCELLED", NULL, INDEXKEY_CAUSE_SERVER, failing, try_later},
-    {"DEADLINE_EXCEEDED", NULL, INDEXKEY_CAUSE_SERVER, "KMS did not finish in time", try_later},
+    {"DEADLINE_EXCEEDED", NULL, INDEXKEY_CAUSE_SERVER, "the service did not finish in time",
+     try_later},
     {"UNIMPLEMENTED", NULL, INDEXKEY_CAUSE_CONFIG, "this is no Cloud KMS", "check endpoint"},
 };
 #define REFUSAL_COUNT (sizeof(refusals) / sizeof(refusals[0]))
@@ -106,15 +107,30 @@ static bool says(const struct json *reply, const char *text)
     return (message != NULL && strstr(message, text) != NULL) || has_reason(reply, text);
 }
 
+static bool fits(const struct gcp_refusal *row, const struct json *reply, const char *status)
+{
+    return strcmp(row->status, status) == 0 && (row->text == NULL || says(reply, row->text));
+}
+
 const struct gcp_refusal *gcp_refusal_find(const struct json *reply)
 {
     const char *status = gcp_refusal_status(reply);
     for (size_t i = 0; i < REFUSAL_COUNT && status != NULL; i++) {
-        if (strcmp(refusals[i].status, status) == 0 &&
-            (refusals[i].text == NULL || says(reply, refusals[i].text)))
+        if (fits(&refusals[i], reply, status))
             return &refusals[i];
     }
     return NULL;
+}
+
+const struct gcp_refusal *gcp_refusal_find_in(const struct gcp_refusal *own,
+                                              const struct json *reply)
+{
+    const char *status = gcp_refusal_status(reply);
+    for (; own != NULL && own->status != NULL && status != NULL; own++) {
+        if (fits(own, reply, status))
+            return own;
+    }
+    return gcp_refusal_find(reply);
 }
 
 const struct gcp_refusal *gcp_refusal_of_state(const char *state)

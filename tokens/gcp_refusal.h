@@ -24,6 +24,10 @@ struct gcp_refusal {
 const char *gcp_refusal_status(const struct json *reply);
 /* NULL when no row fits. `reply` may be NULL. */
 const struct gcp_refusal *gcp_refusal_find(const struct json *reply);
+/* The same, first among the rows of one service, the last of which has the status NULL; `own` may
+ * be NULL. */
+const struct gcp_refusal *gcp_refusal_find_in(const struct gcp_refusal *own,
+                                              const struct json *reply);
 /* What the state of a key version means; NULL for one that is in order, or not known. */
 const struct gcp_refusal *gcp_refusal_of_state(const char *state);
 

@@ -4,12 +4,13 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "tokens/gcp_refusal.h"
+#include "base/crc32c.h"
 #include "tokens/gcp_token.h"
 
 #define WHERE_MAX 1024
 #define QUOTA_PROJECT_LEN_MAX 128
 #define HEADER_COUNT_MAX 3
+#define CRC_DIGITS_MAX 10
 #define STATUS_OK 200
 #define STATUS_UNAUTHORIZED 401
 #define STATUS_FORBIDDEN 403
@@ -40,28 +41,40 @@ static CK_RV add_quota_project(const struct gcp *gcp, const char *project,
     return CKR_OK;
 }
 
-static CK_RV ask(const struct gcp *gcp, const struct source_call *call,
-                 const struct gcp_credential *credential, struct access_token_grant *ret_grant)
+static CK_RV ask(const struct gcp *gcp, const struct gcp_ask *what,
+                 struct access_token_grant *ret_grant)
 {
     _cleanup_(access_token_grant_clear) struct access_token_grant grant = {.lifetime_s = 0};
-    struct gcp_ask what = {&gcp->http, call, credential};
-    TRY(gcp_token_ask(&what, &grant));
-    TRY(add_quota_project(gcp, gcp_credential_text(credential, "quota_project_id", ""), &grant));
+    TRY(gcp_token_ask(what, &grant));
+    TRY(add_quota_project(gcp, gcp_credential_text(what->credential, "quota_project_id", ""),
+                          &grant));
     ret_grant->lifetime_s = grant.lifetime_s;
     ret_grant->text = secret_move(&grant.text);
     return CKR_OK;
 }
 
+static CK_RV fetch(const struct gcp *gcp, const struct source_call *call, const char *scope,
+                   struct access_token_grant *ret_grant)
+{
+    _cleanup_(gcp_credential_clear) struct gcp_credential credential = {.place = NULL};
+    TRY(gcp_credential_find(gcp->http.token, gcp->credentials_file, &credential));
+    const struct gcp_ask what = {&gcp->http, call, &credential, scope};
+    return ask(gcp, &what, ret_grant);
+}
+
 CK_RV gcp_request_fetch_token(void *context, const struct source_call *call,
                               struct access_token_grant *ret_grant)
 {
-    const struct gcp *gcp = context;
-    _cleanup_(gcp_credential_clear) struct gcp_credential credential = {.place = NULL};
-    TRY(gcp_credential_find(gcp->http.token, gcp->credentials_file, &credential));
-    return ask(gcp, call, &credential, ret_grant);
+    return fetch(context, call, GCP_SCOPE_KMS, ret_grant);
 }
 
-static CK_RV token_of_pin(const struct gcp *gcp, const struct source_call *call,
+CK_RV gcp_request_fetch_secret_token(void *context, const struct source_call *call,
+                                     struct access_token_grant *ret_grant)
+{
+    return fetch(context, call, GCP_SCOPE_PLATFORM, ret_grant);
+}
+
+static CK_RV token_of_pin(const struct gcp *gcp, const struct source_call *call, const char *scope,
                           struct secret *ret_text)
 {
     _cleanup_(gcp_credential_clear) struct gcp_credential credential = {.place = NULL};
@@ -76,15 +89,10 @@ static CK_RV token_of_pin(const struct gcp *gcp, const struct source_call *call,
         return secret_from(call->credential.bytes, call->credential.len, ret_text);
     }
     TRY(gcp_credential_from_pin(gcp->http.token, call->credential, &credential));
-    TRY(ask(gcp, call, &credential, &grant));
+    const struct gcp_ask what = {&gcp->http, call, &credential, scope};
+    TRY(ask(gcp, &what, &grant));
     *ret_text = secret_move(&grant.text);
     return CKR_OK;
-}
-
-static CK_RV get_token(struct gcp *gcp, const struct source_call *call, struct secret *ret_text)
-{
-    return call->credential.len > 0 ? token_of_pin(gcp, call, ret_text)
-                                    : access_token_get(gcp->token, call, ret_text);
 }
 
 /* ---- one exchange ---- */
@@ -93,6 +101,7 @@ static CK_RV get_token(struct gcp *gcp, const struct source_call *call, struct s
 struct caller {
     struct gcp *gcp;
     const struct source_call *call;
+    const struct gcp_place *place;
     struct secret text;          /* as get_token gives it */
     struct secret authorization; /* "Bearer TOKEN" */
     struct http_header headers[HEADER_COUNT_MAX];
@@ -105,10 +114,18 @@ static void caller_clear(struct caller *caller)
     secret_clear(&caller->authorization);
 }
 
+static CK_RV get_token(const struct caller *caller, struct secret *ret_text)
+{
+    const struct gcp_place *place = caller->place;
+    return caller->call->credential.len > 0
+               ? token_of_pin(caller->gcp, caller->call, place->scope, ret_text)
+               : access_token_get(place->token, caller->call, ret_text);
+}
+
 static CK_RV identify(struct caller *caller)
 {
     struct secret text = {0};
-    TRY(get_token(caller->gcp, caller->call, &text));
+    TRY(get_token(caller, &text));
     caller_clear(caller);
     caller->text = text;
     const unsigned char *line = memchr(text.bytes, '\n', text.len);
@@ -124,20 +141,22 @@ static CK_RV identify(struct caller *caller)
     return CKR_OK;
 }
 
+/* `body` NULL: a GET. */
 static CK_RV send_as(const struct caller *caller, const struct secret *body, const char *path,
                      struct http_result *ret_result)
 {
     struct http_request request = {
-        .method = "POST",
+        .method = body == NULL ? "GET" : "POST",
         .headers = caller->headers,
         .header_count = caller->header_count,
-        .body = {body->bytes, body->len},
         .verdict = gcp_refusal_verdict,
     };
-    return source_http_send(&caller->gcp->http, caller->call, &request, path, ret_result);
+    if (body != NULL)
+        request.body = (struct view){body->bytes, body->len};
+    return source_http_send(caller->place->http, caller->call, &request, path, ret_result);
 }
 
-/* The access token that KMS refuses is replaced, once. */
+/* The access token that is refused is replaced, once. */
 static CK_RV exchange(struct caller *caller, const struct secret *body, const char *path,
                       struct http_result *ret_result)
 {
@@ -145,7 +164,7 @@ static CK_RV exchange(struct caller *caller, const struct secret *body, const ch
     TRY(send_as(caller, body, path, ret_result));
     if (ret_result->status != STATUS_UNAUTHORIZED || caller->call->credential.len > 0)
         return CKR_OK;
-    access_token_refuse(caller->gcp->token, &caller->text);
+    access_token_refuse(caller->place->token, &caller->text);
     http_result_clear(ret_result);
     TRY(identify(caller));
     return send_as(caller, body, path, ret_result);
@@ -154,11 +173,11 @@ static CK_RV exchange(struct caller *caller, const struct secret *body, const ch
 /* ---- refusals ---- */
 
 /* "projects/p/… at https://cloudkms.googleapis.com (HTTP 403 PERMISSION_DENIED)" */
-static const char *where_of(const struct gcp *gcp, const struct http_result *result,
+static const char *where_of(const struct gcp_place *place, const struct http_result *result,
                             const struct gcp_refusal *refusal, char buffer[WHERE_MAX])
 {
-    (void) snprintf(buffer, WHERE_MAX, "%s at %s (HTTP %ld%s%s%s%s)", gcp->key, gcp->http.endpoint,
-                    result->status, refusal == NULL ? "" : " ",
+    (void) snprintf(buffer, WHERE_MAX, "%s at %s (HTTP %ld%s%s%s%s)", place->resource,
+                    place->http->endpoint, result->status, refusal == NULL ? "" : " ",
                     refusal == NULL ? "" : refusal->status,
                     result->request_id[0] == '\0' ? "" : ", request ", result->request_id);
     return buffer;
@@ -191,59 +210,88 @@ static const struct gcp_refusal *refusal_by_state(const struct caller *caller, c
     return gcp_refusal_of_state(state);
 }
 
-static CK_RV fail_unknown(const struct gcp *gcp, const struct gcp_act *act, bool is_googles,
-                          const struct http_result *result, const char *where)
+static CK_RV fail_unknown(const struct source_http *http, const struct gcp_act *act,
+                          bool is_googles, const struct http_result *result, const char *where)
 {
     if (!is_googles &&
         (result->status == STATUS_UNAUTHORIZED || result->status == STATUS_FORBIDDEN))
         return FAIL_CAUSE(INDEXKEY_CAUSE_SERVER,
-                          "token '%s': cannot %s by %s: something that is not Google Cloud KMS "
-                          "refuses; check endpoint, and the proxy or gateway before it",
-                          gcp->http.token, act->what, where);
+                          "token '%s': cannot %s by %s: something that is not %s refuses; check "
+                          "%s, and the proxy or gateway before it",
+                          http->token, act->what, where, http->service, http->endpoint_key);
     if (!is_googles || result->status >= STATUS_SERVER)
-        return source_http_fail_status(&gcp->http, result, act->what);
+        return source_http_fail_status(http, result, act->what);
     return FAIL_CAUSE(INDEXKEY_CAUSE_INTERNAL,
-                      "token '%s': cannot %s by %s: KMS refuses the request for a reason that this "
+                      "token '%s': cannot %s by %s: %s refuses the request for a reason that this "
                       "module does not know; look for it in Cloud Audit Logs, and report it",
-                      gcp->http.token, act->what, where);
+                      http->token, act->what, where, http->service);
 }
 
 static CK_RV fail(const struct caller *caller, const struct gcp_act *act,
                   const struct http_result *result)
 {
     char buffer[WHERE_MAX];
-    const struct gcp *gcp = caller->gcp;
+    const struct gcp_place *place = caller->place;
+    const char *token = place->http->token;
     _cleanup_(json_free) struct json *reply = NULL;
     /* An answer that is no JSON has no status to look for. */
     (void) json_parse((struct view){result->body.bytes, result->body.len}, &reply);
     const char *status = gcp_refusal_status(reply);
-    const struct gcp_refusal *refusal = gcp_refusal_find(reply);
+    const struct gcp_refusal *refusal = gcp_refusal_find_in(place->refusals, reply);
     if (refusal == NULL && act->version != NULL && status != NULL &&
         strcmp(status, GCP_REFUSAL_PRECONDITION) == 0)
         refusal = refusal_by_state(caller, act->version);
-    const char *where = where_of(gcp, result, refusal, buffer);
+    const char *where = where_of(place, result, refusal, buffer);
     if (refusal == NULL)
-        return fail_unknown(gcp, act, status != NULL, result, where);
+        return fail_unknown(place->http, act, status != NULL, result, where);
     if (refusal->cause == INDEXKEY_CAUSE_DENIED)
-        return FAIL_CAUSE(refusal->cause, "token '%s': cannot %s by %s: %s (%s); %s",
-                          gcp->http.token, act->what, where, refusal->why, act->permission,
-                          refusal->remedy);
-    return FAIL_CAUSE(refusal->cause, "token '%s': cannot %s by %s: %s; %s", gcp->http.token,
-                      act->what, where, refusal->why, refusal->remedy);
+        return FAIL_CAUSE(refusal->cause, "token '%s': cannot %s by %s: %s (%s); %s", token,
+                          act->what, where, refusal->why, act->permission, refusal->remedy);
+    return FAIL_CAUSE(refusal->cause, "token '%s': cannot %s by %s: %s; %s", token, act->what,
+                      where, refusal->why, refusal->remedy);
+}
+
+static CK_RV run(struct caller *caller, const struct gcp_act *act, const struct secret *body,
+                 struct http_result *ret_result)
+{
+    _cleanup_(http_result_clear) struct http_result result = {0};
+    _cleanup_(mem_free_pointer) char *path =
+        mem_format("/v1/%s:%s", caller->place->resource, act->method);
+    if (path == NULL)
+        return FAIL(CKR_HOST_MEMORY, "token '%s': no memory to %s", caller->place->http->token,
+                    act->what);
+    TRY(exchange(caller, body, path, &result));
+    if (result.status != STATUS_OK)
+        return fail(caller, act, &result);
+    *ret_result = result;
+    result.body = (struct secret){0};
+    return CKR_OK;
 }
 
 CK_RV gcp_request_send(struct gcp *gcp, const struct source_call *call, const struct gcp_act *act,
                        const struct secret *body, struct http_result *ret_result)
 {
-    _cleanup_(caller_clear) struct caller caller = {.gcp = gcp, .call = call};
-    _cleanup_(http_result_clear) struct http_result result = {0};
-    _cleanup_(mem_free_pointer) char *path = mem_format("/v1/%s:%s", gcp->key, act->method);
-    if (path == NULL)
-        return FAIL(CKR_HOST_MEMORY, "token '%s': no memory to %s", gcp->http.token, act->what);
-    TRY(exchange(&caller, body, path, &result));
-    if (result.status != STATUS_OK)
-        return fail(&caller, act, &result);
-    *ret_result = result;
-    result.body = (struct secret){0};
-    return CKR_OK;
+    const struct gcp_place place = {
+        .http = &gcp->http,
+        .token = gcp->token,
+        .scope = GCP_SCOPE_KMS,
+        .resource = gcp->key,
+    };
+    _cleanup_(caller_clear) struct caller caller = {.gcp = gcp, .call = call, .place = &place};
+    return run(&caller, act, body, ret_result);
+}
+
+CK_RV gcp_request_get(struct gcp *gcp, const struct source_call *call, const struct gcp_act *act,
+                      const struct gcp_place *place, struct http_result *ret_result)
+{
+    _cleanup_(caller_clear) struct caller caller = {.gcp = gcp, .call = call, .place = place};
+    return run(&caller, act, NULL, ret_result);
+}
+
+bool gcp_request_crc_is_right(const struct json *reply, const char *path, struct view bytes)
+{
+    char wanted[CRC_DIGITS_MAX + 1];
+    const char *text = json_text(reply, path);
+    (void) snprintf(wanted, sizeof(wanted), "%lu", (unsigned long) crc32c(bytes));
+    return text != NULL && strcmp(text, wanted) == 0;
 }

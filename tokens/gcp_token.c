@@ -30,7 +30,7 @@ static CK_RV make_claims(const struct gcp_ask *ask, struct secret *ret_claims)
     int64_t now_s = clock_utc_s();
     json_write_object(&writer, NULL);
     json_write_view(&writer, "iss", view_member(ask, "client_email"));
-    json_write_text(&writer, "scope", GCP_SCOPE_KMS);
+    json_write_text(&writer, "scope", ask->scope);
     /* Always this, wherever token_uri is: as Google documents it, and its own libraries do. */
     json_write_text(&writer, "aud", TOKEN_ENDPOINT);
     json_write_number(&writer, "iat", now_s);

@@ -173,6 +173,23 @@ static bool wait_out(const struct http_request *request, int64_t pause_ms)
     }
 }
 
+static _Thread_local struct {
+    bool is_known;
+    int64_t ahead_s;
+} told_clock;
+
+void http_clock_forget(void)
+{
+    told_clock.is_known = false;
+}
+
+bool http_clock_ahead(int64_t *ret_ahead_s)
+{
+    if (told_clock.is_known)
+        *ret_ahead_s = told_clock.ahead_s;
+    return told_clock.is_known;
+}
+
 static void fill_result(struct http_transfer *transfer, const struct http_attempt *attempt,
                         struct http_result *result)
 {
@@ -180,6 +197,10 @@ static void fill_result(struct http_transfer *transfer, const struct http_attemp
     result->status = attempt->status;
     result->is_google_metadata = transfer->reply.is_google_metadata;
     result->date_s = transfer->reply.date_s;
+    if (result->date_s != 0) {
+        told_clock.is_known = true;
+        told_clock.ahead_s = result->date_s - clock_utc_s();
+    }
     memcpy(result->detail, attempt->detail, sizeof result->detail);
     memcpy(result->request_id, transfer->reply.request_id, sizeof result->request_id);
     memcpy(result->challenge, transfer->reply.challenge, sizeof result->challenge);

@@ -119,6 +119,11 @@ void http_client_free(struct http_client **client);
 CK_RV http_send(struct http_client *client, const struct http_request *request,
                 struct http_result *ret_result);
 
+/* How far ahead of ours the clock was that this thread's last dated reply told, in seconds. False
+ * when there was none since http_clock_forget. */
+bool http_clock_ahead(int64_t *ret_ahead_s);
+void http_clock_forget(void);
+
 /* The thread is inside libcurl. */
 bool http_is_inside(void);
 

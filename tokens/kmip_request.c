@@ -73,14 +73,20 @@ void kmip_request_begin(const struct kmip_call *call, enum kmip_operation operat
     ttlv_begin(writer, KMIP_BATCH_ITEM);
     ttlv_number(writer, KMIP_OPERATION, TTLV_ENUMERATION, operation);
     ttlv_begin(writer, KMIP_REQUEST_PAYLOAD);
-    ttlv_string(writer, KMIP_UNIQUE_IDENTIFIER, TTLV_TEXT, call->key_id);
+    if (call->key_id.len > 0)
+        ttlv_string(writer, KMIP_UNIQUE_IDENTIFIER, TTLV_TEXT, call->key_id);
+}
+
+CK_RV kmip_fail_memory(const struct kmip_call *call)
+{
+    return FAIL(CKR_HOST_MEMORY, "token '%s': no memory to %s", call->kmip->token, call->what);
 }
 
 CK_RV kmip_fail_wire(const struct kmip_call *call, const struct kmip_trouble *trouble)
 {
     const char *remedy = "look into the server's own log";
     if (trouble->cause == INDEXKEY_CAUSE_NONE)
-        return FAIL(CKR_HOST_MEMORY, "token '%s': no memory to %s", call->kmip->token, call->what);
+        return kmip_fail_memory(call);
     if (trouble->cause == INDEXKEY_CAUSE_TLS)
         remedy = "check ca_file, client_cert, the server's certificate and this machine's clock";
     else if (trouble->cause == INDEXKEY_CAUSE_CANCELLED)
@@ -137,8 +143,8 @@ static CK_RV read_response(const struct kmip_call *call, struct view message,
     if (!ttlv_find(item, KMIP_RESPONSE_PAYLOAD, TTLV_STRUCTURE, &payload))
         return kmip_fail_reply(call, "it has no payload");
     struct view id;
-    if (!ttlv_find(payload, KMIP_UNIQUE_IDENTIFIER, TTLV_TEXT, &id) ||
-        !view_equal(id, call->key_id))
+    if (!ttlv_find(payload, KMIP_UNIQUE_IDENTIFIER, TTLV_TEXT, &id) || id.len == 0 ||
+        (call->key_id.len > 0 && !view_equal(id, call->key_id)))
         return kmip_fail_reply(call, "it is about another key");
     *ret_payload = payload;
     return CKR_OK;
@@ -205,4 +211,17 @@ CK_RV kmip_request_state(const struct kmip_call *call)
         !ttlv_find_number(attribute, KMIP_ATTRIBUTE_VALUE, TTLV_ENUMERATION, &state))
         return kmip_fail_reply(call, "it does not tell the key's state");
     return check_state(call, state);
+}
+
+CK_RV kmip_call_begin(struct kmip_call *call, const struct source_call *source_call)
+{
+    struct kmip_trouble trouble;
+    if (kmip_wire_open(&call->kmip->server, source_call, &call->wire, &trouble) != CKR_OK)
+        return kmip_fail_wire(call, &trouble);
+    return kmip_request_state(call);
+}
+
+void kmip_call_end(struct kmip_call *call)
+{
+    kmip_wire_close(&call->wire);
 }

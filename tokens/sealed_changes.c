@@ -7,8 +7,12 @@
  */
 #include <string.h>
 
+#include "tokens/custody_anchor.h"
 #include "tokens/seal.h"
 #include "tokens/sealed_internal.h"
+
+/* Each of them has lost a connection, or has settled a change that failed. */
+#define TRIES_MAX (4 + GROUP_MAX)
 
 /* One change as it is asked for, and what became of it. */
 struct change {
@@ -186,7 +190,7 @@ static CK_RV plan(void *context, const struct store_change **ret_changes, size_t
     if (sealed_objects_is_gone(rv))
         return custody_fail_gone(custody);
     TRY(rv);
-    rv = sealed_objects_read_summary(custody, &batch->stored);
+    rv = custody_read_summary(custody, &custody->keyring, &batch->stored);
     if (rv == CKR_ENCRYPTED_DATA_INVALID)
         return sealed_objects_fail_summary(custody);
     TRY(rv);
@@ -210,19 +214,27 @@ static void settle(struct change *change, CK_RV rv)
     change->member.is_settled = true;
 }
 
-/* All fail alike. What was told of the generation is not so. */
-static void settle_failed(struct batch *batch, CK_RV rv)
+/* What was told of the generation is not so. */
+static void take_back(const struct batch *batch)
 {
     if (batch->is_told)
         sealed_objects_look_again(batch->custody);
+}
+
+/* All fail alike. */
+static void settle_failed(struct batch *batch, CK_RV rv)
+{
+    take_back(batch);
     for (size_t i = 0; i < batch->member_count; i++) {
         if (!batch->members[i]->is_settled)
             settle((struct change *) batch->members[i], rv);
     }
 }
 
-/* True when it is to be done again, without the change that failed. */
-static bool commit_once(struct custody *custody, struct group_member *const *members, size_t count)
+/* True when it is to be done again: without the change that failed, or, while `may_repeat`, as it
+ * is, because the turn was lost with the store's connection. */
+static bool commit_once(struct custody *custody, struct group_member *const *members, size_t count,
+                        bool may_repeat)
 {
     _cleanup_(batch_clear) struct batch batch = {
         .custody = custody,
@@ -230,14 +242,27 @@ static bool commit_once(struct custody *custody, struct group_member *const *mem
         .member_count = count,
     };
     cause_clear();
-    CK_RV rv = custody->store->ops->update(custody->store, plan, &batch);
+    CK_RV rv = custody_anchor_ready(custody, &custody->keyring);
+    if (rv == CKR_OK)
+        rv = custody->store->ops->update(custody->store, plan, &batch);
     if (rv == STORE_ABSENT)
         rv = sealed_objects_fail_summary(custody);
+    if (rv == STORE_CONFLICT && may_repeat) {
+        take_back(&batch);
+        return true;
+    }
+    if (rv == STORE_CONFLICT)
+        rv = FAIL_CAUSE(INDEXKEY_CAUSE_STORE,
+                        "token '%s': the connection to its store is lost again and again; try "
+                        "again",
+                        custody->name);
     if (batch.failed != NULL) {
         settle(batch.failed, rv);
         return true;
     }
-    if (rv != CKR_OK)
+    if (rv == CKR_OK)
+        custody_generation_follow(custody, &custody->keyring, batch.stored.summary.generation);
+    else
         settle_failed(&batch, rv);
     for (size_t i = 0; rv == CKR_OK && i < batch.count; i++)
         settle(batch.changes[i], rv);
@@ -256,8 +281,8 @@ static bool is_unsettled(struct group_member *const *members, size_t count)
 void sealed_changes_apply(void *context, struct group_member *const *members, size_t count)
 {
     bool again = true;
-    while (again && is_unsettled(members, count))
-        again = commit_once(context, members, count);
+    for (size_t tries = 0; again && is_unsettled(members, count); tries++)
+        again = commit_once(context, members, count, tries < TRIES_MAX);
 }
 
 /* Another thread may have done it: its cause is told in this one. */

@@ -13,7 +13,8 @@ struct stored_summary {
 };
 
 /* CKR_ENCRYPTED_DATA_INVALID, not logged, when it is missing or does not open. */
-CK_RV sealed_objects_read_summary(struct custody *custody, struct stored_summary *ret_summary);
+CK_RV sealed_objects_read_summary(struct custody *custody, struct keyring *keyring,
+                                  struct stored_summary *ret_summary);
 CK_RV sealed_objects_fail_summary(const struct custody *custody);
 /* One line; CKR_DEVICE_ERROR. */
 CK_RV sealed_objects_fail_row(const struct custody *custody, const struct object_id *id);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/crypto.h"
+#include "tokens/custody_anchor.h"
 #include "tokens/seal.h"
 #include "tokens/sealed_internal.h"
 
@@ -49,7 +50,8 @@ CK_RV sealed_objects_fail_summary(const struct custody *custody)
                 custody->name, RECORD_SUMMARY);
 }
 
-CK_RV sealed_objects_read_summary(struct custody *custody, struct stored_summary *ret_summary)
+CK_RV sealed_objects_read_summary(struct custody *custody, struct keyring *keyring,
+                                  struct stored_summary *ret_summary)
 {
     _cleanup_(blob_clear) struct blob bytes = {0};
     struct stored_summary stored;
@@ -59,7 +61,7 @@ CK_RV sealed_objects_read_summary(struct custody *custody, struct stored_summary
         return CKR_ENCRYPTED_DATA_INVALID;
     TRY(rv);
     _cleanup_(keyring_release) struct keyring *held = NULL;
-    TRY(keyring_hold(&custody->keyring, &held));
+    TRY(keyring_hold(keyring, &held));
     TRY(summary_open(held, blob_view(&bytes), &stored.summary));
     *ret_summary = stored;
     return CKR_OK;
@@ -142,7 +144,7 @@ CK_RV sealed_objects_load(struct custody *custody, sealed_object_fn *each, void 
 {
     struct stored_summary before;
     struct stored_summary after;
-    CK_RV rv = sealed_objects_read_summary(custody, &before);
+    CK_RV rv = sealed_objects_read_summary(custody, &custody->keyring, &before);
     bool verifiable = rv == CKR_OK;
     if (rv != CKR_OK && rv != CKR_ENCRYPTED_DATA_INVALID)
         return rv;
@@ -154,7 +156,8 @@ CK_RV sealed_objects_load(struct custody *custody, sealed_object_fn *each, void 
         return CKR_OK;
     }
     atomic_store(&custody->objects_generation, before.summary.generation);
-    rv = sealed_objects_read_summary(custody, &after);
+    custody_generation_follow(custody, &custody->keyring, before.summary.generation);
+    rv = sealed_objects_read_summary(custody, &custody->keyring, &after);
     /* With a commit in between the rows belong to neither summary; custody_tick will call for
      * another load, which is compared again. */
     if (rv == CKR_OK && before.version == after.version &&

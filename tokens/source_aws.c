@@ -6,6 +6,7 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "tokens/aws_exchange.h"
+#include "tokens/aws_parameter.h"
 #include "tokens/aws_replicas.h"
 #include "tokens/json.h"
 
@@ -101,6 +102,15 @@ static const struct conf_key aws_keys[] = {
      .type = CONF_STRING,
      .help = "where KMS is, if not at https://kms.REGION.amazonaws.com: a VPC endpoint",
      .check = check_endpoint},
+    {.name = "ssm_endpoint",
+     .type = CONF_STRING,
+     .help = "where Systems Manager is, for ciphertext = ssm:NAME; by default its Region's",
+     .check = check_endpoint},
+    {.name = "secretsmanager_endpoint",
+     .type = CONF_STRING,
+     .help = "where Secrets Manager is, for ciphertext = secretsmanager:NAME; by default its "
+             "Region's",
+     .check = check_endpoint},
     SOURCE_HTTP_KEYS,
     {.name = NULL},
 };
@@ -114,6 +124,8 @@ static void aws_close(struct source *source)
     aws_replicas_free(aws);
     aws_role_clear(&aws->role);
     mem_free(aws->sts_endpoint);
+    mem_free(aws->ssm_endpoint);
+    mem_free(aws->secretsmanager_endpoint);
     mem_free(aws->key);
     mem_free(aws->profile);
     mem_free(aws);
@@ -137,13 +149,24 @@ static CK_RV configure_region(struct aws *aws, const struct conf_section *sectio
     return CKR_OK;
 }
 
-/* NULL in `*ret_copy` where the key is not set. */
+/* NULL in `*ret_copy` where the key is not set, as in the next one. */
 static CK_RV copy_string(const struct conf_section *section, const char *name, char **ret_copy)
 {
     const char *value = conf_string(section, name, NULL);
     if (value == NULL)
         return CKR_OK;
     *ret_copy = mem_strdup(value);
+    if (*ret_copy == NULL)
+        return FAIL(CKR_HOST_MEMORY, "token '%s': no memory for its source", section->name);
+    return CKR_OK;
+}
+
+static CK_RV copy_endpoint(const struct conf_section *section, const char *name, char **ret_copy)
+{
+    const char *value = conf_string(section, name, NULL);
+    if (value == NULL)
+        return CKR_OK;
+    *ret_copy = source_http_copy_endpoint(value);
     if (*ret_copy == NULL)
         return FAIL(CKR_HOST_MEMORY, "token '%s': no memory for its source", section->name);
     return CKR_OK;
@@ -209,7 +232,9 @@ static CK_RV configure(struct aws *aws, const struct conf_section *section)
                           "[token %s] in line %zu: source = aws needs key_id", section->name,
                           conf_section_line(section));
     TRY(copy_string(section, "aws_profile", &aws->profile));
-    TRY(copy_string(section, "sts_endpoint", &aws->sts_endpoint));
+    TRY(copy_endpoint(section, "sts_endpoint", &aws->sts_endpoint));
+    TRY(copy_endpoint(section, "ssm_endpoint", &aws->ssm_endpoint));
+    TRY(copy_endpoint(section, "secretsmanager_endpoint", &aws->secretsmanager_endpoint));
     aws->has_endpoint = conf_string(section, "endpoint", NULL) != NULL;
     aws->uses_fips = conf_bool(section, "use_fips", false);
     TRY(configure_region(aws, section));
@@ -531,4 +556,6 @@ const struct source_ops source_aws_ops = {
     .make_data_key = aws_make_data_key,
     .rewrap = aws_rewrap,
     .describe = aws_describe,
+    .parameter_schemes = AWS_PARAMETER_SCHEMES,
+    .read_parameter = aws_parameter_read,
 };

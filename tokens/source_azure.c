@@ -2,10 +2,10 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 
 #include "base/alloc.h"
 #include "tokens/azure_request.h"
+#include "tokens/azure_secret.h"
 #include "tokens/azure_wrapped.h"
 #include "tokens/base64url.h"
 #include "tokens/http_url.h"
@@ -14,17 +14,26 @@
 /* A direct key may have another length than a data key; source_unwrap insists on that. */
 #define PLAINTEXT_LEN_MAX 1024
 
+#define GIVE_ROLE                                                                                  \
+    "give it the role Key Vault Crypto Service Encryption User on the key (on Managed HSM, and "   \
+    "for A256GCM: Managed HSM Crypto User), or the permission in the vault's access policy"
+#define WRAP(operation, permission)                                                                \
+    {                                                                                              \
+        operation, permission, "wrap the data key", GIVE_ROLE, false                               \
+    }
+#define UNWRAP(operation, permission)                                                              \
+    {                                                                                              \
+        operation, permission, "unwrap the data key", GIVE_ROLE, true                              \
+    }
+
 /* wrapKey of A256GCM is `encrypt`. */
 static const struct {
     struct azure_act wrap;
     struct azure_act unwrap;
 } acts[AZURE_ALGORITHM_COUNT] = {
-    [AZURE_RSA_OAEP_256] = {{"wrapkey", "wrapKey", "wrap the data key", false},
-                            {"unwrapkey", "unwrapKey", "unwrap the data key", true}},
-    [AZURE_A256KW] = {{"wrapkey", "wrapKey", "wrap the data key", false},
-                      {"unwrapkey", "unwrapKey", "unwrap the data key", true}},
-    [AZURE_A256GCM] = {{"encrypt", "encrypt", "wrap the data key", false},
-                       {"decrypt", "decrypt", "unwrap the data key", true}},
+    [AZURE_RSA_OAEP_256] = {WRAP("wrapkey", "keys/wrapKey"), UNWRAP("unwrapkey", "keys/unwrapKey")},
+    [AZURE_A256KW] = {WRAP("wrapkey", "keys/wrapKey"), UNWRAP("unwrapkey", "keys/unwrapKey")},
+    [AZURE_A256GCM] = {WRAP("encrypt", "keys/encrypt"), UNWRAP("decrypt", "keys/decrypt")},
 };
 
 /* ---- configuration ---- */
@@ -184,9 +193,7 @@ static CK_RV make_body(const struct azure *azure, const struct parameters *param
 
 static bool is_key(const struct azure *azure, struct view name)
 {
-    /* Key Vault takes names for equal that differ in case. */
-    return name.len == strlen(azure->key) &&
-           strncasecmp((const char *) name.bytes, azure->key, name.len) == 0;
+    return azure_key_names_equal(name, view_text(azure->key));
 }
 
 static struct view wrapping_version(const struct azure *azure)
@@ -387,4 +394,6 @@ const struct source_ops source_azure_ops = {
     .wrap = azure_wrap,
     .unwrap = azure_unwrap,
     .describe = azure_describe,
+    .parameter_schemes = AZURE_SECRET_SCHEMES,
+    .read_parameter = azure_secret_read,
 };

@@ -7,6 +7,7 @@
 #include "base/crc32c.h"
 #include "tokens/gcp_key.h"
 #include "tokens/gcp_request.h"
+#include "tokens/gcp_secret.h"
 #include "tokens/json.h"
 
 /* Google bounds plaintext and associated data by 64 KiB each. */
@@ -52,6 +53,11 @@ static const struct conf_key gcp_keys[] = {
      .type = CONF_STRING,
      .help = "where KMS is, if not at https://cloudkms.googleapis.com",
      .check = source_http_check_url},
+    {.name = "secretmanager_endpoint",
+     .type = CONF_STRING,
+     .help = "where Secret Manager is, if not at " GCP_SECRET_ENDPOINT
+             ", for ciphertext = secretmanager:NAME",
+     .check = gcp_secret_endpoint_fault},
     SOURCE_HTTP_KEYS,
     {.name = NULL},
 };
@@ -61,6 +67,9 @@ static void gcp_close(struct source *source)
     struct gcp *gcp = (struct gcp *) source;
     access_token_free(&gcp->token);
     source_http_close(&gcp->http);
+    access_token_free(&gcp->secret_token);
+    mem_free(gcp->secret_endpoint);
+    mem_free(gcp->project);
     mem_free(gcp->key);
     mem_free(gcp->credentials_file);
     mem_free(gcp);
@@ -92,9 +101,14 @@ static CK_RV configure(struct gcp *gcp, const struct conf_section *section)
                    conf_string(section, "project_id", ""), conf_string(section, "location", ""),
                    conf_string(section, "key_ring", ""), conf_string(section, "crypto_key", ""));
     gcp->credentials_file = file == NULL ? NULL : mem_strdup(file);
-    if (gcp->key == NULL || (file != NULL && gcp->credentials_file == NULL))
+    gcp->project = mem_strdup(conf_string(section, "project_id", ""));
+    gcp->secret_endpoint = source_http_copy_endpoint(
+        conf_string(section, "secretmanager_endpoint", GCP_SECRET_ENDPOINT));
+    if (gcp->key == NULL || gcp->project == NULL || gcp->secret_endpoint == NULL ||
+        (file != NULL && gcp->credentials_file == NULL))
         return FAIL(CKR_HOST_MEMORY, "token '%s': no memory for its source", section->name);
     TRY(source_http_open(&options, section, &gcp->http));
+    TRY(access_token_new(gcp->http.token, gcp_request_fetch_secret_token, gcp, &gcp->secret_token));
     return access_token_new(gcp->http.token, gcp_request_fetch_token, gcp, &gcp->token);
 }
 
@@ -146,14 +160,6 @@ static CK_RV finish_body(const struct gcp *gcp, const struct source_call *call,
 
 /* ---- replies ---- */
 
-static bool crc_is_right(const struct json *reply, const char *name, struct view bytes)
-{
-    char wanted[CRC_DIGITS_MAX + 1];
-    const char *text = json_text(reply, name);
-    (void) snprintf(wanted, sizeof(wanted), "%lu", (unsigned long) crc32c(bytes));
-    return text != NULL && strcmp(text, wanted) == 0;
-}
-
 static CK_RV parse(const struct gcp *gcp, const struct http_result *result, struct json **ret_reply)
 {
     CK_RV rv = json_parse((struct view){result->body.bytes, result->body.len}, ret_reply);
@@ -199,7 +205,7 @@ static CK_RV take_ciphertext(const struct gcp *gcp, const struct source_call *ca
         return source_http_fail_reply(&gcp->http, result, "it has no ciphertext where KMS puts it");
     TRY(rv);
     struct view bytes = {ciphertext.bytes, ciphertext.len};
-    if (!crc_is_right(reply, "ciphertextCrc32c", bytes))
+    if (!gcp_request_crc_is_right(reply, "ciphertextCrc32c", bytes))
         return source_http_fail_reply(&gcp->http, result,
                                       "its ciphertext has another checksum than it says");
     struct writer writer = {0};
@@ -220,7 +226,7 @@ static CK_RV take_plaintext(const struct gcp *gcp, struct http_result *result,
         return source_http_fail_reply(&gcp->http, result, "it has no key where KMS puts it");
     TRY(rv);
     TRY(parse(gcp, result, &reply));
-    if (!crc_is_right(reply, "plaintextCrc32c", (struct view){key.bytes, key.len}))
+    if (!gcp_request_crc_is_right(reply, "plaintextCrc32c", (struct view){key.bytes, key.len}))
         return source_http_fail_reply(&gcp->http, result,
                                       "its key has another checksum than it says");
     *ret_key = secret_move(&key);
@@ -339,4 +345,6 @@ const struct source_ops source_gcp_ops = {
     .wrap = gcp_wrap,
     .unwrap = gcp_unwrap,
     .describe = gcp_describe,
+    .parameter_schemes = GCP_SECRET_SCHEMES,
+    .read_parameter = gcp_secret_read,
 };

@@ -17,6 +17,15 @@ const char *source_http_check_url(const char *value)
     return http_url_fault(value);
 }
 
+char *source_http_copy_endpoint(const char *url)
+{
+    char *copy = mem_strdup(url);
+    size_t len = copy == NULL ? 0 : strlen(copy);
+    while (len > 0 && copy[len - 1] == '/')
+        copy[--len] = '\0';
+    return copy;
+}
+
 static CK_RV read_endpoint(const struct source_http_options *options,
                            const struct conf_section *section, struct source_http *http)
 {
@@ -29,12 +38,9 @@ static CK_RV read_endpoint(const struct source_http_options *options,
     if (fault != NULL)
         return FAIL_CAUSE(INDEXKEY_CAUSE_CONFIG, "[token %s] in line %zu: %s must be %s",
                           section->name, conf_section_line(section), options->endpoint_key, fault);
-    http->endpoint = mem_strdup(url);
+    http->endpoint = source_http_copy_endpoint(url);
     if (http->endpoint == NULL)
         return FAIL(CKR_HOST_MEMORY, "token '%s': no memory for its source", section->name);
-    size_t len = strlen(http->endpoint);
-    while (len > 0 && http->endpoint[len - 1] == '/')
-        http->endpoint[--len] = '\0';
     return CKR_OK;
 }
 

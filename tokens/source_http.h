@@ -54,6 +54,9 @@ CK_RV source_http_send(const struct source_http *http, const struct source_call 
                        const struct http_request *request, const char *path,
                        struct http_result *ret_result);
 
+/* A copy without a slash at its end. Freed with mem_free; NULL when memory is short. */
+char *source_http_copy_endpoint(const char *url);
+
 /* One segment of a path or a query value, percent-encoded (RFC 3986). Freed with mem_free; NULL
  * when memory is short. */
 char *source_http_escape(const char *text);

@@ -4,6 +4,7 @@
 
 #include "base/alloc.h"
 #include "base/crypto.h"
+#include "tokens/kmip_object.h"
 #include "tokens/kmip_request.h"
 
 #define PORT_DEFAULT "5696"
@@ -16,10 +17,8 @@
 #define WRAPPED_LEN_MAX 2048
 #define MAGIC "IKKM"
 #define MAGIC_LEN 4
-#define FORMAT 1
-
-/* KMIP 1.4, 9.1.3.2. */
-enum { MODE_GCM = 9, ALGORITHM_AES = 3 };
+#define FORMAT_ENCRYPTED 1
+#define FORMAT_OBJECT 2
 
 /* ---- configuration ---- */
 
@@ -100,6 +99,10 @@ static const struct conf_key kmip_keys[] = {
      .type = CONF_STRING,
      .help = "keys that wrapped before key_id did, with spaces between",
      .check = check_former},
+    {.name = "wrapping_key_file",
+     .type = CONF_PATH,
+     .help = "the AES key key_id, in base64, for a server that cannot encrypt: the data key is an "
+             "object of the server, and comes wrapped by that key"},
     {.name = "client_cert",
      .type = CONF_PATH,
      .required = true,
@@ -117,6 +120,7 @@ static void kmip_close(struct source *source)
     mem_free(kmip->token);
     mem_free(kmip->key_id);
     mem_free(kmip->former_key_ids);
+    mem_free(kmip->wrapping_key_file);
     mem_free(kmip->server.host);
     mem_free(kmip->server.port);
     mem_free(kmip->server.ca_file);
@@ -155,6 +159,7 @@ static CK_RV configure(struct kmip *kmip, const struct conf_section *section)
     bool good = kmip->token != NULL && kmip->server.host != NULL && kmip->server.port != NULL &&
                 copy_string(section, "key_id", &kmip->key_id) &&
                 copy_string(section, "former_key_ids", &kmip->former_key_ids) &&
+                copy_string(section, "wrapping_key_file", &kmip->wrapping_key_file) &&
                 copy_string(section, "ca_file", &kmip->server.ca_file) &&
                 copy_string(section, "client_cert", &kmip->server.client_cert) &&
                 copy_string(section, "client_key", &kmip->server.client_key);
@@ -182,22 +187,36 @@ static CK_RV kmip_open(const struct conf_section *section, struct source **ret_s
 struct wrapped {
     bool is_bare; /* IV, ciphertext and tag alone: a direct key that something else wrapped */
     struct view key_id;
+    struct kmip_object object; /* in place of the rest, unless its id is empty */
     struct view iv;
     struct view ciphertext;
     struct view tag;
 };
+
+static bool read_object(struct reader *reader, struct kmip_object *ret_object)
+{
+    ret_object->id = read_string(reader, KEY_ID_LEN_MAX);
+    ret_object->mac = read_raw(reader, SHA256_LEN);
+    return reader_done(reader) && ret_object->id.len > 0;
+}
 
 static bool read_wrapped(struct view bytes, struct wrapped *ret_wrapped)
 {
     struct wrapped wrapped = {.is_bare = bytes.len < MAGIC_LEN ||
                                          memcmp(bytes.bytes, MAGIC, MAGIC_LEN) != 0};
     struct reader reader = reader_of(bytes);
+    unsigned int format = FORMAT_ENCRYPTED;
     if (!wrapped.is_bare) {
         (void) read_raw(&reader, MAGIC_LEN);
-        if (read_u8(&reader) != FORMAT)
-            return false;
+        format = read_u8(&reader);
         wrapped.key_id = read_string(&reader, KEY_ID_LEN_MAX);
     }
+    if (format == FORMAT_OBJECT && read_object(&reader, &wrapped.object)) {
+        *ret_wrapped = wrapped;
+        return true;
+    }
+    if (format != FORMAT_ENCRYPTED)
+        return false;
     wrapped.iv = read_raw(&reader, IV_LEN);
     size_t left = (size_t) (reader.end - reader.at);
     if (reader.failed || left <= TAG_LEN || left > WRAPPED_LEN_MAX)
@@ -208,10 +227,10 @@ static bool read_wrapped(struct view bytes, struct wrapped *ret_wrapped)
     return true;
 }
 
-static void write_head(struct writer *writer, struct view key_id)
+static void write_head(struct writer *writer, unsigned char format, struct view key_id)
 {
     write_raw(writer, view_text(MAGIC));
-    write_u8(writer, FORMAT);
+    write_u8(writer, format);
     write_string(writer, key_id);
 }
 
@@ -222,36 +241,17 @@ static void write_aad(struct writer *aad, const struct wrapped *wrapped, struct 
         write_raw(aad, context);
         return;
     }
-    write_head(aad, wrapped->key_id);
+    write_head(aad, FORMAT_ENCRYPTED, wrapped->key_id);
     write_string(aad, context);
 }
 
 /* ---- calls ---- */
 
-static CK_RV fail_memory(const struct kmip_call *call)
-{
-    return FAIL(CKR_HOST_MEMORY, "token '%s': no memory to %s", call->kmip->token, call->what);
-}
-
-/* Opens the connection, to be closed by the caller, and asks for the key's state. */
-static CK_RV begin(struct kmip_call *call, const struct source_call *source_call)
-{
-    struct kmip_trouble trouble;
-    if (kmip_wire_open(&call->kmip->server, source_call, &call->wire, &trouble) != CKR_OK)
-        return kmip_fail_wire(call, &trouble);
-    return kmip_request_state(call);
-}
-
-static void end_call(struct kmip_call *call)
-{
-    kmip_wire_close(&call->wire);
-}
-
 static void write_parameters(struct ttlv_writer *writer)
 {
     ttlv_begin(writer, KMIP_CRYPTOGRAPHIC_PARAMETERS);
-    ttlv_number(writer, KMIP_BLOCK_CIPHER_MODE, TTLV_ENUMERATION, MODE_GCM);
-    ttlv_number(writer, KMIP_CRYPTOGRAPHIC_ALGORITHM, TTLV_ENUMERATION, ALGORITHM_AES);
+    ttlv_number(writer, KMIP_BLOCK_CIPHER_MODE, TTLV_ENUMERATION, KMIP_MODE_GCM);
+    ttlv_number(writer, KMIP_CRYPTOGRAPHIC_ALGORITHM, TTLV_ENUMERATION, KMIP_AES);
     ttlv_number(writer, KMIP_TAG_LENGTH, TTLV_INTEGER, TAG_LEN);
     ttlv_end(writer);
 }
@@ -265,7 +265,7 @@ static CK_RV encrypt(const struct kmip_call *call, const struct secret *data_key
     struct view payload;
     write_aad(&aad, wrapped, context);
     if (aad.failed)
-        return fail_memory(call);
+        return kmip_fail_memory(call);
     kmip_request_begin(call, KMIP_ENCRYPT, &writer);
     write_parameters(&writer);
     ttlv_string(&writer, KMIP_DATA, TTLV_BYTES, (struct view){data_key->bytes, data_key->len});
@@ -280,24 +280,45 @@ static CK_RV encrypt(const struct kmip_call *call, const struct secret *data_key
     return CKR_OK;
 }
 
-static CK_RV kmip_wrap(struct source *source, const struct source_call *source_call,
-                       const struct secret *data_key, struct blob *ret_wrapped)
+static CK_RV wrap_encrypted(const struct kmip_call *call, const struct secret *data_key,
+                            struct view context, struct blob *ret_wrapped)
 {
-    const struct kmip *kmip = (const struct kmip *) source;
-    _cleanup_(end_call) struct kmip_call call = {kmip, "wrap the data key", view_text(kmip->key_id),
-                                                 NULL};
     _cleanup_(secret_clear) struct secret reply = {0};
     unsigned char iv[IV_LEN];
-    struct wrapped wrapped = {.key_id = call.key_id, .iv = {iv, IV_LEN}};
+    struct wrapped wrapped = {.key_id = call->key_id, .iv = {iv, IV_LEN}};
     TRY(crypto_random(iv, sizeof(iv)));
-    TRY(begin(&call, source_call));
-    TRY(encrypt(&call, data_key, &wrapped, source_call->context, &reply));
+    TRY(encrypt(call, data_key, &wrapped, context, &reply));
     struct writer writer = {0};
-    write_head(&writer, wrapped.key_id);
+    write_head(&writer, FORMAT_ENCRYPTED, wrapped.key_id);
     write_raw(&writer, wrapped.iv);
     write_raw(&writer, wrapped.ciphertext);
     write_raw(&writer, wrapped.tag);
     return writer_finish(&writer, ret_wrapped);
+}
+
+static CK_RV wrap_object(const struct kmip_call *call, const struct secret *data_key,
+                         struct view context, struct blob *ret_wrapped)
+{
+    _cleanup_(blob_clear) struct blob id = {0};
+    unsigned char mac[SHA256_LEN];
+    TRY(kmip_object_register(call, data_key, context, &id, mac));
+    struct writer writer = {0};
+    write_head(&writer, FORMAT_OBJECT, call->key_id);
+    write_string(&writer, blob_view(&id));
+    write_raw(&writer, (struct view){mac, sizeof(mac)});
+    return writer_finish(&writer, ret_wrapped);
+}
+
+static CK_RV kmip_wrap(struct source *source, const struct source_call *source_call,
+                       const struct secret *data_key, struct blob *ret_wrapped)
+{
+    const struct kmip *kmip = (const struct kmip *) source;
+    _cleanup_(kmip_call_end) struct kmip_call call = {kmip, "wrap the data key",
+                                                      view_text(kmip->key_id), NULL};
+    TRY(kmip_call_begin(&call, source_call));
+    return kmip->wrapping_key_file == NULL
+               ? wrap_encrypted(&call, data_key, source_call->context, ret_wrapped)
+               : wrap_object(&call, data_key, source_call->context, ret_wrapped);
 }
 
 static CK_RV decrypt(const struct kmip_call *call, const struct wrapped *wrapped,
@@ -310,7 +331,7 @@ static CK_RV decrypt(const struct kmip_call *call, const struct wrapped *wrapped
     struct view value;
     write_aad(&aad, wrapped, context);
     if (aad.failed)
-        return fail_memory(call);
+        return kmip_fail_memory(call);
     kmip_request_begin(call, KMIP_DECRYPT, &writer);
     write_parameters(&writer);
     ttlv_string(&writer, KMIP_DATA, TTLV_BYTES, wrapped->ciphertext);
@@ -344,8 +365,8 @@ static CK_RV kmip_unwrap(struct source *source, const struct source_call *source
                          struct view bytes, struct secret *ret_data_key)
 {
     const struct kmip *kmip = (const struct kmip *) source;
-    _cleanup_(end_call) struct kmip_call call = {kmip, "unwrap the data key",
-                                                 view_text(kmip->key_id), NULL};
+    _cleanup_(kmip_call_end) struct kmip_call call = {kmip, "unwrap the data key",
+                                                      view_text(kmip->key_id), NULL};
     struct wrapped wrapped;
     if (!read_wrapped(bytes, &wrapped))
         return FAIL_CAUSE(
@@ -360,8 +381,10 @@ static CK_RV kmip_unwrap(struct source *source, const struct source_call *source
                           kmip->token, kmip->key_id);
     if (!wrapped.is_bare)
         call.key_id = wrapped.key_id;
-    TRY(begin(&call, source_call));
-    return decrypt(&call, &wrapped, source_call->context, ret_data_key);
+    TRY(kmip_call_begin(&call, source_call));
+    return wrapped.object.id.len == 0
+               ? decrypt(&call, &wrapped, source_call->context, ret_data_key)
+               : kmip_object_get(&call, &wrapped.object, source_call->context, ret_data_key);
 }
 
 static void kmip_describe(struct source *source, struct view bytes,

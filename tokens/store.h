@@ -58,7 +58,7 @@ typedef CK_RV store_plan_fn(void *context, const struct store_change **ret_chang
 struct store;
 
 struct store_ops {
-    const char *scheme; /* "sqlite", "memory": what stands before the colon in `store =` */
+    const char *scheme; /* "sqlite", "postgresql", "memory": what stands before the colon in `store =` */
 
     /* `location` is what follows the colon. Opens lazily: a store that cannot be reached now fails
      * at its first use, so that C_Initialize does not depend on it. Freed with close. */
@@ -82,7 +82,9 @@ struct store_ops {
      * so what it reads from this store is what its changes meet, and they lose no race. Anything
      * but CKR_OK from it ends the update, and nothing has changed. STORE_ABSENT without a look at
      * the plan where nothing is that could be read: it is a commit that makes a store. It must not
-     * commit, and waits for nothing: reads by other threads may wait for the whole update. */
+     * commit, and waits for nothing: reads by other threads may wait for the whole update.
+     * STORE_CONFLICT, also from its reads, when the turn was lost with a connection and others have
+     * committed since: nothing has changed, and the update is to be asked for anew. */
     CK_RV (*update)(struct store *store, store_plan_fn *plan, void *context);
     /* Removes every row and record of a former token and applies `changes` in the same transaction
      * (C_InitToken), if the record `guard` still has version `guard_version`. */
@@ -106,7 +108,7 @@ struct store {
     const struct store_ops *ops;
 };
 
-/* `location` as in the configuration: `sqlite:PATH`, `memory:`. Freed with store_close. An unknown
+/* `location` as in the configuration: `sqlite:PATH`, `postgresql://…`, `memory:`. Freed with store_close. An unknown
  * scheme is INDEXKEY_CAUSE_CONFIG, with the known ones in the log line. */
 CK_RV store_open(const char *location, struct store **ret_store);
 void store_close(struct store **store);
@@ -115,5 +117,7 @@ void store_abandon(struct store *store);
 /* In the child, when it cannot be told which stores the parent had: none of its kind that shares
  * state within a process will open in this one. */
 void store_abandon_unknown(void);
+/* This thread is inside a store's library, which may have called back (custody_is_inside). */
+bool store_is_inside(void);
 /* True when some store knows the scheme of `location`: the configuration reader's check. */
 bool store_scheme_is_known(const char *location);

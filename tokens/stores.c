@@ -4,11 +4,12 @@
 
 #include "base/cause.h"
 
-static const struct store_ops *const stores[] = {&store_sqlite_ops, &store_memory_ops};
+static const struct store_ops *const stores[] = {&store_sqlite_ops, &store_postgres_ops,
+                                                 &store_postgres_short_ops, &store_memory_ops};
 
 #define STORE_COUNT (sizeof(stores) / sizeof(stores[0]))
 /* For the hint in a log line; kept in the order of `stores`. */
-#define STORE_HINT "sqlite:PATH, memory:"
+#define STORE_HINT "sqlite:PATH, postgresql://USER@HOST/DATABASE, memory:"
 
 static const struct store_ops *find_ops(const char *location, const char **ret_rest)
 {
@@ -30,9 +31,10 @@ CK_RV store_open(const char *location, struct store **ret_store)
 {
     const char *rest;
     const struct store_ops *ops = find_ops(location, &rest);
+    /* Not all of it: there may be a password in what follows the colon. */
     if (ops == NULL)
-        return FAIL_CAUSE(INDEXKEY_CAUSE_CONFIG, "store %s: unknown kind of store; known are %s",
-                          location, STORE_HINT);
+        return FAIL_CAUSE(INDEXKEY_CAUSE_CONFIG, "store %.*s: unknown kind of store; known are %s",
+                          (int) strcspn(location, ":"), location, STORE_HINT);
     return ops->open(rest, ret_store);
 }
 
@@ -53,6 +55,11 @@ void store_abandon(struct store *store)
 void store_abandon_unknown(void)
 {
     store_sqlite_refuse();
+}
+
+bool store_is_inside(void)
+{
+    return store_postgres_is_inside();
 }
 
 bool store_scheme_is_known(const char *location)

@@ -10,10 +10,15 @@
 #include "tokens/store.h"
 
 extern const struct store_ops store_memory_ops;
+extern const struct store_ops store_postgres_ops;
+extern const struct store_ops store_postgres_short_ops;
 extern const struct store_ops store_sqlite_ops;
 
 /* For store_abandon_unknown. */
 void store_sqlite_refuse(void);
+
+/* For store_is_inside. */
+bool store_postgres_is_inside(void);
 
 /* True for 1 to STORE_NAME_MAX bytes. */
 bool store_name_is_valid(const char *name);

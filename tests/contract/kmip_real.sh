@@ -32,7 +32,8 @@ for name in KEY OTHER_KEY REVOKED COMPROMISED; do
     declare -x "KMIP_$name=$(admin create)"
 done
 KMIP_PREACTIVE=$(admin preactive)
-export KMIP_PREACTIVE
+KMIP_WRAPPING=$(admin wrapping)
+export KMIP_PREACTIVE KMIP_WRAPPING
 admin rounds "$KMIP_KEY"
 
 "$@"

@@ -36,6 +36,7 @@ struct fault {
     const char *certificate; /* the server's */
     const char *key;
     const char *context;
+    const char *more;
     int changed; /* as in fault_table.h */
     unsigned int only;
 };
@@ -163,7 +164,8 @@ static void configure(const struct fault *fault)
                        fault->key == NULL ? "index-keys" : fault->key,
                        fake_service_certificate(cert), fake_service_certificate(key));
     ck_assert_int_lt(len, (int) sizeof(lines));
-    struct kms_settings settings = {.ca = fault->ca, .deadline_ms = fault->deadline_ms};
+    struct kms_settings settings = {
+        .ca = fault->ca, .deadline_ms = fault->deadline_ms, .more = fault->more};
     kms_configure("kmip", &settings, lines);
 }
 
@@ -295,6 +297,53 @@ START_TEST(every_fault_by_c_login)
 }
 END_TEST
 
+/* ---- a data key that is an object of the server ---- */
+
+static const struct {
+    const char *how;
+    enum indexkey_cause cause;
+} bad_objects[] = {
+    {"no_data", INDEXKEY_CAUSE_SERVER},        {"other_key", INDEXKEY_CAUSE_SERVER},
+    {"wrapped_text", INDEXKEY_CAUSE_SERVER},   {"wrapped_empty", INDEXKEY_CAUSE_CONTEXT},
+    {"wrapped_odd", INDEXKEY_CAUSE_CONTEXT},   {"wrapped_huge", INDEXKEY_CAUSE_CONTEXT},
+    {"wrapped_wrong", INDEXKEY_CAUSE_CONTEXT},
+};
+
+/* Two of the server's are one here: the wrapping key and the object. */
+static struct blob object_blob(void)
+{
+    static const unsigned char mac[SHA256_LEN];
+    struct writer writer = {0};
+    struct blob blob = {0};
+    write_raw(&writer, view_text("IKKM"));
+    write_u8(&writer, 2);
+    write_string(&writer, view_text("index-keys"));
+    write_string(&writer, view_text("index-keys"));
+    write_raw(&writer, (struct view){mac, sizeof(mac)});
+    ck_assert_uint_eq(writer_finish(&writer, &blob), CKR_OK);
+    return blob;
+}
+
+START_TEST(an_object_that_makes_no_sense_is_refused)
+{
+    char file[512];
+    struct source *source = NULL;
+    struct blob blob = object_blob();
+    (void) snprintf(file, sizeof(file), "wrapping_key_file = %s", fixture_path("root.key"));
+    struct fault fault = {.more = file};
+    configure(&fault);
+    kms_reset(&fake);
+    fake_service_fault(&fake,
+                       "\"times\": -1, \"kind\": \"twist\", \"path\": \"fetch\", \"how\": \"%s\"",
+                       bad_objects[_i].how);
+    source = kms_open();
+    kms_assert_failed(kms_unwrap(source, call_of(&fault), blob_view(&blob)), bad_objects[_i].cause,
+                      "");
+    source_close(&source);
+    blob_clear(&blob);
+}
+END_TEST
+
 /* ---- what is the host's ---- */
 
 /* libssl empties the queue; what it finds there is not taken for ours. */
@@ -377,6 +426,7 @@ int main(void)
     tcase_add_unchecked_fixture(cases, start_fake, stop_fake);
     tcase_add_checked_fixture(cases, kms_first_call, NULL);
     tcase_add_loop_test(cases, a_bad_configuration_is_refused, 0, (int) COUNT_OF(bad_lines));
+    tcase_add_loop_test(cases, an_object_that_makes_no_sense_is_refused, 0, COUNT_OF(bad_objects));
     tcase_add_test(cases, an_error_of_the_hosts_does_no_harm);
     tcase_add_test(cases, no_allocation_that_fails_is_forgotten);
     tcase_add_test(cases, every_fault_by_the_source);

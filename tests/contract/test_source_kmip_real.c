@@ -131,6 +131,89 @@ START_TEST(what_may_not_wrap_is_told)
 }
 END_TEST
 
+/* ---- a server that does not encrypt ---- */
+
+/* The server's wrapping key has the bytes 0 to 31, which fixture_root_key is too. */
+static struct settings wrapping(const char *file)
+{
+    static char line[512];
+    (void) snprintf(line, sizeof(line), "wrapping_key_file = %s", fixture_path(file));
+    return (struct settings){.key = "KMIP_WRAPPING", .more = line};
+}
+
+/* The Unique Identifier in a wrapped key: behind magic, format and the wrapping key's. */
+static const char *object_of(const struct blob *wrapped)
+{
+    static char id[256];
+    struct reader reader = reader_of(blob_view(wrapped));
+    (void) read_raw(&reader, 5);
+    (void) read_string(&reader, 255);
+    struct view text = read_string(&reader, 255);
+    (void) snprintf(id, sizeof(id), "%.*s", (int) text.len, (const char *) text.bytes);
+    return id;
+}
+
+START_TEST(an_object_comes_wrapped)
+{
+    struct blob wrapped = {0};
+    struct settings settings = wrapping("root.key");
+    kms_assert_ok(make(&settings, &wrapped));
+    kms_assert_ok(unwrap(&settings, CONTEXT, &wrapped));
+    kms_assert_failed(unwrap(&settings, "other", &wrapped), INDEXKEY_CAUSE_TAMPERED, "context");
+    (void) real_kmip_admin("revoke", object_of(&wrapped));
+    kms_assert_failed(unwrap(&settings, CONTEXT, &wrapped), INDEXKEY_CAUSE_DISABLED, "deactivated");
+    (void) real_kmip_admin("destroy", object_of(&wrapped));
+    kms_assert_failed(unwrap(&settings, CONTEXT, &wrapped), INDEXKEY_CAUSE_DELETED, "no such key");
+    blob_clear(&wrapped);
+}
+END_TEST
+
+START_TEST(all_parts_of_an_object_are_bound)
+{
+    struct blob wrapped = {0};
+    struct settings settings = wrapping("root.key");
+    kms_assert_ok(make(&settings, &wrapped));
+    for (size_t i = 0; i < wrapped.len; i += 5) {
+        wrapped.bytes[i] ^= 1;
+        ck_assert_uint_ne(unwrap(&settings, CONTEXT, &wrapped), CKR_OK);
+        wrapped.bytes[i] ^= 1;
+    }
+    kms_assert_ok(unwrap(&settings, CONTEXT, &wrapped));
+    blob_clear(&wrapped);
+}
+END_TEST
+
+START_TEST(the_wrapping_key_file_is_checked)
+{
+    struct blob wrapped = {0};
+    struct settings settings = wrapping("root.key");
+    struct settings without = {.key = "KMIP_WRAPPING"};
+    kms_assert_ok(make(&settings, &wrapped));
+    kms_assert_failed(unwrap(&without, CONTEXT, &wrapped), INDEXKEY_CAUSE_CONFIG,
+                      "no wrapping_key_file");
+    fixture_write("wrapping.key", fixture_other_root_key, 0600);
+    settings = wrapping("wrapping.key");
+    kms_assert_failed(unwrap(&settings, CONTEXT, &wrapped), INDEXKEY_CAUSE_CONTEXT,
+                      "does not open");
+    fixture_write("wrapping.key", "no key", 0600);
+    kms_assert_failed(unwrap(&settings, CONTEXT, &wrapped), INDEXKEY_CAUSE_CONFIG, "base64");
+    fixture_write("wrapping.key", fixture_root_key, 0644);
+    kms_assert_failed(unwrap(&settings, CONTEXT, &wrapped), INDEXKEY_CAUSE_CONFIG, "0644");
+    blob_clear(&wrapped);
+}
+END_TEST
+
+START_TEST(a_token_of_an_object_lives_there)
+{
+    enum indexkey_cause cause;
+    struct settings settings = wrapping("root.key");
+    configure(&settings);
+    kms_init_token();
+    kms_assert_ok(kms_login(FIXTURE_PIN, &cause));
+    kms_assert_ok(kms_login(FIXTURE_PIN, &cause));
+}
+END_TEST
+
 int main(void)
 {
     TCase *cases = tcase_create("PyKMIP");
@@ -141,5 +224,9 @@ int main(void)
     tcase_add_test(cases, a_former_key_opens_after_a_rotation);
     tcase_add_loop_test(cases, a_key_that_ended_refuses, 0, (int) COUNT_OF(ends));
     tcase_add_loop_test(cases, what_may_not_wrap_is_told, 0, (int) COUNT_OF(refused));
+    tcase_add_test(cases, an_object_comes_wrapped);
+    tcase_add_test(cases, all_parts_of_an_object_are_bound);
+    tcase_add_test(cases, the_wrapping_key_file_is_checked);
+    tcase_add_test(cases, a_token_of_an_object_lives_there);
     return fixture_run("source kmip: PyKMIP", cases);
 }

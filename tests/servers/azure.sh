@@ -9,7 +9,8 @@ set -euo pipefail
 here=$(dirname "$(realpath "${BASH_SOURCE[0]}")")
 . "$here/lib.sh"
 
-packages=(azure-identity==1.27.0 azure-keyvault-keys==4.11.3 'PyJWT[crypto]==2.15.1')
+packages=(azure-identity==1.27.0 azure-keyvault-keys==4.11.3 azure-keyvault-secrets==4.12.0
+    'PyJWT[crypto]==2.15.1')
 
 setup() {
     local folder

@@ -1,8 +1,9 @@
 """azure_clients.py CERTIFICATES: Azure's own clients against fake_azure.py.
 
-azure-identity and azure-keyvault-keys log in in every way, wrap, unwrap and meet every refusal, so
-that the fake is what they take for Azure, and not merely the mirror of our code. CERTIFICATES is a
-folder of certificates.sh. Prints a line for each case; 0 when all came out right.
+azure-identity, azure-keyvault-keys and azure-keyvault-secrets log in in every way, wrap, unwrap,
+read secrets and meet every refusal, so that the fake is what they take for Azure, and not merely the
+mirror of our code. CERTIFICATES is a folder of certificates.sh. Prints a line for each case; 0 when
+all came out right.
 """
 import json
 import os
@@ -19,6 +20,7 @@ from azure.identity import (CertificateCredential, ClientSecretCredential,
 from azure.keyvault.keys import KeyClient
 from azure.keyvault.keys._shared import HttpChallengeCache
 from azure.keyvault.keys.crypto import CryptographyClient, EncryptionAlgorithm, KeyWrapAlgorithm
+from azure.keyvault.secrets import SecretClient
 
 import fake_azure
 
@@ -220,6 +222,28 @@ def try_keys(fake, clients):
     fake.reset()
 
 
+def try_secrets(fake, clients):
+    client = SecretClient(fake.url("vectors.vault.here"), clients.secret(), retry_total=0)
+    refused("no secret", ResourceNotFoundError, 404, "SecretNotFound",
+            lambda: client.get_secret("index-key"))
+    fake.handler("secret", name="index-key", value="first", version="0" * 32)
+    fake.handler("secret", name="index-key", value="second", version="1" * 32)
+    newest = client.get_secret("Index-Key")
+    case("secret", newest.value == "second" and newest.properties.version == "1" * 32 and
+         newest.name == "index-key")
+    case("version of a secret", client.get_secret("index-key", "0" * 32).value == "first")
+    refused("no such version", ResourceNotFoundError, 404, "SecretNotFound",
+            lambda: client.get_secret("index-key", "2" * 32))
+    fake.handler("disable_secret", name="index-key")
+    refused("disabled secret", HttpResponseError, 403, "disabled secret",
+            lambda: client.get_secret("index-key"))
+    fake.handler("deny", act="getSecret")
+    refused("secret denied", HttpResponseError, 403, "Forbidden",
+            lambda: client.get_secret("index-key"))
+    fake.handler("delete_secret", name="index-key")
+    fake.reset()
+
+
 def try_challenge(fake, clients):
     HttpChallengeCache.clear()
     fake.do("fault", kind="status", path="/keys", times=-1, status=401, body="", headers={
@@ -243,10 +267,11 @@ def main():
             try_credentials(fake, clients, folder)
         try_hsm(fake, clients)
         try_keys(fake, clients)
+        try_secrets(fake, clients)
         try_challenge(fake, clients)
     finally:
         fake.close()
-    print(f"{passed} cases of azure-identity and azure-keyvault-keys came out right")
+    print(f"{passed} cases of Azure's clients came out right")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@
 
 Which one answers is told by the Host header and the path, with the port P of the service:
 
-    vectors.vault.here       the vault: resource https://vault.here:P, RSA key `index-keys`
+    vectors.vault.here       the vault: resource https://vault.here:P, RSA key `index-keys`, secrets
     vectors.managedhsm.here  the HSM: resource https://managedhsm.here:P, AES key `index-keys`
     any host                 /TENANT/oauth2/v2.0/token (Entra ID), /metadata/identity/oauth2/token
                              (IMDS), /msi/token (App Service)
@@ -16,7 +16,11 @@ of client assertions and federated tokens are.
 
     {"do": "handler", "what": "save"}              what "restore" goes back to
     {"do": "handler", "what": "restore"}
-    {"do": "handler", "what": "deny", "act": A}    get, wrapKey, unwrapKey, encrypt, decrypt
+    {"do": "handler", "what": "deny", "act": A}    get, wrapKey, unwrapKey, encrypt, decrypt,
+                                                   getSecret
+    {"do": "handler", "what": "secret", "name": N, "value": V, "version": I}  a new version of it
+    {"do": "handler", "what": "disable_secret", "name": N}   all its versions
+    {"do": "handler", "what": "delete_secret", "name": N}
     {"do": "handler", "what": "rotate"}            a new version of index-keys, in vault and HSM
     {"do": "handler", "what": "disable"}           every version that is there now
     {"do": "handler", "what": "delete_key"}
@@ -32,8 +36,8 @@ of client assertions and federated tokens are.
     {"do": "handler", "what": "forget_certificates"}
     {"do": "handler", "what": "federate", "file": F, "subject": S, "seconds": N}  writes a
                                                    token of the cluster; SUBJECT is trusted
-    {"do": "handler", "what": "alter", "member": M, "value": V}  of all later answers of keys; null
-                                                   drops it
+    {"do": "handler", "what": "alter", "member": M, "value": V}  of all later answers of keys and
+                                                   secrets; null drops it
     {"do": "handler", "what": "encrypt", "count": N}   {"ciphertexts": [of 32 random bytes each, by
                                                    the vault's key]}
     {"do": "handler", "what": "last"}              {"request": the JSON of the key operation that
@@ -68,7 +72,7 @@ SUBJECT = "system:serviceaccount:indexkey:vectors"
 FEDERATED_AUDIENCE = "api://AzureADTokenExchange"
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 KEY_NAME = "index-keys"
-API_VERSIONS = ("7.4", "7.5", "7.6", "2025-07-01")
+API_VERSIONS = ("7.4", "7.5", "7.6", "2025-07-01", "2026-04-01")
 SERVICES = {"vault": "vault.here", "hsm": "managedhsm.here"}
 OPERATIONS = {"wrapkey": "wrapKey", "unwrapkey": "unwrapKey",
               "encrypt": "encrypt", "decrypt": "decrypt"}
@@ -185,6 +189,7 @@ class State:
     def __init__(self):
         self.keys = {"vault": {KEY_NAME: [Version(rsa_key())]},
                      "hsm": {KEY_NAME: [Version(os.urandom(32))]}}
+        self.vault_secrets = {}  # name in lower case: a list of versions
         self.tenant = TENANT
         self.secrets = {SECRET}
         self.certificates = {}  # x5t#S256 or x5t -> PEM of the public key
@@ -274,6 +279,8 @@ class FakeAzure:
         if query.get("api-version") not in API_VERSIONS:
             raise Refused(400, "BadParameter", "A valid api-version must be specified.")
         parts = request.path.split("/")
+        if parts[1] == "secrets" and kind == "vault":
+            return self._get_secret(request, parts)
         if parts[1] != "keys":
             raise Refused(404, "NotFound", "Resource not found")
         if request.method == "GET" and len(parts) == 2:
@@ -307,6 +314,33 @@ class FakeAzure:
         version = self._version_of(kind, name, version_id)
         return {"key": version.to_jwk(self._kid(request, name, version)),
                 "attributes": {"enabled": version.enabled, "created": 1, "updated": 1}}
+
+    def _get_secret(self, request, parts):
+        if request.method != "GET" or len(parts) not in (3, 4) or \
+                not re.fullmatch(r"[0-9a-zA-Z-]+", parts[2]):
+            raise Refused(400, "BadParameter", "The request URI contains an invalid name.")
+        if "getSecret" in self.state.denied:
+            raise Refused(403, "Forbidden", "Caller is not authorized to perform action on "
+                          "resource. Action: 'Microsoft.KeyVault/vaults/secrets/getSecret/action'",
+                          "ForbiddenByRbac")
+        wanted = parts[3] if len(parts) == 4 else ""
+        versions = self.state.vault_secrets.get(parts[2].lower(), [])
+        found = [secret for secret in versions if wanted in ("", secret["version"])]
+        if not found:
+            raise Refused(404, "SecretNotFound", f"A secret with (name/id) {parts[2]} was not "
+                          "found in this key vault. If you recently deleted this secret you may "
+                          "be able to recover it using the correct recovery command.")
+        secret = found[-1]
+        if not secret["enabled"]:
+            raise Refused(403, "Forbidden", "Operation get is not allowed on a disabled secret.",
+                          "SecretDisabled")
+        name = f"secrets/{secret['name']}/{secret['version']}"
+        answer = {"value": secret["value"], "id": f"https://{request.headers['host']}/{name}",
+                  "attributes": {"enabled": True, "created": 1, "updated": 1,
+                                 "recoveryLevel": "Recoverable+Purgeable", "recoverableDays": 90},
+                  "tags": {}}
+        answer |= self.state.alterations
+        return {member: value for member, value in answer.items() if value is not None}
 
     def _operate(self, kind, request, key, operation):
         act = OPERATIONS[operation]
@@ -478,6 +512,18 @@ class FakeAzure:
     def control_make_key(self, command):
         self.control_delete_key(command)
         self.control_rotate(command)
+
+    def control_secret(self, command):
+        versions = self.state.vault_secrets.setdefault(command["name"].lower(), [])
+        versions.append({"name": command["name"], "value": command["value"], "enabled": True,
+                         "version": command.get("version", uuid.uuid4().hex)})
+
+    def control_disable_secret(self, command):
+        for secret in self.state.vault_secrets[command["name"].lower()]:
+            secret["enabled"] = False
+
+    def control_delete_secret(self, command):
+        del self.state.vault_secrets[command["name"].lower()]
 
     def control_tenant(self, command):
         self.state.tenant = command["tenant"]

@@ -1,8 +1,10 @@
-"""Google Cloud KMS, Google's token endpoints and a machine's metadata server for fake_service.py.
+"""Google Cloud KMS, Secret Manager, Google's token endpoints and a machine's metadata server for
+fake_service.py.
 
     gcp.sh run fake_service.py --handler fake_gcp:FakeGcp        needs PyJWT, google-crc32c
 
-    /v1/projects/…                 KMS: encrypt and decrypt of the key KEY, its versions' states
+    /v1/projects/…/locations/…     KMS: encrypt and decrypt of the key KEY, its versions' states
+    /v1/projects/P/secrets/…       Secret Manager: access to the versions of secrets of PROJECT
     /token                         OAuth 2.0: signed JWTs of ACCOUNT, refresh tokens of a user
     /v1/token                      the Security Token Service, for subject tokens of PROVIDER
     …/serviceAccounts/ACCOUNT:generateAccessToken
@@ -20,13 +22,17 @@ Members that the real service does not know are refused, as it does.
     {"do": "handler", "what": "state", "state": S} of version 1: ENABLED, DISABLED,
                                                    DESTROY_SCHEDULED, DESTROYED …
     {"do": "handler", "what": "taciturn"}          refusals do not tell the state of the version
-    {"do": "handler", "what": "deny", "act": A}    encrypt, decrypt, get, impersonate
+    {"do": "handler", "what": "deny", "act": A}    encrypt, decrypt, get, access, impersonate
+    {"do": "handler", "what": "secret", "name": N, "data": base64}  a new version of it
+    {"do": "handler", "what": "secret_state", "name": N, "state": S}  of all its versions: ENABLED,
+                                                   DISABLED, DESTROYED; null: it is deleted
     {"do": "handler", "what": "delete_key"}
     {"do": "handler", "what": "rotate"}            a new primary version
     {"do": "handler", "what": "corrupt", "member": M}  changes it on its way here, without its
                                                    checksum: plaintext, ciphertext, …
-    {"do": "handler", "what": "alter", "member": M, "value": V}  of all later replies of KMS; null
-                                                   drops it
+    {"do": "handler", "what": "alter", "member": M, "value": V}  of all later replies of KMS, and of
+                                                   Secret Manager's payload (its name is
+                                                   "secret"); null drops it
     {"do": "handler", "what": "lifetime", "seconds": S}  of access tokens from now on
     {"do": "handler", "what": "revoke_tokens"}     all that were given so far
     {"do": "handler", "what": "forget", "which": W}  key (the service account's), account, user,
@@ -34,7 +40,7 @@ Members that the real service does not know are refused, as it does.
     {"do": "handler", "what": "credentials", "type": T, "url": BASE, "file": F, …}  writes such a
         credentials file: service_account, authorized_user, external_account with "subject": a file
         to be written, or "url", and "impersonates"; members of "alter" replace the file's
-    {"do": "handler", "what": "token"}             {"token": T}, of ACCOUNT
+    {"do": "handler", "what": "token", "scope": S}  {"token": T}, of ACCOUNT; SCOPE_KMS
     {"do": "handler", "what": "tokens"}            {"tokens": number given}
     {"do": "handler", "what": "encrypt", "count": N}   {"ciphertexts": [of 32 random bytes each]}
     {"do": "handler", "what": "last"}              {"request": the JSON of the KMS request that came
@@ -60,7 +66,9 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-KEY = "projects/good-project/locations/europe-west3/keyRings/ring/cryptoKeys/index-keys"
+PROJECT = "good-project"
+PROJECT_NUMBER = "123456789012"
+KEY = f"projects/{PROJECT}/locations/europe-west3/keyRings/ring/cryptoKeys/index-keys"
 ACCOUNT = "indexkey@good-project.iam.gserviceaccount.com"
 USER = "user@example.com"
 CLIENT_ID = "764086051850-good.apps.googleusercontent.com"
@@ -165,6 +173,7 @@ class State:
     def __init__(self):
         self.versions = {1: Version(1)}
         self.exists = True
+        self.secrets = {}
         self.denied = set()
         self.alterations = {}
         self.corrupted = None
@@ -353,9 +362,10 @@ class FakeGcp:
                               f'Invalid JSON payload received. Unknown name "{name}"')
         return body
 
-    def authorise(self, request, act, permission):
+    def authorise(self, request, act, permission, resource=KEY, narrow=(SCOPE_KMS,)):
+        """`narrow`: scopes of the service alone."""
         subject, scopes = self.caller_of(request)
-        if not {SCOPE_KMS, SCOPE_PLATFORM} & set(scopes):
+        if not {SCOPE_PLATFORM, *narrow} & set(scopes):
             raise Refused("PERMISSION_DENIED", "Request had insufficient authentication scopes.",
                           "ACCESS_TOKEN_SCOPE_INSUFFICIENT")
         if subject == USER and request.headers.get("x-goog-user-project") != QUOTA_PROJECT:
@@ -363,7 +373,7 @@ class FakeGcp:
                           "project.", "USER_PROJECT_DENIED")
         if act in self.state.denied:
             raise Refused("PERMISSION_DENIED", f"Permission '{permission}' denied on resource "
-                          f"'{KEY}' (or it may not exist).", "IAM_PERMISSION_DENIED")
+                          f"'{resource}' (or it may not exist).", "IAM_PERMISSION_DENIED")
 
     def bytes_of(self, body, name):
         """A member, checked against its checksum where there is one."""
@@ -433,6 +443,42 @@ class FakeGcp:
         answer.update(self.state.alterations)
         return {name: value for name, value in answer.items() if value is not None}
 
+    # ---- Secret Manager ----
+
+    def secret_manager(self, request):
+        """Of what the service does for secrets, access to a version."""
+        found = re.fullmatch(r"/v1/projects/([^/]+)/secrets/([^/]+)/versions/([^/:]+):access",
+                             request.path)
+        self.last = {"path": request.path, "headers": request.headers, "request": None}
+        if found is None or request.method != "GET":
+            raise Refused("NOT_FOUND", "The requested URL was not found on this server.")
+        project, name, wanted = found.groups()
+        secret = f"projects/{PROJECT_NUMBER}/secrets/{name}"
+        self.authorise(request, "access", "secretmanager.versions.access",
+                       f"{secret}/versions/{wanted}", ())
+        if project not in (PROJECT, PROJECT_NUMBER):
+            raise Refused("PERMISSION_DENIED", "Permission 'secretmanager.versions.access' denied "
+                          f"for resource 'projects/{project}/secrets/{name}/versions/{wanted}' (or "
+                          "it may not exist).", "IAM_PERMISSION_DENIED")
+        versions = self.state.secrets.get(name)
+        if versions is None:
+            raise Refused("NOT_FOUND", f"Secret [{secret}] not found or has no versions.")
+        if wanted != "latest" and not wanted.isdigit():
+            raise Refused("INVALID_ARGUMENT", "Resource ID is malformed.")
+        number = len(versions) if wanted == "latest" else int(wanted)
+        if not 1 <= number <= len(versions):
+            raise Refused("NOT_FOUND", f"Secret Version [{secret}/versions/{number}] not found.")
+        data, state = versions[number - 1]
+        if state != "ENABLED":
+            raise Refused("FAILED_PRECONDITION",
+                          f"Secret Version [{secret}/versions/{number}] is in {state} state.")
+        payload = {"data": data,
+                   "dataCrc32c": str(google_crc32c.value(base64.b64decode(data, validate=True)))}
+        payload.update(self.state.alterations)
+        answer = {"name": payload.pop("secret", f"{secret}/versions/{number}")}
+        payload = {member: value for member, value in payload.items() if value is not None}
+        return answer | {"payload": payload}
+
     # ---- all ----
 
     def answer_of(self, request):
@@ -440,6 +486,8 @@ class FakeGcp:
             return self.token_endpoint(request)
         if request.path.endswith(":generateAccessToken"):
             return self.impersonate(request)
+        if "/secrets/" in request.path:
+            return self.secret_manager(request)
         return self.kms(request)
 
     def handle(self, request):
@@ -507,8 +555,19 @@ class FakeGcp:
     def control_forget(self, command):
         self.state.known.remove(command["which"])
 
-    def control_token(self, _command):
-        return {"token": self.give(ACCOUNT, [SCOPE_KMS])}
+    def control_token(self, command):
+        return {"token": self.give(ACCOUNT, [command.get("scope", SCOPE_KMS)])}
+
+    def control_secret(self, command):
+        versions = self.state.secrets.setdefault(command["name"], [])
+        versions.append((command["data"], "ENABLED"))
+
+    def control_secret_state(self, command):
+        if command["state"] is None:
+            del self.state.secrets[command["name"]]
+            return
+        self.state.secrets[command["name"]] = [
+            (data, command["state"]) for data, _ in self.state.secrets[command["name"]]]
 
     def control_tokens(self, _command):
         return {"tokens": self.given}

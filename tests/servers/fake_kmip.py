@@ -1,6 +1,6 @@
 """A KMIP 1.4 server for fake_service.py, which answers as PyKMIP's does: GetAttributes (the state),
-Encrypt and Decrypt with AES-GCM. It encrypts nothing: it keeps what it was given, and knows its own
-ciphertexts again by IV, associated data and tag.
+Encrypt and Decrypt with AES-GCM, and Get where a fault says what. It encrypts nothing: it keeps
+what it was given, and knows its own ciphertexts again by IV, associated data and tag.
 
 Faults of its own, beside those of fake_service.py; "path" is an operation ("decrypt"):
     refuse   "reason": a result reason, in place of the answer
@@ -21,10 +21,11 @@ BATCH_COUNT, BATCH_ITEM, MODE, ALGORITHM = 0x42000D, 0x42000F, 0x420011, 0x42002
 PARAMETERS, IV, OPERATION, VERSION = 0x42002B, 0x42003D, 0x42005C, 0x420069
 MAJOR, MINOR, REQUEST_HEADER, REQUEST, REQUEST_PAYLOAD = (0x42006A, 0x42006B, 0x420077, 0x420078,
                                                            0x420079)
+SYMMETRIC_KEY, KEY_BLOCK, KEY_VALUE, KEY_MATERIAL = 0x42008F, 0x420040, 0x420045, 0x420043
 RESPONSE_HEADER, RESPONSE, RESPONSE_PAYLOAD = 0x42007A, 0x42007B, 0x42007C
 REASON, STATUS, TIME, ID, DATA = 0x42007E, 0x42007F, 0x420092, 0x420094, 0x4200C2
 TAG_LENGTH, AAD, TAG = 0x4200CE, 0x4200FE, 0x4200FF
-OPERATIONS = {0x0B: "get_attributes", 0x1F: "encrypt", 0x20: "decrypt"}
+OPERATIONS = {0x0A: "fetch", 0x0B: "get_attributes", 0x1F: "encrypt", 0x20: "decrypt"}
 NOT_FOUND, INVALID_FIELD, NOT_SUPPORTED, DENIED, GENERAL_FAILURE = 1, 7, 5, 0x0C, 0x100
 KEY = "index-keys"
 ACTIVE = 2
@@ -97,6 +98,16 @@ def operation_of(body):
                ENUMERATION)
 
 
+def object_of(material):
+    return item(SYMMETRIC_KEY, STRUCTURE, item(KEY_BLOCK, STRUCTURE, item(
+        KEY_VALUE, STRUCTURE, material)))
+
+
+def wrapped_of(length):
+    return lambda operation, _: answered(operation, item(ID, TEXT, KEY) + object_of(
+        item(KEY_MATERIAL, BYTES, bytes(length))))
+
+
 # What is wrong with an answer that says it is right.
 TWISTS = {
     "no_payload": lambda operation, _: response(operation, 0, b""),
@@ -119,6 +130,12 @@ TWISTS = {
                                           item(ID, TEXT, KEY) + item(DATA, BYTES, bytes(2000))),
     "other": lambda operation, _: answered(operation,
                                            item(ID, TEXT, KEY) + item(DATA, BYTES, bytes(32))),
+    "wrapped_empty": wrapped_of(0),
+    "wrapped_odd": wrapped_of(39),
+    "wrapped_wrong": wrapped_of(40),
+    "wrapped_huge": wrapped_of(2000),
+    "wrapped_text": lambda operation, _: answered(operation, item(ID, TEXT, KEY) + object_of(
+        item(KEY_MATERIAL, TEXT, "a" * 40))),
     "bad_length": lambda _, body: body[:-36] + b"\xff\xff\xff\xff" + body[-32:],
     "longer_than_whole": lambda _, body: body[:8] + body[8:].replace(
         struct.pack(">I", 4), struct.pack(">I", 4000)),
@@ -200,6 +217,9 @@ class FakeKmip:
             return 200, {}, refused(operation, refusal.reason)
 
     def unknown(self, _payload):
+        raise Refusal(NOT_SUPPORTED)
+
+    def fetch(self, _payload):
         raise Refusal(NOT_SUPPORTED)
 
     def get_attributes(self, payload):

@@ -9,8 +9,8 @@ set -euo pipefail
 here=$(dirname "$(realpath "${BASH_SOURCE[0]}")")
 . "$here/lib.sh"
 
-packages=(google-cloud-kms==3.18.0 google-auth==2.62.2 google-crc32c==1.9.0 requests==2.34.2
-    'PyJWT[crypto]==2.15.1')
+packages=(google-cloud-kms==3.18.0 google-cloud-secret-manager==2.32.0 google-auth==2.62.2
+    google-crc32c==1.9.0 requests==2.34.2 'PyJWT[crypto]==2.15.1')
 
 setup() {
     local folder

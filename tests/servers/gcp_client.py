@@ -169,6 +169,37 @@ class Trial:
         self.ok("a refused access token is replaced",
                 self.decrypt(client, blob).plaintext == b"k" * 32)
 
+    def secrets(self):
+        """Secret Manager: its client checks nothing of the payload's checksum itself."""
+        name = "projects/good-project/secrets/index/versions/"
+        credential = self.credential("service_account").with_scopes(
+            ["https://www.googleapis.com/auth/cloud-platform"])
+        credential.with_always_use_jwt_access = lambda _: credential
+
+        def access(version="latest", who=credential):
+            client = secretmanager.SecretManagerServiceClient(
+                credentials=who, transport="rest",
+                client_options=ClientOptions(api_endpoint=self.fake.address))
+            return client.access_secret_version(name=name + version, retry=None)
+
+        self.refused("no secret", exceptions.NotFound, access, "not found or has no versions")
+        self.fake.handler("secret", name="index", data="Zmlyc3Q=")
+        self.fake.handler("secret", name="index", data="c2Vjb25k")
+        for version, data, number in (("latest", b"second", 2), ("1", b"first", 1)):
+            told = access(version)
+            self.ok(f"secret, version {version}", told.payload.data == data and
+                    told.payload.data_crc32c == google_crc32c.value(data) and
+                    told.name.endswith(f"/secrets/index/versions/{number}"))
+        self.refused("no version", exceptions.NotFound, lambda: access("3"), "not found")
+        self.refused("scope of KMS alone", exceptions.Forbidden,
+                     lambda: access(who=self.credential("service_account")), "scopes")
+        for state in ("DISABLED", "DESTROYED"):
+            self.fake.handler("secret_state", name="index", state=state)
+            self.refused(f"secret {state}", exceptions.BadRequest, access, state)
+        self.fake.handler("deny", act="access")
+        self.refused("access denied", exceptions.Forbidden, access, "secretmanager.versions.access")
+        self.fake.handler("restore")
+
     def states(self):
         client = self.client()
         blob = self.encrypt(client).ciphertext
@@ -199,6 +230,7 @@ def main(folder, fake):
     trial.credentials()
     trial.wrong_credentials()
     trial.refusals()
+    trial.secrets()
     trial.states()
     print(f"{trial.passed} checks of the fake Google by google-cloud-kms "
           f"{kms_v1.gapic_version.__version__}: ok")
@@ -217,5 +249,5 @@ if __name__ == "__main__":
         from google.api_core.client_options import ClientOptions
         from google.auth import compute_engine, identity_pool
         from google.auth.exceptions import GoogleAuthError
-        from google.cloud import kms_v1
+        from google.cloud import kms_v1, secretmanager
         main(pathlib.Path(name), tls_fake(pathlib.Path(name)))

@@ -3,6 +3,7 @@
 
     create            an active AES-256 key that encrypts and decrypts; prints its Unique Identifier
     preactive         so, not activated
+    wrapping          an active AES-256 key that wraps, of the bytes 0 to 31
     revoke, compromise, destroy ID
     rounds ID         encrypts and decrypts by CBC, and asks for the state
     fake              encrypts by GCM and asks for the state, with the key of fake_kmip.py
@@ -12,6 +13,7 @@ import sys
 
 from kmip import enums
 from kmip.pie.client import ProxyKmipClient
+from kmip.pie.objects import SymmetricKey
 
 CBC = {"cryptographic_algorithm": enums.CryptographicAlgorithm.AES,
        "block_cipher_mode": enums.BlockCipherMode.CBC,
@@ -27,6 +29,13 @@ def create(client, activate):
                         cryptographic_usage_mask=[uses.ENCRYPT, uses.DECRYPT])
     if activate:
         client.activate(key)
+    print(key)
+
+
+def wrapping(client):
+    key = client.register(SymmetricKey(enums.CryptographicAlgorithm.AES, 256, bytes(range(32)),
+                                       masks=[enums.CryptographicUsageMask.WRAP_KEY]))
+    client.activate(key)
     print(key)
 
 
@@ -58,6 +67,8 @@ def main():
             create(client, True)
         elif command == "preactive":
             create(client, False)
+        elif command == "wrapping":
+            wrapping(client)
         elif command == "destroy":
             client.destroy(rest[0])
         elif command == "rounds":

@@ -10,9 +10,21 @@
 #include <unistd.h>
 
 #include "base/cause.h"
+#include "tests/support/postgres_fixture.h"
 
-const char *const store_fixture_kinds[] = {"memory", "sqlite"};
-const size_t store_fixture_kind_count = COUNT_OF(store_fixture_kinds);
+#define POSTGRESQL 2
+
+const char *const store_fixture_kinds[] = {"memory", "sqlite", [POSTGRESQL] = "postgresql"};
+
+int store_fixture_first_kind(void)
+{
+    return postgres_fixture_is_here() ? POSTGRESQL : 0;
+}
+
+int store_fixture_end_kind(void)
+{
+    return postgres_fixture_is_here() ? POSTGRESQL + 1 : POSTGRESQL;
+}
 
 static char folder[64];
 static char log_text[1 << 16];
@@ -32,10 +44,14 @@ void store_fixture_setup(void)
     store_fixture_log_clear();
     log_set_sink(keep_line, NULL);
     cause_clear();
+    if (postgres_fixture_is_here())
+        postgres_fixture_setup();
 }
 
 void store_fixture_teardown(void)
 {
+    if (postgres_fixture_is_here())
+        postgres_fixture_teardown();
     DIR *dir = opendir(folder);
     ck_assert_ptr_nonnull(dir);
     for (struct dirent *entry = readdir(dir); entry != NULL; entry = readdir(dir)) {
@@ -61,10 +77,12 @@ const char *store_fixture_path(const char *suffix)
 
 struct store *store_fixture_open(const char *kind)
 {
-    char location[192];
+    char location[POSTGRES_LOCATION_MAX];
     bool is_memory = kind != NULL && strcmp(kind, "memory") == 0;
     (void) snprintf(location, sizeof(location), "%s:%s", is_memory ? "memory" : "sqlite",
                     is_memory ? "" : store_fixture_path(""));
+    if (kind != NULL && strcmp(kind, "postgresql") == 0)
+        postgres_fixture_location(location, "");
     struct store *store = NULL;
     ck_assert_uint_eq(store_open(location, &store), CKR_OK);
     return store;

@@ -8,9 +8,12 @@
 
 #define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
 
-/* Every store that the suite runs over; the loop index of a test is an index here. */
+/* The stores that the suite runs over; the loop index of a test is an index here. */
 extern const char *const store_fixture_kinds[];
-extern const size_t store_fixture_kind_count;
+/* The first of them in this run, and the one behind the last: PostgreSQL's alone where its server
+ * runs (tests/servers/postgres.sh run), else the others. */
+int store_fixture_first_kind(void);
+int store_fixture_end_kind(void);
 
 /* Checked fixture: a folder with mode 0700, empty log. The folder goes at the end. */
 void store_fixture_setup(void);

@@ -1,4 +1,5 @@
-/* Two processes on one SQLite token: each sees the other's changes without reopening anything. */
+/* Two processes on one token, on SQLite or on the server of tests/servers/postgres.sh: each sees
+ * the other's changes without reopening anything. */
 #include <check.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -56,12 +57,24 @@ static int obey(int orders, int answers)
     return api.p11->C_Finalize(NULL) == CKR_OK ? 0 : 1;
 }
 
+/* NULL: SQLite. Each test has a schema of its own. */
+static const char *store_location(char *buffer, size_t size)
+{
+    const char *store = getenv("POSTGRES_STORE");
+
+    if (store == NULL)
+        return NULL;
+    (void) snprintf(buffer, size, "%s&schema=processes_%ld", store, (long) getpid());
+    return buffer;
+}
+
 static void begin(void)
 {
+    char location[256];
     int orders[2];
     int answers[2];
 
-    api_open(&api, NULL, NULL);
+    api_open(&api, store_location(location, sizeof(location)), NULL);
     api_import_index_key(&api, WORK_LABEL, work_index_key);
     OK(api.p11->C_Finalize(NULL));
     ck_assert_int_eq(pipe(orders) | pipe(answers), 0);

@@ -10,11 +10,20 @@
 #define MINUTE (60 * 1000)
 #define HOUR (60 * MINUTE)
 
+static CK_RV pass_by(void *context, const struct sealed_object *object)
+{
+    (void) context;
+    (void) object;
+    return CKR_OK;
+}
+
+/* As the module logs in: it loads the objects, and knows their generation from then on. */
 static struct custody *logged_in(struct fixture_source **ret_source)
 {
     struct custody *custody = fixture_token("memory:", "lease = 15m\ngrace = 1h");
     *ret_source = fixture_interpose(custody);
     fixture_login_user(custody);
+    ck_assert_uint_eq(sealed_objects_load(custody, pass_by, NULL), CKR_OK);
     atomic_store(&(*ret_source)->unwrap_count, 0);
     fixture_forget_log();
     return custody;

@@ -72,9 +72,9 @@ static const struct {
     const char *ciphertext;
     const char *logged;
 } bad_places[] = {
-    {"ssm:/prod/key", "ssm: is not available in this version"},
-    {"kv:", "or a parameter (kv:MOUNT/PATH)"},
-    {"kv:secret/\xc3\xa9", "printable ASCII after kv:"},
+    {"ssm:", "or a parameter of the source's service"},
+    {"kv:", "or a parameter of the source's service"},
+    {"kv:secret/\xc3\xa9", "printable ASCII after its scheme"},
     {"file:relative", "an absolute path after file:"},
     {"base64:not base64!", "base64 after base64:"},
     {"AQICAHg=", "base64:TEXT, vault:vN:TEXT, env:NAME, file:/PATH or a"},

@@ -1,0 +1,333 @@
+/* Two persons through C_* functions: what is refused, and what an approval in the folder allows. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "tests/support/api_fixture.h"
+#include "tests/support/approval_fixture.h"
+
+static struct api api;
+static char people_folder[64];
+
+static void write_text(const char *name, const char *text, size_t len)
+{
+    char path[128];
+
+    snprintf(path, sizeof(path), "%s/%s", people_folder, name);
+    FILE *file = fopen(path, "w");
+    ck_assert_ptr_nonnull(file);
+    ck_assert_uint_eq(fwrite(text, 1, len, file), len);
+    ck_assert_int_eq(fclose(file), 0);
+    ck_assert_int_eq(chmod(path, 0600), 0);
+}
+
+/* Outside of the token's folder, as the configuration is written with it. */
+static void people_setup(void)
+{
+    char people[1024] = "";
+
+    snprintf(people_folder, sizeof(people_folder), "/tmp/indexkey-people-XXXXXX");
+    ck_assert_ptr_nonnull(mkdtemp(people_folder));
+    approval_add_person(1, "Alice", people, sizeof(people));
+    approval_add_person(2, "Bob", people, sizeof(people));
+    write_text("people.pem", people, strlen(people));
+}
+
+static void people_teardown(void)
+{
+    char command[128];
+
+    snprintf(command, sizeof(command), "rm -rf '%s'", people_folder);
+    ck_assert_int_eq(system(command), 0);
+}
+
+static void open_token(const char *operations, unsigned int needed)
+{
+    char lines[512];
+
+    snprintf(lines, sizeof(lines),
+             "two_person = %s\napprovers = file:%s/people.pem\napprovals_needed = %u\n"
+             "approvals = %s\n",
+             operations, people_folder, needed, people_folder);
+    api_open(&api, NULL, lines);
+}
+
+static void token_serial(char ret_serial[17])
+{
+    CK_TOKEN_INFO info;
+
+    OK(api.p11->C_GetTokenInfo(api.slot, &info));
+    memcpy(ret_serial, info.serialNumber, 16);
+    ret_serial[16] = '\0';
+}
+
+static void unique_id(CK_OBJECT_HANDLE key, char ret_id[40])
+{
+    CK_ATTRIBUTE attribute = {CKA_UNIQUE_ID, ret_id, 39};
+
+    OK(api.p11->C_GetAttributeValue(api.session, key, &attribute, 1));
+    ret_id[attribute.ulValueLen] = '\0';
+}
+
+/* Person `seed` approves of destroying what has this unique id. */
+static void approve(unsigned int seed, const char *id, unsigned int number)
+{
+    char document[APPROVAL_TEXT_MAX];
+    char serial[17];
+    char name[32];
+
+    token_serial(serial);
+    struct approval_text text = {serial, "destroy", id, number, time(NULL) + 600};
+    size_t len = approval_sign(seed, &text, document);
+    snprintf(name, sizeof(name), "%u-%u.approval", seed, number);
+    write_text(name, document, len);
+}
+
+static void expect_log(const char *words)
+{
+    char *log = api_log(&api);
+
+    ck_assert_msg(strstr(log, words) != NULL, "no '%s' in the log:\n%s", words, log);
+    free(log);
+}
+
+START_TEST(destroying_takes_two)
+{
+    char id[40];
+    char serial[17];
+    char words[160];
+
+    open_token("destroy", 1);
+    CK_OBJECT_HANDLE key = api_make_index_key(&api, "customers", 1);
+    unique_id(key, id);
+    token_serial(serial);
+    EXPECT(CKR_ACTION_PROHIBITED, api.p11->C_DestroyObject(api.session, key));
+    snprintf(words, sizeof(words), "sign 'token %s', 'operation destroy', 'object %s'", serial, id);
+    expect_log(words);
+    expect_log("two-persons");
+    ck_assert_uint_eq(api_find(&api, "customers"), key);
+    approve(1, id, 1);
+    OK(api.p11->C_DestroyObject(api.session, key));
+    expect_log("destroy approved by Alice");
+    EXPECT(CKR_OBJECT_HANDLE_INVALID, api.p11->C_DestroyObject(api.session, key));
+    api_close(&api);
+}
+END_TEST
+
+START_TEST(an_approval_is_for_one_object)
+{
+    char id[40];
+
+    open_token("destroy", 1);
+    CK_OBJECT_HANDLE key = api_make_index_key(&api, "a", 1);
+    CK_OBJECT_HANDLE other = api_make_index_key(&api, "b", 2);
+    unique_id(key, id);
+    approve(1, id, 1);
+    EXPECT(CKR_ACTION_PROHIBITED, api.p11->C_DestroyObject(api.session, other));
+    approve(3, id, 2);
+    OK(api.p11->C_DestroyObject(api.session, key));
+    api_close(&api);
+}
+END_TEST
+
+START_TEST(strangers_and_files_of_other_kinds_do_not_count)
+{
+    char id[40];
+    char command[256];
+
+    open_token("destroy", 1);
+    CK_OBJECT_HANDLE key = api_make_index_key(&api, "a", 1);
+    unique_id(key, id);
+    approve(3, id, 1);
+    write_text("junk.approval", "junk", 4);
+    snprintf(command, sizeof(command),
+             "cd %s && ln -s 3-1.approval link.approval && mkfifo pipe.approval && "
+             "mkdir folder.approval && head -c 4096 /dev/zero > long.approval",
+             people_folder);
+    ck_assert_int_eq(system(command), 0);
+    EXPECT(CKR_ACTION_PROHIBITED, api.p11->C_DestroyObject(api.session, key));
+    expect_log("3-1.approval is not used: no approver has signed it");
+    expect_log("junk.approval is not used");
+    expect_log("pipe.approval: this approval cannot be read");
+    expect_log("link.approval: this approval cannot be read");
+    expect_log("long.approval is not used");
+    approve(2, id, 2);
+    OK(api.p11->C_DestroyObject(api.session, key));
+    api_close(&api);
+}
+END_TEST
+
+START_TEST(two_approvers_where_two_are_needed)
+{
+    char id[40];
+
+    open_token("destroy", 2);
+    CK_OBJECT_HANDLE key = api_make_index_key(&api, "a", 1);
+    unique_id(key, id);
+    approve(1, id, 1);
+    approve(1, id, 2);
+    EXPECT(CKR_ACTION_PROHIBITED, api.p11->C_DestroyObject(api.session, key));
+    approve(2, id, 3);
+    OK(api.p11->C_DestroyObject(api.session, key));
+    api_close(&api);
+}
+END_TEST
+
+/* The store is put back to when the key was still there, after its approval was used: without an
+ * anchor the use is undone with it. With the store as it is, nothing brings the approval back. */
+START_TEST(a_restart_forgets_no_use)
+{
+    char id[40];
+
+    open_token("destroy", 1);
+    CK_OBJECT_HANDLE key = api_make_index_key(&api, "a", 1);
+    unique_id(key, id);
+    approve(1, id, 1);
+    OK(api.p11->C_DestroyObject(api.session, key));
+    api_restart(&api);
+    CK_OBJECT_HANDLE other = api_make_index_key(&api, "b", 1);
+    EXPECT(CKR_ACTION_PROHIBITED, api.p11->C_DestroyObject(api.session, other));
+    char *log = api_log(&api);
+    ck_assert_ptr_null(strstr(log, "unknown form"));
+    ck_assert_ptr_null(strstr(log, "not of a known form"));
+    free(log);
+    api_close(&api);
+}
+END_TEST
+
+START_TEST(session_objects_need_nobody)
+{
+    open_token("destroy", 1);
+    CK_OBJECT_HANDLE key = api_make_aes_key(&api, false, "s");
+    OK(api.p11->C_DestroyObject(api.session, key));
+    api_close(&api);
+}
+END_TEST
+
+/* What the last refusal in the log says has to be signed. */
+static void wanted_object(char ret_text[65])
+{
+    char *log = api_log(&api);
+    const char *last = NULL;
+
+    for (const char *at = log; (at = strstr(at, "'object ")) != NULL; at++)
+        last = at;
+    ck_assert_ptr_nonnull(last);
+    ck_assert_int_eq(sscanf(last, "'object %64[0-9a-f]'", ret_text), 1);
+    free(log);
+}
+
+static CK_RV init_again(const char *label)
+{
+    return api.p11->C_InitToken(api.slot, (CK_UTF8CHAR *) API_SO_PIN, strlen(API_SO_PIN),
+                                (CK_UTF8CHAR *) label);
+}
+
+START_TEST(initialising_again_takes_two)
+{
+    static const char label[] = "anew                            ";
+    static const char other_label[] = "another one                     ";
+    char document[APPROVAL_TEXT_MAX];
+    char object[65];
+    char serial[17];
+
+    open_token("destroy", 1);
+    OK(api.p11->C_CloseSession(api.session));
+    EXPECT(CKR_TOKEN_WRITE_PROTECTED, init_again(label));
+    wanted_object(object);
+    token_serial(serial);
+    struct approval_text text = {serial, "reset", object, 1, time(NULL) + 600};
+    size_t len = approval_sign(1, &text, document);
+    write_text("reset.approval", document, len);
+    EXPECT(CKR_TOKEN_WRITE_PROTECTED, init_again(other_label));
+    OK(init_again(label));
+    /* It is for the token as it was. */
+    EXPECT(CKR_TOKEN_WRITE_PROTECTED, init_again(label));
+    api_close(&api);
+}
+END_TEST
+
+START_TEST(a_token_without_approvers_is_not_shown)
+{
+    static const char *const lines[] = {
+        "two_person = destroy\n",
+        "two_person = destroy\napprovers = file:/nonexistent/people.pem\n",
+        "two_person = destroy\napprovers = people.pem\n",
+        "two_person = destroy\napprovals_needed = 0\n",
+        "two_person = everything\n",
+    };
+    CK_TOKEN_INFO info;
+    char few[256];
+
+    for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
+        api_load(&api, NULL, lines[i]);
+        EXPECT(CKR_TOKEN_NOT_PRESENT, api.p11->C_GetTokenInfo(api.slot, &info));
+        api_close(&api);
+    }
+    snprintf(few, sizeof(few),
+             "two_person = destroy\napprovers = file:%s/people.pem\napprovals_needed = 3\n",
+             people_folder);
+    api_load(&api, NULL, few);
+    EXPECT(CKR_TOKEN_NOT_PRESENT, api.p11->C_GetTokenInfo(api.slot, &info));
+    expect_log("approvals_needed is 3");
+    api_close(&api);
+}
+END_TEST
+
+/* The commands of docs/formats-approvals.md, by the openssl command. */
+START_TEST(the_openssl_command_makes_one)
+{
+    char command[2048];
+    char serial[17];
+    char id[40];
+
+    snprintf(command, sizeof(command),
+             "cd %s && openssl genpkey -algorithm ed25519 -out dora.key && { echo '# Dora'; "
+             "openssl pkey -in dora.key -pubout; } > people.pem && chmod 600 people.pem",
+             people_folder);
+    ck_assert_int_eq(system(command), 0);
+    open_token("destroy", 1);
+    CK_OBJECT_HANDLE key = api_make_index_key(&api, "a", 1);
+    unique_id(key, id);
+    token_serial(serial);
+    snprintf(command, sizeof(command),
+             "cd %s && printf '%%s\\n' 'indexkey approval 1' 'token %s' 'operation destroy' "
+             "'object %s' \"nonce $(openssl rand -hex 16)\" "
+             "\"expires $(date -d '+1 day' +%%s)\" > request && "
+             "openssl pkeyutl -sign -rawin -inkey dora.key -in request -out request.sig && "
+             "{ cat request; echo \"signature $(od -An -v -tx1 request.sig | tr -d ' \\n')\"; } "
+             "> dora.approval",
+             people_folder, serial, id);
+    ck_assert_int_eq(system(command), 0);
+    OK(api.p11->C_DestroyObject(api.session, key));
+    expect_log("destroy approved by Dora");
+    api_close(&api);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("approvals");
+    TCase *cases = tcase_create("approvals");
+
+    tcase_set_timeout(cases, 120);
+    tcase_add_checked_fixture(cases, people_setup, people_teardown);
+    tcase_add_test(cases, destroying_takes_two);
+    tcase_add_test(cases, an_approval_is_for_one_object);
+    tcase_add_test(cases, strangers_and_files_of_other_kinds_do_not_count);
+    tcase_add_test(cases, two_approvers_where_two_are_needed);
+    tcase_add_test(cases, a_restart_forgets_no_use);
+    tcase_add_test(cases, session_objects_need_nobody);
+    tcase_add_test(cases, initialising_again_takes_two);
+    tcase_add_test(cases, a_token_without_approvers_is_not_shown);
+    tcase_add_test(cases, the_openssl_command_makes_one);
+    suite_add_tcase(suite, cases);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_ENV);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}

@@ -1,0 +1,30 @@
+/*
+ * For tests on a PostgreSQL server: tests/servers/postgres.sh run TEST. Each test has a schema of
+ * its own, and its administrator's hand.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#define POSTGRES_LOCATION_MAX 512
+
+/* The environment names a server. */
+bool postgres_fixture_is_here(void);
+/* A name for the schema, which is not there yet. */
+void postgres_fixture_setup(void);
+/* The schema goes, and what hangs on it. */
+void postgres_fixture_teardown(void);
+
+const char *postgres_fixture_schema(void);
+/* The store as the administrator, by the socket; `more` is added to the URI ("&user=x"). */
+void postgres_fixture_location(char location[POSTGRES_LOCATION_MAX], const char *more);
+/* As a role, by TCP at this port (0: the server's own). */
+void postgres_fixture_tcp(char location[POSTGRES_LOCATION_MAX], const char *user, int port);
+int postgres_fixture_port(void);
+
+/* As the administrator, with each @ replaced by the schema's name; fails the test. */
+void postgres_fixture_sql(const char *sql);
+/* The number in the first column of the first row. */
+long postgres_fixture_number(const char *sql);
+/* The text there; freed with free. */
+char *postgres_fixture_text(const char *sql);

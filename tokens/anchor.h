@@ -1,0 +1,58 @@
+/*
+ * The anchor: a token's generation kept outside its store (`anchor = file:PATH`), so that a store
+ * that was put back to an older copy is noticed.
+ *
+ * The store commits first, then the anchor follows: an honest store is never older than its
+ * anchor. Who compares them reads the anchor first. The file has an entry or several, each with a
+ * MAC under a key below the token key; only the one that verifies counts, and it never goes back
+ * but by anchor_accept. docs/formats.md has every byte.
+ *
+ * Any thread, any number of processes of one host: the file is locked while it is replaced.
+ * Failures are logged once and carry a cause.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#include "base/crypto.h"
+#include "tokens/derive.h"
+
+struct anchor;
+
+/* What `anchor =` may be: NULL, or what is wanted instead. */
+const char *anchor_check_location(const char *location);
+/* `store` is the store's location, which must be another file. No look at the disk.
+ * INDEXKEY_CAUSE_CONFIG. Freed with anchor_free. */
+CK_RV anchor_new(const char *token, const char *location, const char *store,
+                 struct anchor **ret_anchor);
+void anchor_free(struct anchor **anchor);
+/* For messages. */
+const char *anchor_path(const struct anchor *anchor);
+
+/* A copy of its own: the file is waited for, and no keyring is held meanwhile. */
+struct anchor_key {
+    unsigned char serial[SERIAL_LEN];
+    struct secret key;
+};
+
+/* Freed with anchor_key_clear. */
+CK_RV anchor_key_make(const struct secret *token_key, const unsigned char serial[SERIAL_LEN],
+                      struct anchor_key *ret_key);
+void anchor_key_clear(struct anchor_key *key);
+
+/* The generation of the entry that verifies; to be read before the store is. CKR_DEVICE_ERROR
+ * (TAMPERED) when there is no file or no such entry. */
+CK_RV anchor_read(const struct anchor *anchor, const struct anchor_key *key,
+                  uint64_t *ret_generation);
+
+/* After a commit: the only entry is this one, unless there is a newer one. The file must be there.
+ * */
+CK_RV anchor_advance(struct anchor *anchor, const struct anchor_key *key, uint64_t generation);
+/* True when the last anchor_advance failed: then nothing is to be committed before one succeeds. */
+bool anchor_is_behind(const struct anchor *anchor);
+
+/* Before a commit that changes the token key (the first of a serial included): an entry beside
+ * those that are there, so that a kill on either side of the commit leaves one that counts. */
+CK_RV anchor_admit(const struct anchor *anchor, const struct anchor_key *key, uint64_t generation);
+/* The only entry, whatever was there: after that commit, and on an administrator's word. */
+CK_RV anchor_accept(struct anchor *anchor, const struct anchor_key *key, uint64_t generation);

@@ -1,0 +1,167 @@
+#include "tokens/custody_anchor.h"
+
+CK_RV custody_open_keyring(struct custody *custody, const unsigned char serial[SERIAL_LEN],
+                           const struct secret *token_key, struct keyring *keyring)
+{
+    _cleanup_(blob_clear) struct blob keys = {0};
+    uint64_t version;
+    TRY(custody_read_record(custody, RECORD_KEYS, &keys, &version));
+    const struct keyring_opening opening = {
+        .serial = serial,
+        .token_key = token_key,
+        .keys_record = blob_view(&keys),
+    };
+    return keyring_open(keyring, &opening);
+}
+
+static CK_RV copy_key(struct keyring *keyring, struct anchor_key *ret_key)
+{
+    _cleanup_(keyring_release) struct keyring *held = NULL;
+    TRY(keyring_hold(keyring, &held));
+    return anchor_key_make(&held->token_key, held->serial, ret_key);
+}
+
+static CK_RV fail_older(const struct custody *custody, uint64_t anchored, uint64_t generation)
+{
+    cause_set(INDEXKEY_CAUSE_TAMPERED);
+    return FAIL(CKR_DEVICE_ERROR,
+                "token '%s': its store has generation %llu and its anchor %s says %llu: the store "
+                "was put back to an older copy; restore the newest one, or, if what came since is "
+                "to be given up, run indexkey anchor --accept",
+                custody->name, (unsigned long long) generation, anchor_path(custody->anchor),
+                (unsigned long long) anchored);
+}
+
+CK_RV custody_read_summary(struct custody *custody, struct keyring *keyring,
+                           struct stored_summary *ret_summary)
+{
+    if (custody->anchor == NULL)
+        return sealed_objects_read_summary(custody, keyring, ret_summary);
+    _cleanup_(anchor_key_clear) struct anchor_key key = {0};
+    struct stored_summary stored;
+    uint64_t anchored;
+    TRY(copy_key(keyring, &key));
+    /* Before the store: another process may commit, and its anchor follow, at any moment. */
+    TRY(anchor_read(custody->anchor, &key, &anchored));
+    TRY(sealed_objects_read_summary(custody, keyring, &stored));
+    if (stored.summary.generation < anchored)
+        return fail_older(custody, anchored, stored.summary.generation);
+    *ret_summary = stored;
+    return CKR_OK;
+}
+
+CK_RV custody_plan_generation(struct custody *custody, struct generation_step *step,
+                              struct store_change *ret_change)
+{
+    struct stored_summary stored;
+    CK_RV rv = custody_read_summary(custody, step->keyring, &stored);
+    if (rv == CKR_ENCRYPTED_DATA_INVALID)
+        return sealed_objects_fail_summary(custody);
+    TRY(rv);
+    stored.summary.generation++;
+    _cleanup_(keyring_release) struct keyring *held = NULL;
+    TRY(keyring_hold(step->keyring, &held));
+    blob_clear(&step->bytes);
+    TRY(summary_seal(held, &stored.summary, &step->bytes));
+    step->generation = stored.summary.generation;
+    *ret_change = (struct store_change){
+        .record = RECORD_SUMMARY,
+        .expected = stored.version,
+        .attributes = blob_view(&step->bytes),
+    };
+    return CKR_OK;
+}
+
+static void remember(struct custody *custody, uint64_t generation)
+{
+    uint64_t newest = atomic_load(&custody->newest_generation);
+    while (newest < generation &&
+           !atomic_compare_exchange_weak(&custody->newest_generation, &newest, generation))
+        continue;
+}
+
+static CK_RV follow(struct custody *custody, struct keyring *keyring, uint64_t generation)
+{
+    _cleanup_(anchor_key_clear) struct anchor_key key = {0};
+    TRY(copy_key(keyring, &key));
+    return anchor_advance(custody->anchor, &key, generation);
+}
+
+void custody_generation_follow(struct custody *custody, struct keyring *keyring,
+                               uint64_t generation)
+{
+    remember(custody, generation);
+    if (custody->anchor != NULL)
+        (void) follow(custody, keyring, generation);
+}
+
+CK_RV custody_anchor_ready(struct custody *custody, struct keyring *keyring)
+{
+    if (custody->anchor == NULL || !anchor_is_behind(custody->anchor))
+        return CKR_OK;
+    return follow(custody, keyring, atomic_load(&custody->newest_generation));
+}
+
+CK_RV custody_anchor_login(struct custody *custody)
+{
+    struct stored_summary stored;
+    if (custody->anchor == NULL)
+        return CKR_OK;
+    CK_RV rv = custody_read_summary(custody, &custody->keyring, &stored);
+    if (rv == CKR_ENCRYPTED_DATA_INVALID)
+        return sealed_objects_fail_summary(custody);
+    TRY(rv);
+    custody_generation_follow(custody, &custody->keyring, stored.summary.generation);
+    return CKR_OK;
+}
+
+CK_RV custody_anchor_admit(struct custody *custody, const unsigned char serial[SERIAL_LEN],
+                           const struct secret *token_key, uint64_t generation)
+{
+    _cleanup_(anchor_key_clear) struct anchor_key key = {0};
+    if (custody->anchor == NULL)
+        return CKR_OK;
+    TRY(anchor_key_make(token_key, serial, &key));
+    return anchor_admit(custody->anchor, &key, generation);
+}
+
+void custody_anchor_settle(struct custody *custody, const unsigned char serial[SERIAL_LEN],
+                           const struct secret *token_key, uint64_t generation)
+{
+    _cleanup_(anchor_key_clear) struct anchor_key key = {0};
+    /* Where it fails, the entry stays beside the former one, and the next login does it. */
+    if (custody->anchor != NULL && anchor_key_make(token_key, serial, &key) == CKR_OK)
+        (void) anchor_accept(custody->anchor, &key, generation);
+}
+
+CK_RV custody_anchor_accept(struct custody *custody, struct view so_pin, uint64_t *ret_generation)
+{
+    _cleanup_(token_record_clear) struct token_record record = {0};
+    _cleanup_(proof_clear) struct proof proof = {0};
+    _cleanup_(keyring_destroy) struct keyring keyring;
+    _cleanup_(anchor_key_clear) struct anchor_key key = {0};
+    struct stored_summary stored;
+    keyring_init(&keyring);
+    cause_clear();
+    if (custody->anchor == NULL)
+        return FAIL_CAUSE(INDEXKEY_CAUSE_CONFIG,
+                          "token '%s': it has no anchor; set one, such as anchor = file:/PATH",
+                          custody->name);
+    TRY(custody_read_initialized(custody, &record));
+    TRY(custody_prove(custody, &record, CUSTODY_SO, so_pin, &proof));
+    CK_RV rv = custody_open_keyring(custody, record.serial, &proof.token_key, &keyring);
+    if (rv == CKR_ENCRYPTED_DATA_INVALID)
+        return custody_fail_keys(custody);
+    TRY(rv);
+    rv = sealed_objects_read_summary(custody, &keyring, &stored);
+    if (rv == CKR_ENCRYPTED_DATA_INVALID)
+        return sealed_objects_fail_summary(custody);
+    TRY(rv);
+    TRY(anchor_key_make(&proof.token_key, record.serial, &key));
+    TRY(anchor_accept(custody->anchor, &key, stored.summary.generation));
+    log_line(LOG_LEVEL_NOTICE, "token '%s': its anchor %s was set to generation %llu by the SO",
+             custody->name, anchor_path(custody->anchor),
+             (unsigned long long) stored.summary.generation);
+    *ret_generation = stored.summary.generation;
+    return CKR_OK;
+}
