@@ -142,6 +142,27 @@ struct custody_rewrap {
  * logged in. What came of it is opened before it is kept. */
 CK_RV custody_rewrap(struct custody *custody, struct custody_rewrap *ret_report);
 
+/* All of `bytes` is taken, or the backup fails with what it answers. */
+typedef CK_RV custody_write_fn(void *context, struct view bytes);
+/* At most `len` bytes; `ret_len` 0 is the end. */
+typedef CK_RV custody_read_fn(void *context, unsigned char *bytes, size_t len, size_t *ret_len);
+
+/* [admin] The token as it is at one moment, while either role is logged in: sealed, to be opened
+ * with the source and a PIN alone. Takes memory for all of it. */
+CK_RV custody_backup(struct custody *custody, custody_write_fn *write, void *context);
+
+struct custody_restore {
+    custody_read_fn *read;
+    void *context;
+    enum custody_role role;
+    struct view pin; /* of the backup; not counted */
+    bool force;      /* over the token itself, which is then as old as the backup */
+};
+
+/* [admin] Into an empty store, or that token's own one, in one commit, once all of the backup is
+ * proved. Nobody is logged in in this process. An anchor has to be told of it afterwards. */
+CK_RV custody_restore(struct custody *custody, const struct custody_restore *what);
+
 /* When (clock_coarse_ms) the next call into this token has to run custody_tick first; INT64_MAX
  * while nobody is logged in. Read on the data path. */
 const _Atomic int64_t *custody_due(const struct custody *custody);

@@ -21,6 +21,7 @@
 #define LABEL_SET "indexkey/1/seal/set"
 #define LABEL_ATTRIBUTES "indexkey/1/seal/attributes"
 #define LABEL_VALUE_ID "indexkey/1/seal/value-id"
+#define LABEL_BACKUP "indexkey/1/seal/backup"
 #define LABEL_ANCHOR "indexkey/1/seal/anchor"
 /* Under a root key that we hold ourselves (source = file, env). */
 #define LABEL_ROOT_WRAP "indexkey/1/root/wrap"

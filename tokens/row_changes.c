@@ -65,8 +65,9 @@ CK_RV row_changes_list(struct row_changes *list, const struct store_change *reco
         const struct row_change *row = &list->rows[i];
         list->changes[record_count + i] = (struct store_change){
             .object = &row->id,
-            .expected = row->version,
-            .value_only = row->fresh.attributes.len == 0,
+            .expected = list->are_new ? 0 : row->version,
+            .begins_at = list->are_new ? row->version : 0,
+            .value_only = !list->are_new && row->fresh.attributes.len == 0,
             .attributes = blob_view(&row->fresh.attributes),
             .value = blob_view(&row->fresh.value),
         };

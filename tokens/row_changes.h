@@ -13,6 +13,7 @@ struct row_changes {
     struct row_change *rows;
     size_t count;
     size_t capacity;
+    bool are_new; /* rows of a backup, for a store that has none */
     struct store_change *changes;
 };
 

@@ -89,10 +89,15 @@ void renewal_keep(void)
     ck_assert_ptr_nonnull(kept.bytes);
 }
 
-void renewal_put_back(void)
+void renewal_remove_store(void)
 {
     for (size_t i = 0; i < COUNT_OF(suffixes); i++)
         (void) unlink(database(suffixes[i]));
+}
+
+void renewal_put_back(void)
+{
+    renewal_remove_store();
     FILE *file = fopen(database(""), "wb");
     ck_assert_ptr_nonnull(file);
     ck_assert_int_eq(fchmod(fileno(file), 0600), 0);

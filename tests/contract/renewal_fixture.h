@@ -15,6 +15,8 @@ void renewal_check(struct custody *custody);
 /* The store opened anew, as by a process that starts: the user logs in and finds all objects. */
 void renewal_check_anew(void);
 
+/* The store as before its first use. All custodies are closed. */
+void renewal_remove_store(void);
 /* The store's files as they are now; put back by renewal_put_back. All custodies are closed. */
 void renewal_keep(void);
 void renewal_put_back(void);
