@@ -34,6 +34,7 @@ static const struct cause_row rows[] = {
     [INDEXKEY_CAUSE_CONFIG] = {"config", CKR_FUNCTION_FAILED, VERDICT_NEITHER},
     [INDEXKEY_CAUSE_CANCELLED] = {"cancelled", CKR_DEVICE_ERROR, VERDICT_TRANSIENT},
     [INDEXKEY_CAUSE_INTERNAL] = {"internal", CKR_GENERAL_ERROR, VERDICT_NEITHER},
+    [INDEXKEY_CAUSE_AUDIT] = {"audit", CKR_DEVICE_ERROR, VERDICT_NEITHER},
 };
 
 static _Thread_local enum indexkey_cause thread_cause;

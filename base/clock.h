@@ -11,7 +11,7 @@
 #define CLOCK_NS_PER_MS 1000000
 
 #ifdef INDEXKEY_TEST_HOOKS
-/* Adds `ms` to all three clocks, so that tests can let hours pass. 0 restores. */
+/* Adds `ms` to all of these clocks, so that tests can let hours pass. 0 restores. */
 void clock_shift(int64_t ms);
 int64_t clock_shifted(int64_t ms);
 #else
@@ -40,6 +40,12 @@ static inline int64_t clock_boot_ms(void)
 static inline int64_t clock_coarse_ms(void)
 {
     return clock_ms(CLOCK_MONOTONIC_COARSE);
+}
+
+/* Seconds since 1970, UTC; to the resolution of the coarse clocks. */
+static inline int64_t clock_coarse_utc_s(void)
+{
+    return clock_ms(CLOCK_REALTIME_COARSE) / CLOCK_MS_PER_S;
 }
 
 /* Seconds since 1970, UTC. */

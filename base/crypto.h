@@ -122,12 +122,17 @@ CK_RV crypto_key_unwrap(const struct secret *wrapping_key, struct view wrapped,
 CK_RV crypto_rsa_sign(struct view key_pem, bool pss, struct view message,
                       struct secret *ret_signature);
 
-#define ED25519_KEY_LEN 32
+/* Ed25519 (RFC 8032). The private key is its seed. What OpenSSL makes of it is on its heap for the
+ * length of the call. */
+#define ED25519_SEED_LEN 32
+#define ED25519_PUBLIC_LEN 32
 #define ED25519_SIGNATURE_LEN 64
-
-/* Ed25519 (RFC 8032). CKR_SIGNATURE_INVALID, not logged, when it is not the key's signature. */
-CK_RV crypto_ed25519_verify(const unsigned char key[ED25519_KEY_LEN], struct view message,
-                            const unsigned char signature[ED25519_SIGNATURE_LEN]);
+CK_RV crypto_ed25519_public(const struct secret *seed,
+                            unsigned char ret_public[ED25519_PUBLIC_LEN]);
+CK_RV crypto_ed25519_sign(const struct secret *seed, struct view message,
+                          unsigned char ret_signature[ED25519_SIGNATURE_LEN]);
+bool crypto_ed25519_verify(const unsigned char public_key[ED25519_PUBLIC_LEN], struct view message,
+                           const unsigned char signature[ED25519_SIGNATURE_LEN]);
 
 /* Base64 (RFC 4648, standard alphabet, white space at the ends ignored) of exactly `len` bytes.
  * CKR_DATA_INVALID, not logged, for anything else. Constant time in the content. */

@@ -72,6 +72,7 @@ enum indexkey_cause {
     INDEXKEY_CAUSE_CONFIG = 16,      /* the token's configuration */
     INDEXKEY_CAUSE_CANCELLED = 17,   /* C_Finalize ended the call */
     INDEXKEY_CAUSE_INTERNAL = 18,    /* none of the above; the log has the details */
+    INDEXKEY_CAUSE_AUDIT = 19,       /* the audit log cannot be written */
 };
 
 /* The life cycle of a token's keys: attributes of secret keys that C_GetAttributeValue reads and

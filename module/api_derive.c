@@ -9,7 +9,9 @@
 
 #include "base/alloc.h"
 #include "module/attributes_table.h"
+#include "module/audit_log.h"
 #include "module/key_use.h"
+#include "module/lifecycle.h"
 #include "module/new_object.h"
 #include "module/policy.h"
 #include "module/slot_objects.h"
@@ -192,6 +194,17 @@ static void inherit(const struct derivation *derivation, struct template_result 
                             !attributes_has(attributes, FLAG_EXTRACTABLE));
 }
 
+/* A key follows the states of all token keys that entered. */
+static CK_RV follow(const struct derivation *derivation, struct template_result *result)
+{
+    struct object *keys[DERIVE_FURTHER_MAX + 1];
+
+    keys[0] = derivation->base;
+    for (size_t i = 0; i < derivation->further.count; i++)
+        keys[i + 1] = derivation->further.keys[i];
+    return lifecycle_follow(keys, derivation->further.count + 1, &result->life);
+}
+
 /* Everything that can refuse the key before it is published. */
 static CK_RV finish(const struct derivation *derivation, struct template_result *result)
 {
@@ -205,6 +218,7 @@ static CK_RV finish(const struct derivation *derivation, struct template_result 
             return CKR_TEMPLATE_INCONSISTENT;
         attributes->value_len = (uint32_t) result->value.len;
         inherit(derivation, result);
+        TRY(follow(derivation, result));
     }
     TRY(new_object_check(derivation->view, ORIGIN_DERIVE, derivation->base, result));
     for (size_t i = 0; (key = input_key(derivation, i)) != NULL; i++)
@@ -307,6 +321,7 @@ static CK_RV derive(const struct session_view *view, CK_MECHANISM_PTR given,
     derivation.given = *given;
     TRY(find_mechanism(view->slot, derivation.given.mechanism, &derivation.mechanism));
     TRY(key_use_get(view->slot, handle, FLAG_DERIVE, derivation.mechanism, &derivation.base));
+    TRY(audit_log_use_once(view->slot, derivation.base, derivation.mechanism));
     CK_RV rv = derive_keys(&derivation, first);
     give_handles(&derivation, rv);
     return rv;

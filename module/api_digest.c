@@ -1,6 +1,7 @@
 /* PKCS #11 5.12: message digesting. */
 #include "module/api.h"
 
+#include "module/lifecycle.h"
 #include "module/operation_begin.h"
 #include "module/policy_rules.h"
 
@@ -98,6 +99,8 @@ static CK_RV digest_key(struct session *session, struct operation *operation,
         return CKR_KEY_HANDLE_INVALID;
     if ((attributes_stay_inside(&key->attributes) || object_has(key, FLAG_TOKEN)) &&
         !policy_allows_breach("sensitive-keys-are-not-digested"))
+        return CKR_KEY_INDIGESTIBLE;
+    if (!lifecycle_is_active(key))
         return CKR_KEY_INDIGESTIBLE;
     TRY(object_value(key, &value));
     return operation->mechanism->digest->update(operation, (struct view){value->bytes, value->len});

@@ -3,30 +3,12 @@
 
 #include "base/alloc.h"
 #include "module/approvals.h"
+#include "module/key_lifecycle.h"
 #include "module/new_object.h"
+#include "module/object_alter.h"
 #include "module/object_attributes.h"
 #include "module/policy.h"
 #include "module/slot_objects.h"
-
-/* An object that this session may see: private ones need the user. */
-static CK_RV visible_object(const struct session_view *view, CK_OBJECT_HANDLE handle,
-                            struct object **ret_object)
-{
-    _cleanup_(object_release) struct object *object = NULL;
-
-    TRY(object_table_get(view->slot->objects, handle, &object));
-    if (object_has(object, FLAG_PRIVATE) && view->role != ROLE_USER)
-        return CKR_OBJECT_HANDLE_INVALID;
-    *ret_object = TAKE(object);
-    return CKR_OK;
-}
-
-static CK_RV check_writable(const struct session_view *view, const struct object *object)
-{
-    if (object_has(object, FLAG_TOKEN) && (view->flags & CKF_RW_SESSION) == 0)
-        return CKR_SESSION_READ_ONLY;
-    return CKR_OK;
-}
 
 static CK_RV create(const struct session_view *view, CK_ATTRIBUTE_PTR template, CK_ULONG count,
                     CK_OBJECT_HANDLE_PTR out)
@@ -57,7 +39,7 @@ static CK_RV copy(const struct session_view *view, CK_OBJECT_HANDLE handle,
 
     if (out == NULL || api_bytes_are_bad(template, count))
         return CKR_ARGUMENTS_BAD;
-    TRY(visible_object(view, handle, &source));
+    TRY(object_alter_find(view, handle, &source));
     if (!object_has(source, FLAG_COPYABLE))
         return CKR_ACTION_PROHIBITED;
     TRY(attributes_for_copy(&source->attributes, template, count, view->role == ROLE_SO,
@@ -79,38 +61,6 @@ CK_RV C_CopyObject(CK_SESSION_HANDLE hSession, CK_OBJECT_HANDLE hObject, CK_ATTR
     return session_look_end(&view, copy(&view, hObject, pTemplate, ulCount, phNewObject));
 }
 
-/* What a call wants to do to an object. */
-struct alteration {
-    CK_RV(*apply)
-    (const struct session_view *view, struct object *object, const struct alteration *alteration);
-    CK_ATTRIBUTE_PTR template;
-    CK_ULONG count;
-};
-
-/* CKR_OBJECT_HANDLE_INVALID may mean that somebody else changed the object between the look and the
- * act; then the handle has another object by now, and the alteration is tried on that one. Each
- * round lost is one that somebody else has won. */
-static CK_RV alter(const struct session_view *view, CK_OBJECT_HANDLE handle,
-                   const struct alteration *alteration)
-{
-    _cleanup_(object_release) struct object *tried = NULL;
-
-    for (;;) {
-        _cleanup_(object_release) struct object *object = NULL;
-        TRY(visible_object(view, handle, &object));
-        if (object == tried)
-            return CKR_OBJECT_HANDLE_INVALID;
-        TRY(check_writable(view, object));
-        CK_RV rv = alteration->apply(view, object, alteration);
-        if (rv != CKR_OBJECT_HANDLE_INVALID)
-            return rv;
-        if (object_has(object, FLAG_TOKEN))
-            TRY(slot_objects_refresh(view->slot));
-        object_release(&tried);
-        tried = TAKE(object);
-    }
-}
-
 static CK_RV destroy_approved(struct slot *slot, struct object *object)
 {
     const struct approval_request request = {
@@ -120,17 +70,16 @@ static CK_RV destroy_approved(struct slot *slot, struct object *object)
     struct approval_grant grant;
 
     TRY(approvals_take(slot, &request, &grant));
-    CK_RV rv = slot_objects_destroy(slot, object);
+    CK_RV rv = key_lifecycle_destroy(slot, object);
     if (rv != CKR_OK)
         approvals_give_back(slot, &grant);
     return rv;
 }
 
-static CK_RV destroy(const struct session_view *view, struct object *object,
-                     const struct alteration *alteration)
+static CK_RV destroy(const struct session_view *view, struct object *object, const void *argument)
 {
-    (void) alteration;
-    if (!object_has(object, FLAG_DESTROYABLE))
+    (void) argument;
+    if (!object_has(object, FLAG_DESTROYABLE) || object_has(object, FLAG_INDEXKEY_HOLD))
         return CKR_ACTION_PROHIBITED;
     if (object_has(object, FLAG_TOKEN))
         return destroy_approved(view->slot, object);
@@ -143,7 +92,7 @@ CK_RV C_DestroyObject(CK_SESSION_HANDLE hSession, CK_OBJECT_HANDLE hObject)
     struct session_view view;
 
     TRY(session_look(hSession, &view));
-    return session_look_end(&view, alter(&view, hObject, &alteration));
+    return session_look_end(&view, object_alter(&view, hObject, &alteration));
 }
 
 /* The bytes that the object takes in the store or would take there. */
@@ -154,7 +103,7 @@ static CK_RV object_size(const struct session_view *view, CK_OBJECT_HANDLE handl
 
     if (out == NULL)
         return CKR_ARGUMENTS_BAD;
-    TRY(visible_object(view, handle, &object));
+    TRY(object_alter_find(view, handle, &object));
     TRY(attributes_encode(&object->attributes, &encoded));
     *out = encoded.len + object->attributes.value_len;
     return CKR_OK;
@@ -175,7 +124,7 @@ static CK_RV get_values(const struct session_view *view, CK_OBJECT_HANDLE handle
 
     if (api_bytes_are_bad(template, count))
         return CKR_ARGUMENTS_BAD;
-    TRY(visible_object(view, handle, &object));
+    TRY(object_alter_find(view, handle, &object));
     return object_get_attributes(object, template, count);
 }
 
@@ -188,14 +137,20 @@ CK_RV C_GetAttributeValue(CK_SESSION_HANDLE hSession, CK_OBJECT_HANDLE hObject,
     return session_look_end(&view, get_values(&view, hObject, pTemplate, ulCount));
 }
 
+struct template_argument {
+    CK_ATTRIBUTE_PTR template;
+    CK_ULONG count;
+};
+
 static CK_RV set_values(const struct session_view *view, struct object *object,
-                        const struct alteration *alteration)
+                        const void *argument)
 {
+    const struct template_argument *wanted = argument;
     _cleanup_(attributes_clear) struct attributes changed = {0};
 
     if (!object_has(object, FLAG_MODIFIABLE))
         return CKR_ACTION_PROHIBITED;
-    TRY(attributes_change(&object->attributes, alteration->template, alteration->count,
+    TRY(attributes_change(&object->attributes, wanted->template, wanted->count,
                           view->role == ROLE_SO, &changed));
     TRY(policy_changed_object(view->slot, object, &changed));
     return slot_objects_change(view->slot, object, &changed);
@@ -204,13 +159,14 @@ static CK_RV set_values(const struct session_view *view, struct object *object,
 CK_RV C_SetAttributeValue(CK_SESSION_HANDLE hSession, CK_OBJECT_HANDLE hObject,
                           CK_ATTRIBUTE_PTR pTemplate, CK_ULONG ulCount)
 {
-    const struct alteration alteration = {set_values, pTemplate, ulCount};
+    const struct template_argument wanted = {pTemplate, ulCount};
+    const struct alteration alteration = {set_values, &wanted};
     struct session_view view;
 
     TRY(session_look(hSession, &view));
     return session_look_end(&view, api_bytes_are_bad(pTemplate, ulCount)
                                        ? CKR_ARGUMENTS_BAD
-                                       : alter(&view, hObject, &alteration));
+                                       : object_alter(&view, hObject, &alteration));
 }
 
 static CK_RV find_init(struct session *session, CK_ATTRIBUTE_PTR template, CK_ULONG count)

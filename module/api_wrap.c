@@ -2,7 +2,9 @@
 #include "module/api.h"
 
 #include "module/attributes_table.h"
+#include "module/audit_log.h"
 #include "module/key_use.h"
+#include "module/lifecycle.h"
 #include "module/new_object.h"
 #include "module/policy.h"
 
@@ -53,10 +55,11 @@ static CK_RV as_unwrapping_key(CK_RV rv)
 static CK_RV take_key(const struct session_view *view, const struct wrap_request *request,
                       enum attribute_flag usage, struct working *working)
 {
+    const struct mechanism *mechanism = mechanism_find(working->mechanism.mechanism);
     struct wrap_call *call = &working->call;
 
-    TRY(key_use_get(view->slot, request->key, usage, mechanism_find(working->mechanism.mechanism),
-                    &call->key));
+    TRY(key_use_get(view->slot, request->key, usage, mechanism, &call->key));
+    TRY(audit_log_use_once(view->slot, call->key, mechanism));
     return key_use_value(call->key, &call->key_value);
 }
 
@@ -89,6 +92,8 @@ static CK_RV check_departure(const struct slot *slot, const struct object *wrapp
 
     if (!object_has(key, FLAG_EXTRACTABLE))
         return CKR_KEY_UNEXTRACTABLE;
+    if (!lifecycle_is_active(key)) /* it would come back without its state */
+        return CKR_KEY_NOT_WRAPPABLE;
     if (object_has(key, FLAG_WRAP_WITH_TRUSTED) && !object_has(wrapping, FLAG_TRUSTED))
         return CKR_KEY_NOT_WRAPPABLE;
     if (attributes_bytes(&wrapping->attributes, CKA_WRAP_TEMPLATE, &template) &&
@@ -110,12 +115,16 @@ static CK_RV wrap(const struct session_view *view, const struct wrap_request *re
         return CKR_ARGUMENTS_BAD;
     TRY(begin(view, request, FLAG_WRAP, &working));
     TRY(key_use_find(view->slot, handle, &key));
-    TRY(check_departure(view->slot, working.call.key, key));
+    const struct audit_act act = {"wrap", key, mechanism_find(working.mechanism.mechanism)};
+    rv = check_departure(view->slot, working.call.key, key);
+    if (rv != CKR_OK)
+        return audit_log_outcome(view->slot, &act, rv);
     TRY(key_use_value(key, &value));
     TRY(working.ops->wrapped_len(&working.call, value->len, &needed));
     if (api_only_size(out, out_len, needed, &rv))
         return rv;
-    TRY(working.ops->wrap(&working.call, value, out));
+    TRY(audit_log_intent(view->slot, &act));
+    TRY(audit_log_outcome(view->slot, &act, working.ops->wrap(&working.call, value, out)));
     *out_len = needed;
     return CKR_OK;
 }

@@ -139,7 +139,7 @@ const char *approval_untimely(const struct approval *approval, int64_t now)
 }
 
 bool approval_is_signed_by(const struct approval *approval,
-                           const unsigned char key[ED25519_KEY_LEN])
+                           const unsigned char key[ED25519_PUBLIC_LEN])
 {
-    return crypto_ed25519_verify(key, approval->signed_text, approval->signature) == CKR_OK;
+    return crypto_ed25519_verify(key, approval->signed_text, approval->signature);
 }

@@ -54,4 +54,4 @@ bool approval_is_for(const struct approval *approval, const struct approval_wish
 /* NULL at a time when it holds, else what is wrong, in words. */
 const char *approval_untimely(const struct approval *approval, int64_t now);
 bool approval_is_signed_by(const struct approval *approval,
-                           const unsigned char key[ED25519_KEY_LEN]);
+                           const unsigned char key[ED25519_PUBLIC_LEN]);

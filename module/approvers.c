@@ -12,7 +12,7 @@
 /* RFC 8410: SubjectPublicKeyInfo with id-Ed25519 and no parameters, before the 32 bytes. */
 static const unsigned char spki_prefix[] = {0x30, 0x2a, 0x30, 0x05, 0x06, 0x03,
                                             0x2b, 0x65, 0x70, 0x03, 0x21, 0x00};
-#define SPKI_LEN (sizeof(spki_prefix) + ED25519_KEY_LEN)
+#define SPKI_LEN (sizeof(spki_prefix) + ED25519_PUBLIC_LEN)
 #define SPKI_BASE64_LEN ((SPKI_LEN + 2) / 3 * 4)
 
 struct file {
@@ -84,7 +84,7 @@ static CK_RV read_body(struct file *file, unsigned char text[SPKI_BASE64_LEN])
     return refuse(file, "the key does not end, or is no Ed25519 public key");
 }
 
-static CK_RV decode_key(struct file *file, unsigned char ret_key[ED25519_KEY_LEN])
+static CK_RV decode_key(struct file *file, unsigned char ret_key[ED25519_PUBLIC_LEN])
 {
     _cleanup_(secret_clear) struct secret spki = {NULL, 0};
     unsigned char text[SPKI_BASE64_LEN];
@@ -95,7 +95,7 @@ static CK_RV decode_key(struct file *file, unsigned char ret_key[ED25519_KEY_LEN
         return rv;
     if (rv != CKR_OK || memcmp(spki.bytes, spki_prefix, sizeof(spki_prefix)) != 0)
         return refuse(file, "the key above is no Ed25519 public key");
-    memcpy(ret_key, spki.bytes + sizeof(spki_prefix), ED25519_KEY_LEN);
+    memcpy(ret_key, spki.bytes + sizeof(spki_prefix), ED25519_PUBLIC_LEN);
     return CKR_OK;
 }
 
@@ -111,7 +111,7 @@ static CK_RV take_key(struct file *file)
     file->name[0] = '\0';
     for (size_t i = 0; i < approvers->count; i++) {
         if (strcmp(approvers->list[i].name, approver.name) == 0 ||
-            memcmp(approvers->list[i].key, approver.key, ED25519_KEY_LEN) == 0)
+            memcmp(approvers->list[i].key, approver.key, ED25519_PUBLIC_LEN) == 0)
             return refuse(file, "the key above or its name stands here twice");
     }
     if (approvers->count == APPROVERS_MAX)

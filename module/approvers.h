@@ -11,7 +11,7 @@
 
 struct approver {
     char name[APPROVER_NAME_LEN]; /* NUL-terminated */
-    unsigned char key[ED25519_KEY_LEN];
+    unsigned char key[ED25519_PUBLIC_LEN];
 };
 
 struct approvers {

@@ -59,6 +59,13 @@ CK_RV attributes_set_bytes(struct attributes *attributes, CK_ATTRIBUTE_TYPE type
     return attributes_entries_put(&attributes->others, row->tag, bytes);
 }
 
+void attributes_unset(struct attributes *attributes, CK_ATTRIBUTE_TYPE type)
+{
+    const struct attribute_row *row = find_other(type);
+    if (row != NULL)
+        attributes_entries_remove(&attributes->others, row->tag);
+}
+
 bool attributes_allow(const struct attributes *attributes, CK_MECHANISM_TYPE mechanism)
 {
     struct view allowed;

@@ -16,6 +16,8 @@
 #include "base/secret.h"
 #include "include/cryptoki.h"
 
+struct life;
+
 /* The boolean attributes, one bit each in attributes.flags. The order is part of the sealed format
  * (docs/formats.md): new ones go to the end. */
 enum attribute_flag {
@@ -58,6 +60,8 @@ struct attributes {
     /* No attribute and never sealed: a session key whose value can be had from the token again, so
      * that its AES-GCM invocations are counted in the store (gcm_counts.h). */
     bool counts_in_store;
+    /* So too: a session key that C_DeriveKey made for a purpose that searches need (lifecycle.h). */
+    bool serves_searches;
 };
 
 void attributes_clear(struct attributes *attributes);
@@ -85,6 +89,9 @@ bool attributes_bytes(const struct attributes *attributes, CK_ATTRIBUTE_TYPE typ
 CK_RV attributes_set_bytes(struct attributes *attributes, CK_ATTRIBUTE_TYPE type,
                            struct view bytes);
 
+/* Takes its entry away. */
+void attributes_unset(struct attributes *attributes, CK_ATTRIBUTE_TYPE type);
+
 /* CKA_ALLOWED_MECHANISMS: true when unset or when it lists the mechanism. */
 bool attributes_allow(const struct attributes *attributes, CK_MECHANISM_TYPE mechanism);
 CK_RV attributes_set_allowed(struct attributes *attributes, const CK_MECHANISM_TYPE *mechanisms,
@@ -105,7 +112,8 @@ struct template_result {
     struct attributes attributes;
     struct secret value; /* CKA_VALUE; empty when none was given */
     bool has_value;
-    uint64_t named; /* FLAG_BIT of each boolean that the template holds */
+    uint64_t named;    /* FLAG_BIT of each boolean that the template holds */
+    struct life *life; /* what the key has to follow (lifecycle.h), referenced; NULL: nothing */
     bool has_value_len;
     bool has_key_type;
     bool has_class;
@@ -146,7 +154,8 @@ CK_RV attributes_change(const struct attributes *old, const CK_ATTRIBUTE *templa
                         bool as_so, struct attributes *ret_changed);
 
 /* C_CopyObject: the copy's attributes; what a copy may change (TOKEN, PRIVATE, MODIFIABLE,
- * DESTROYABLE, COPYABLE to false and what C_SetAttributeValue may) and what it inherits. */
+ * DESTROYABLE, COPYABLE to false and what C_SetAttributeValue may) and what it inherits; not the
+ * state and the line (lifecycle.h). */
 CK_RV attributes_for_copy(const struct attributes *source, const CK_ATTRIBUTE *template,
                           CK_ULONG count, bool as_so, struct attributes *ret_copy);
 

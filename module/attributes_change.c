@@ -4,6 +4,7 @@
 #include "module/attributes_entries.h"
 #include "module/attributes_template.h"
 #include "module/attributes_values.h"
+#include "module/lifecycle.h"
 #include "module/policy_rules.h"
 
 /* Who changes: C_SetAttributeValue or C_CopyObject, the SO or another. */
@@ -82,7 +83,9 @@ CK_RV attributes_for_copy(const struct attributes *source, const CK_ATTRIBUTE *t
     struct changer changer = {.copies = true, .is_so = as_so};
     if (!attributes_has(source, FLAG_COPYABLE))
         return FAIL(CKR_ACTION_PROHIBITED, "the object is not copyable");
-    return change_all(source, template, count, changer, ret_copy);
+    TRY(change_all(source, template, count, changer, ret_copy));
+    lifecycle_strip(ret_copy);
+    return CKR_OK;
 }
 
 static bool satisfies(const struct attributes *attributes, const struct entry *entry)

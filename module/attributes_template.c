@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/rv.h"
+#include "module/lifecycle.h"
 #include "module/attributes_values.h"
 #include "module/policy_rules.h"
 
@@ -287,5 +288,6 @@ void template_result_clear(struct template_result *result)
 {
     attributes_clear(&result->attributes);
     secret_clear(&result->value);
+    life_release(&result->life);
     *result = (struct template_result){0};
 }

@@ -4,9 +4,11 @@
 
 #include "base/log.h"
 #include "module/approvers.h"
+#include "tokens/audit.h"
 #include "tokens/custody.h"
 
 #define TOKEN_KEYS_MAX 64
+#define UNDO_WINDOW_MAX_MS (UINT64_C(366) * 24 * 60 * 60 * 1000)
 #define HEX_PREFIX "hex:"
 
 static const char *check_log(const char *value)
@@ -134,6 +136,10 @@ static const struct conf_key own_token_keys[] = {
     {.name = "extract_key",
      .type = CONF_BOOL,
      .help = "yes: CKM_EXTRACT_KEY_FROM_KEY cuts keys out of keys"},
+    {.name = "undo_window",
+     .type = CONF_DURATION,
+     .max = UNDO_WINDOW_MAX_MS,
+     .help = "how long a destroyed key waits, hidden, until it is gone for good"},
     {.name = "hkdf_data_info",
      .type = CONF_STRING,
      .check = check_info_list,
@@ -166,6 +172,9 @@ const struct conf_schema *config_schema(void)
     for (size_t i = 0; i < sizeof(own_token_keys) / sizeof(own_token_keys[0]); i++)
         token_keys[count++] = own_token_keys[i];
     for (const struct conf_key *key = custody_conf_keys;
+         key->name != NULL && count < TOKEN_KEYS_MAX - 1; key++)
+        token_keys[count++] = *key;
+    for (const struct conf_key *key = audit_conf_keys;
          key->name != NULL && count < TOKEN_KEYS_MAX - 1; key++)
         token_keys[count++] = *key;
     token_keys[count] = (struct conf_key){.name = NULL};
@@ -203,6 +212,11 @@ unsigned int config_relaxed(const struct conf_section *token)
 bool config_extract_key(const struct conf_section *token)
 {
     return conf_bool(token, "extract_key", false);
+}
+
+uint64_t config_undo_window_ms(const struct conf_section *token)
+{
+    return conf_duration_ms(token, "undo_window", 0);
 }
 
 const char *config_hkdf_data_info(const struct conf_section *token)

@@ -30,6 +30,8 @@ enum config_aes_default config_aes_default(const struct conf_section *token);
 unsigned int config_relaxed(const struct conf_section *token);
 /* `extract_key =`: CKM_EXTRACT_KEY_FROM_KEY is offered. */
 bool config_extract_key(const struct conf_section *token);
+/* `undo_window =`: how long a destroyed key can be had back; 0: not at all. */
+uint64_t config_undo_window_ms(const struct conf_section *token);
 /* `hkdf_data_info =`: a list for config_info_is_listed, NULL when the key is not set. */
 const char *config_hkdf_data_info(const struct conf_section *token);
 /* `two_person =`: TWO_PERSON_ bits. */

@@ -1,6 +1,8 @@
 #include "module/key_use.h"
 
 #include "base/rv.h"
+#include "module/audit_log.h"
+#include "module/lifecycle.h"
 #include "module/policy.h"
 #include "module/policy_rules.h"
 #include "module/slot.h"
@@ -48,7 +50,11 @@ CK_RV key_use_get(struct slot *slot, CK_OBJECT_HANDLE handle, enum attribute_fla
     _cleanup_(object_release) struct object *key = NULL;
 
     TRY(key_use_find(slot, handle, &key));
-    TRY(check(key, usage, mechanism));
+    CK_RV rv = check(key, usage, mechanism);
+    if (rv == CKR_OK)
+        rv = lifecycle_check(key, usage);
+    if (rv != CKR_OK)
+        return audit_log_outcome(slot, &(struct audit_act){"refused", key, mechanism}, rv);
     TRY(policy_claim_family(key, mechanism));
     *ret_key = TAKE(key);
     return CKR_OK;

@@ -9,9 +9,9 @@
 #include "module/object.h"
 
 /* In this order: visible to the logged-in role (CKR_KEY_HANDLE_INVALID), a secret key of a type
- * that the mechanism takes (CKR_KEY_TYPE_INCONSISTENT), `usage` true and the mechanism among
- * CKA_ALLOWED_MECHANISMS and of the key's family (CKR_KEY_FUNCTION_NOT_PERMITTED,
- * CKR_MECHANISM_INVALID). The caller releases `ret_key` with object_release. */
+ * that the mechanism takes (CKR_KEY_TYPE_INCONSISTENT), `usage` true, allowed by the key's state
+ * (lifecycle.h), and the mechanism among CKA_ALLOWED_MECHANISMS and of the key's family
+ * (CKR_KEY_FUNCTION_NOT_PERMITTED, CKR_MECHANISM_INVALID). The caller releases `ret_key` with object_release. */
 CK_RV key_use_get(struct slot *slot, CK_OBJECT_HANDLE handle, enum attribute_flag usage,
                   const struct mechanism *mechanism, struct object **ret_key);
 

@@ -48,8 +48,14 @@ CK_RV new_object_check(const struct session_view *view, enum attribute_origin or
 CK_RV new_object_publish(const struct session_view *view, struct template_result *result,
                          CK_OBJECT_HANDLE *ret_handle)
 {
-    return slot_objects_create(view->slot, view->handle, &result->attributes, &result->value,
-                               ret_handle);
+    const struct object_draft draft = {
+        .owner = view->handle,
+        .attributes = &result->attributes,
+        .value = &result->value,
+        .life = result->life,
+    };
+
+    return slot_objects_create(view->slot, &draft, ret_handle);
 }
 
 CK_RV new_object(const struct session_view *view, enum attribute_origin origin,

@@ -5,6 +5,7 @@
 #include "base/alloc.h"
 #include "base/rv.h"
 #include "module/key_ledger.h"
+#include "module/lifecycle.h"
 #include "module/lineage.h"
 #include "module/slot.h"
 #include "module/subkeys.h"
@@ -51,6 +52,8 @@ void object_release(struct object **object)
     key_ledger_release(atomic_load(&last->ledger));
     object_release(&last->parent);
     lineage_release(atomic_load(&last->lineage));
+    struct life *life = atomic_load(&last->life);
+    life_release(&life);
     pthread_mutex_destroy(&last->lock);
     mem_free(last);
 }

@@ -17,6 +17,7 @@
 #include "tokens/sealed_objects.h"
 
 struct key_ledger;
+struct life;
 struct lineage;
 struct slot;
 
@@ -33,12 +34,15 @@ struct object {
     unsigned char purpose;
     bool has_predecessor; /* made by C_SetAttributeValue: a session may hold what was before */
     bool value_is_open;
+    bool has_life;          /* a state or times are sealed with it (lifecycle.h) */
+    atomic_bool is_watched; /* it has, or follows, times: no use without a look at the clock */
     struct slot *slot;
     CK_SESSION_HANDLE owner; /* a session object's session; 0 for token objects */
     uint64_t version;        /* of the sealed row; 0 for session objects */
     struct object *parent;   /* a subkey object's index key (referenced), else NULL */
     struct object **subkeys; /* an index key's, made at first use (module/subkeys.h), else NULL */
     _Atomic(struct lineage *) lineage;   /* referenced; NULL until it is needed (lineage.h) */
+    _Atomic(struct life *) life;         /* referenced; NULL until something follows it */
     _Atomic(struct key_ledger *) ledger; /* referenced; NULL until it is needed (key_ledger.h) */
     struct secret value;
     pthread_mutex_t lock; /* guards value, value_is_open and subkeys */

@@ -6,6 +6,7 @@
 #include "module/attributes_entries.h"
 #include "module/attributes_template.h"
 #include "module/attributes_values.h"
+#include "module/lifecycle.h"
 #include "module/policy_rules.h"
 
 /* PKCS #11 4.10.2, footnote 7, for session keys; the secret of a token key is never shown. */
@@ -57,10 +58,23 @@ static CK_RV read_check_value(struct object *object, struct attribute_room *room
     return CKR_OK;
 }
 
+/* State and times are those of now; a subkey object has its index key's. */
+static void read_wide(const struct object *root, const struct attribute_row *row,
+                      struct attribute_room *room, struct view *ret_shown)
+{
+    bool is_moving = row->type == CKA_INDEXKEY_STATE || row->type == CKA_INDEXKEY_ACTIVATION ||
+                     row->type == CKA_INDEXKEY_DEACTIVATION;
+    CK_ULONG number = is_moving ? lifecycle_shown(root, row->type)
+                                : lifecycle_get(&root->attributes, row->type);
+    memcpy(room->bytes, &number, sizeof(number));
+    *ret_shown = (struct view){room->bytes, sizeof(number)};
+}
+
 /* `rule` is the one that keeps a secret CKA_VALUE from being read, or from matching. */
 static CK_RV read_attribute(struct object *object, const struct attribute_row *row,
                             const char *rule, struct attribute_room *room, struct view *ret_shown)
 {
+    const struct object *root = object->parent != NULL ? object->parent : object;
     char text[OBJECT_UNIQUE_ID_MAX + 1];
     switch (row->kind) {
     case KIND_VALUE:
@@ -71,6 +85,13 @@ static CK_RV read_attribute(struct object *object, const struct attribute_row *r
         object_unique_id(object, text);
         memcpy(room->bytes, text, sizeof(text));
         *ret_shown = (struct view){room->bytes, strlen(text)};
+        return CKR_OK;
+    case KIND_WIDE:
+        read_wide(root, row, room, ret_shown);
+        return CKR_OK;
+    case KIND_LINE:
+        if (!attributes_bytes(&root->attributes, row->type, ret_shown))
+            *ret_shown = (struct view){root->id.bytes, OBJECT_ID_LEN};
         return CKR_OK;
     default:
         return attributes_values_read(&object->attributes, row, room, ret_shown)

@@ -75,7 +75,12 @@ static bool visit_object(struct visitor *visitor, struct object *object)
 /* The subkey stands on the stack for the comparison only: a scan makes no objects. */
 static bool visit_subkey(struct visitor *visitor, struct object *parent, unsigned char purpose)
 {
-    struct object subkey = {.slot = parent->slot, .id = parent->id, .purpose = purpose};
+    struct object subkey = {
+        .slot = parent->slot,
+        .id = parent->id,
+        .purpose = purpose,
+        .parent = parent,
+    };
 
     if (!subkeys_shown(parent, purpose) || !visitor->with_private)
         return true;

@@ -155,18 +155,21 @@ static void put_locked(struct object_table *table, size_t place, struct object *
     index_all(table, place);
 }
 
-CK_RV object_table_add(struct object_table *table, struct object *object)
+static CK_RV add_locked(struct object_table *table, struct object *object)
 {
     size_t place;
 
+    TRY(reserve_locked(table));
+    TRY(take_place_locked(table, &place));
+    put_locked(table, place, object);
+    table->object_count++;
+    return CKR_OK;
+}
+
+CK_RV object_table_add(struct object_table *table, struct object *object)
+{
     pthread_rwlock_wrlock(&table->lock);
-    CK_RV rv = reserve_locked(table);
-    if (rv == CKR_OK)
-        rv = take_place_locked(table, &place);
-    if (rv == CKR_OK) {
-        put_locked(table, place, object);
-        table->object_count++;
-    }
+    CK_RV rv = add_locked(table, object);
     pthread_rwlock_unlock(&table->lock);
     return rv;
 }
@@ -192,17 +195,51 @@ static void free_place_locked(struct object_table *table, size_t place)
     table->first_free = (uint32_t) place;
 }
 
+/* The former object, or NULL when it is no longer there. */
+static struct object *replace_locked(struct object_table *table, const struct object *old,
+                                     struct object *changed)
+{
+    size_t place;
+
+    if (!find_place(table, old->handle, &place) || table->places[place].object != old)
+        return NULL;
+    struct object *out = take_out_locked(table, place);
+    put_locked(table, place, changed);
+    return out;
+}
+
+static CK_RV exchange_locked(struct object_table *table, struct object_swap *swaps, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (swaps[i].old != NULL)
+            continue;
+        TRY(add_locked(table, swaps[i].fresh));
+        swaps[i].fresh = NULL;
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (swaps[i].old == NULL)
+            continue;
+        struct object *out = replace_locked(table, swaps[i].old, swaps[i].fresh);
+        if (out != NULL)
+            swaps[i].fresh = NULL;
+        object_release(&out);
+    }
+    return CKR_OK;
+}
+
+CK_RV object_table_exchange(struct object_table *table, struct object_swap *swaps, size_t count)
+{
+    pthread_rwlock_wrlock(&table->lock);
+    CK_RV rv = exchange_locked(table, swaps, count);
+    pthread_rwlock_unlock(&table->lock);
+    return rv;
+}
+
 CK_RV object_table_replace(struct object_table *table, const struct object *old,
                            struct object *changed)
 {
-    struct object *out = NULL;
-    size_t place;
-
     pthread_rwlock_wrlock(&table->lock);
-    if (find_place(table, old->handle, &place) && table->places[place].object == old) {
-        out = take_out_locked(table, place);
-        put_locked(table, place, changed);
-    }
+    struct object *out = replace_locked(table, old, changed);
     pthread_rwlock_unlock(&table->lock);
     if (out == NULL)
         return CKR_OBJECT_HANDLE_INVALID;
@@ -281,6 +318,14 @@ void object_table_lookup(struct object_table *table, enum object_index index, st
             break;
     }
     pthread_rwlock_unlock(&table->lock);
+}
+
+size_t object_table_count(struct object_table *table)
+{
+    pthread_rwlock_rdlock(&table->lock);
+    size_t count = table->object_count;
+    pthread_rwlock_unlock(&table->lock);
+    return count;
 }
 
 bool object_table_has_owned(struct object_table *table)

@@ -27,6 +27,18 @@ CK_RV object_table_replace(struct object_table *table, const struct object *old,
 /* Retires it and drops the table's reference. CKR_OBJECT_HANDLE_INVALID when it is not there. */
 CK_RV object_table_remove(struct object_table *table, const struct object *object);
 
+/* One step of object_table_exchange: `fresh` takes the place of `old`, or comes new if that is
+ * NULL. */
+struct object_swap {
+    struct object *old;
+    struct object *fresh;
+};
+
+/* All of it at once, as a search sees it. Takes the references to `fresh` (and sets them to NULL);
+ * what has lost its place meanwhile is left out. CKR_HOST_MEMORY or CKR_DEVICE_MEMORY, before
+ * anything has changed its place; what was taken until then has come. */
+CK_RV object_table_exchange(struct object_table *table, struct object_swap *swaps, size_t count);
+
 /* A reference to the object that the handle stands for; a subkey handle gives the parent's subkey.
  * CKR_OBJECT_HANDLE_INVALID. */
 CK_RV object_table_get(struct object_table *table, CK_OBJECT_HANDLE handle,
@@ -44,6 +56,8 @@ void object_table_lookup(struct object_table *table, enum object_index index, st
 /* Removes and retires each object for which `match` is true. */
 void object_table_remove_matching(struct object_table *table, object_visit_fn *match,
                                   void *context);
+
+size_t object_table_count(struct object_table *table);
 
 /* False when there is no session object at all: closing a session then costs no walk of the table.
  */

@@ -47,6 +47,7 @@ void operation_forget(struct operation *operation)
     }
     operation->mechanism = NULL;
     gcm_counts_give_back(&operation->share);
+    audit_share_give_back(&operation->uses);
     if (operation->key)
         object_release(&operation->key);
     operation->key = NULL;

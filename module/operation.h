@@ -15,6 +15,7 @@
 #include "module/gcm_counts.h"
 #include "module/mechanism.h"
 #include "module/object.h"
+#include "tokens/audit.h"
 
 enum operation_kind {
     OPERATION_ENCRYPT,
@@ -44,6 +45,7 @@ struct operation {
     struct object *key;                /* referenced; NULL for digests */
     void *state;                       /* the mechanism's own, freed by its free_state */
     struct gcm_share share;            /* of the key's AES-GCM invocations */
+    struct audit_share uses;           /* of the key's counted uses */
 };
 
 /* Ends the operation but keeps key and context (after success or failure alike). */

@@ -1,7 +1,9 @@
 #include "module/operation_begin.h"
 
 #include "base/rv.h"
+#include "module/audit_log.h"
 #include "module/key_use.h"
+#include "module/lifecycle.h"
 
 static const enum attribute_flag usages[OPERATION_KINDS] = {
     [OPERATION_ENCRYPT] = FLAG_ENCRYPT,
@@ -15,13 +17,26 @@ static const enum attribute_flag usages[OPERATION_KINDS] = {
     [OPERATION_VERIFY_SIGNATURE] = FLAG_VERIFY,
 };
 
+enum attribute_flag operation_usage(enum operation_kind kind)
+{
+    return usages[kind];
+}
+
+/* The time of a key has come that had, or follows, times. */
+static bool is_over(const struct operation *operation)
+{
+    return atomic_load_explicit(&operation->key->is_watched, memory_order_relaxed) &&
+           lifecycle_examine(operation->key, usages[operation->kind]) != CKR_OK;
+}
+
 /* The session's reference makes it safe to look: a kept key cannot have been freed and replaced.
  * Logout and destruction have wiped it from here, a change has retired it. */
 static bool is_kept(const struct operation *operation, CK_MECHANISM_TYPE type, CK_OBJECT_HANDLE key)
 {
     return operation->key != NULL && operation->key->handle == key &&
            operation->mechanism->type == type &&
-           !atomic_load_explicit(&operation->key->retired, memory_order_acquire);
+           !atomic_load_explicit(&operation->key->retired, memory_order_acquire) &&
+           !is_over(operation);
 }
 
 static bool serves(const struct mechanism *mechanism, enum operation_kind kind)
@@ -129,6 +144,11 @@ _long_way_ static CK_RV fill_share(struct session *session, struct operation *op
     return CKR_OK;
 }
 
+static inline CK_RV count_use(const struct session *session, struct operation *operation)
+{
+    return audit_log_use(session->slot, operation->key, operation->mechanism, &operation->uses);
+}
+
 CK_RV operation_begin(struct session *session, enum operation_kind kind,
                       const CK_MECHANISM *mechanism, CK_OBJECT_HANDLE key)
 {
@@ -144,6 +164,8 @@ CK_RV operation_begin(struct session *session, enum operation_kind kind,
         TRY(take_key(session, operation, mechanism->mechanism, key));
     if (kind != OPERATION_MESSAGE_ENCRYPT && lacks_share(operation)) /* which counts its messages */
         TRY(fill_share(session, operation, CKR_KEY_HANDLE_INVALID));
+    if (kind != OPERATION_MESSAGE_ENCRYPT && kind != OPERATION_MESSAGE_DECRYPT)
+        TRY(count_use(session, operation));
     CK_RV rv = start(operation, mechanism);
     if (rv != CKR_OK) {
         operation_forget(operation);
@@ -171,7 +193,8 @@ CK_RV operation_active_message(struct session *session, enum operation_kind kind
 
     TRY(operation_active(session, kind, false, &operation));
     if (operation->phase == PHASE_STARTED &&
-        atomic_load_explicit(&operation->key->retired, memory_order_acquire)) {
+        (atomic_load_explicit(&operation->key->retired, memory_order_acquire) ||
+         is_over(operation))) {
         CK_RV rv = key_use_get(session->slot, operation->key->handle, usages[kind],
                                operation->mechanism, &key);
         if (rv != CKR_OK) {
@@ -190,6 +213,8 @@ CK_RV operation_active_message(struct session *session, enum operation_kind kind
         }
         TRY(rv);
     }
+    if (operation->phase == PHASE_STARTED)
+        TRY(count_use(session, operation));
     *ret_operation = operation;
     return CKR_OK;
 }

@@ -6,6 +6,9 @@
 
 #include "module/session.h"
 
+/* What an operation of this kind does with its key. Not for digests. */
+enum attribute_flag operation_usage(enum operation_kind kind);
+
 /* Sets mechanism and key of the operation: kept ones when they are the same, else looked up and
  * checked (key_use.h). `start` then begins the message. CKR_OPERATION_ACTIVE; a NULL mechanism
  * cancels (PKCS #11 5.8.1) and gives CKR_OK with the operation idle. */
@@ -34,8 +37,8 @@ static inline CK_RV operation_active(struct session *session, enum operation_kin
 }
 
 /* The active operation of a message kind. It may go on for long: between messages, a key that was
- * changed since is looked up and checked again; one that is gone, or may no longer be used so, ends
- * the operation (CKR_OPERATION_NOT_INITIALIZED). */
+ * changed since or has times is looked up and checked again; one that is gone, or may no longer be
+ * used so, ends the operation (CKR_OPERATION_NOT_INITIALIZED). */
 CK_RV operation_active_message(struct session *session, enum operation_kind kind,
                                struct operation **ret_operation);
 

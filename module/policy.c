@@ -5,6 +5,7 @@
 #include "base/rv.h"
 #include "module/attributes_entries.h"
 #include "module/attributes_table.h"
+#include "module/lifecycle.h"
 #include "module/lineage.h"
 #include "module/policy_rules.h"
 #include "module/strengthen.h"
@@ -235,14 +236,28 @@ static bool xor_changes_type(const struct proposal *proposal)
            proposal->attributes->key_type != proposal->base->key_type;
 }
 
+/* An older version has such a label by right. A copy of it has not: it is of another line. */
+static bool keeps_label(const struct proposal *proposal, struct view label)
+{
+    struct view former;
+    struct view line;
+
+    return proposal->is_change && attributes_bytes(proposal->base, CKA_LABEL, &former) &&
+           view_equal(former, label) &&
+           attributes_bytes(proposal->base, CKA_INDEXKEY_LINE, &line) ==
+               attributes_bytes(proposal->attributes, CKA_INDEXKEY_LINE, &line);
+}
+
 static bool label_is_reserved(const struct proposal *proposal)
 {
     struct view label;
     struct view parent;
 
-    return attributes_has(proposal->attributes, FLAG_TOKEN) &&
-           attributes_bytes(proposal->attributes, CKA_LABEL, &label) &&
-           subkeys_split_label(label, &parent) != PURPOSE_NONE;
+    if (!attributes_has(proposal->attributes, FLAG_TOKEN) ||
+        !attributes_bytes(proposal->attributes, CKA_LABEL, &label))
+        return false;
+    return subkeys_split_label(label, &parent) != PURPOSE_NONE ||
+           (lifecycle_is_version_label(label) && !keeps_label(proposal, label));
 }
 
 static const struct rule rules[] = {
@@ -288,7 +303,8 @@ static const struct rule rules[] = {
     {"one-mode-family", "CKA_ALLOWED_MECHANISMS may name mechanisms of one family only",
      mixes_families, false},
     {"subkey-labels-are-reserved",
-     "labels that end in /token, /centroid, /payload, /item or /query belong to subkey objects",
+     "labels that end in /token, /centroid, /payload, /item or /query belong to subkey objects, "
+     "those that end in @ and a number to older versions of keys",
      label_is_reserved, true},
 };
 
@@ -426,6 +442,7 @@ static CK_RV bind_to_purpose(unsigned char purpose, struct template_result *resu
 
     TRY(indexkey_mechanisms((enum indexkey_purpose) purpose, &mechanisms, &count));
     attributes->counts_in_store = true;
+    attributes->serves_searches = !cipher;
     if (attributes->key_type != (cipher ? CKK_AES : CKK_GENERIC_SECRET) ||
         attributes->value_len != INDEXKEY_KEY_LEN || (attributes->flags & USAGE_FLAGS & ~uses) != 0)
         return CKR_TEMPLATE_INCONSISTENT;

@@ -3,6 +3,7 @@
 #include "base/alloc.h"
 #include "base/cause.h"
 #include "base/rv.h"
+#include "module/audit_log.h"
 #include "module/module.h"
 #include "module/slot_objects.h"
 
@@ -163,8 +164,9 @@ CK_RV session_wait(struct session *session, CK_RV (*wait)(void *context), void *
     return session->handle == handle ? rv : CKR_SESSION_HANDLE_INVALID;
 }
 
-void session_note_cause_locked(struct session *session)
+void session_note_failure_locked(struct session *session, CK_RV rv)
 {
+    audit_log_error(session->slot, rv);
     session->device_error = cause_last();
     cause_clear();
 }
@@ -197,6 +199,8 @@ CK_RV session_look_end(const struct session_view *view, CK_RV rv)
     if (rv != CKR_OK && cause_last() == INDEXKEY_CAUSE_CANCELLED)
         rv = CKR_CRYPTOKI_NOT_INITIALIZED;
 
+    if (rv != CKR_OK)
+        audit_log_error(view->slot, rv);
     if (session != NULL) {
         pthread_mutex_lock(&session->lock);
         if (session->handle == view->handle)

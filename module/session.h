@@ -46,12 +46,12 @@ CK_RV session_enter_keyless(CK_SESSION_HANDLE handle, struct session **ret_sessi
  * entry. CKR_SESSION_HANDLE_INVALID when the session was closed meanwhile. */
 CK_RV session_wait(struct session *session, CK_RV (*wait)(void *context), void *context);
 /* A call has failed: its cause becomes the session's device_error. */
-_long_way_ void session_note_cause_locked(struct session *session);
+_long_way_ void session_note_failure_locked(struct session *session, CK_RV rv);
 /* Releases it. A failure leaves its cause in the session's device_error. Returns `rv`. */
 static inline CK_RV session_leave(struct session *session, CK_RV rv)
 {
     if (rv != CKR_OK)
-        session_note_cause_locked(session);
+        session_note_failure_locked(session, rv);
     pthread_mutex_unlock(&session->lock);
     return rv;
 }

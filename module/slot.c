@@ -3,7 +3,8 @@
 #include "base/clock.h"
 #include "base/rv.h"
 #include "module/approvals.h"
-#include "module/operation.h"
+#include "module/lifecycle.h"
+#include "module/operation_begin.h"
 #include "module/profile_objects.h"
 #include "module/session.h"
 
@@ -42,11 +43,13 @@ CK_RV slot_open(struct slot *slot, const struct conf *conf, const struct conf_se
         return CKR_OK; /* logged: this slot shows no token, the others work */
     TRY(custody_set_direct_keys(slot->custody, conf, may_create_threads));
     slot->due = custody_due(slot->custody);
+    slot->audit = custody_audit(slot->custody);
     slot->subkeys = config_subkeys(section);
     slot->policy = config_policy(section);
     slot->aes_default = config_aes_default(section);
     slot->relaxed = config_relaxed(section);
     slot->extract_key = config_extract_key(section);
+    slot->undo_window_ms = config_undo_window_ms(section);
     slot->hkdf_data_info = config_hkdf_data_info(section);
     return profile_objects_add(slot);
 }
@@ -85,16 +88,16 @@ void slot_end_admin(struct slot *slot)
     pthread_mutex_unlock(&slot->lock);
 }
 
-typedef bool key_match_fn(const void *context, const struct object *key);
+typedef bool operation_match_fn(const void *context, const struct operation *operation);
 
-static void forget_keys(struct slot *slot, key_match_fn *match, const void *context)
+static void forget_keys(struct slot *slot, operation_match_fn *match, const void *context)
 {
     pthread_mutex_lock(&slot->lock);
     for (struct session *session = slot->sessions; session != NULL; session = session->next) {
         pthread_mutex_lock(&session->lock);
         for (int kind = 0; kind < OPERATION_KINDS; kind++) {
             struct operation *operation = &session->operations[kind];
-            if (operation->key != NULL && match(context, operation->key))
+            if (operation->key != NULL && match(context, operation))
                 operation_forget(operation);
         }
         pthread_mutex_unlock(&session->lock);
@@ -102,23 +105,31 @@ static void forget_keys(struct slot *slot, key_match_fn *match, const void *cont
     pthread_mutex_unlock(&slot->lock);
 }
 
-static bool is_private(const void *context, const struct object *key)
+static bool is_private(const void *context, const struct operation *operation)
 {
     (void) context;
-    return object_has(key, FLAG_PRIVATE);
+    return object_has(operation->key, FLAG_PRIVATE);
 }
 
 /* By handle: a session may hold an older version of the key, or one of its subkeys. */
-static bool is_version_of(const void *context, const struct object *key)
+static bool is_version_of(const void *context, const struct operation *operation)
 {
     const struct object *destroyed = context;
+    CK_OBJECT_HANDLE handle = operation->key->handle;
 
-    return (key->handle ^ object_handle_purpose(key->handle)) == destroyed->handle;
+    return (handle ^ object_handle_purpose(handle)) == destroyed->handle;
 }
 
-static bool is_owned_by(const void *context, const struct object *key)
+static bool is_owned_by(const void *context, const struct operation *operation)
 {
-    return key->owner == *(const CK_SESSION_HANDLE *) context;
+    return operation->key->owner == *(const CK_SESSION_HANDLE *) context;
+}
+
+/* By what it follows now, not by the version of the key that it began with. */
+static bool is_barred(const void *context, const struct operation *operation)
+{
+    (void) context;
+    return lifecycle_check(operation->key, operation_usage(operation->kind)) != CKR_OK;
 }
 
 void slot_forget_key(struct slot *slot, const struct object *key)
@@ -134,4 +145,9 @@ void slot_forget_private(struct slot *slot)
 void slot_forget_owned(struct slot *slot, CK_SESSION_HANDLE owner)
 {
     forget_keys(slot, is_owned_by, &owner);
+}
+
+void slot_enforce_states(struct slot *slot)
+{
+    forget_keys(slot, is_barred, NULL);
 }

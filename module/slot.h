@@ -27,11 +27,13 @@ struct slot {
     const char *name;           /* of the [token NAME] section */
     struct custody *custody;    /* NULL: the section is bad, the slot holds no token */
     const _Atomic int64_t *due; /* custody_due */
+    struct audit *audit;        /* custody_audit: NULL, nothing is recorded or counted */
     unsigned int subkeys;       /* purposes shown, bit p-1 */
     enum config_policy policy;
     enum config_aes_default aes_default;
     unsigned int relaxed;       /* RELAX_ bits: rules of the policy that do not hold */
     bool extract_key;           /* CKM_EXTRACT_KEY_FROM_KEY is offered */
+    uint64_t undo_window_ms;    /* how long a destroyed key can be had back */
     const char *hkdf_data_info; /* info strings, config_info_is_listed */
     struct approvals *approvals; /* NULL: nothing takes two persons */
 
@@ -48,6 +50,7 @@ struct slot {
     _Atomic int role;                     /* enum slot_role; changes under lock */
     _Atomic uint64_t direct_keys_version; /* custody_direct_keys_version as shown */
     atomic_bool is_stale;                 /* a refresh failed: the next tick has to repeat it */
+    _Atomic uint64_t overdue_from; /* when the first hidden key's undo window is over; 0: none */
     struct session *sessions;
     CK_ULONG session_count;
     CK_ULONG rw_session_count;
@@ -100,3 +103,6 @@ void slot_tick(struct slot *slot);
 void slot_forget_key(struct slot *slot, const struct object *key);
 void slot_forget_private(struct slot *slot);
 void slot_forget_owned(struct slot *slot, CK_SESSION_HANDLE owner);
+/* The state of a key has changed: ends the operations that it, and what follows it, may no longer
+ * be used for. */
+void slot_enforce_states(struct slot *slot);

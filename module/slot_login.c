@@ -1,6 +1,8 @@
 #include "base/cause.h"
 #include "module/approvals.h"
+#include "module/audit_log.h"
 #include "module/direct_objects.h"
+#include "module/key_lifecycle.h"
 #include "module/module.h"
 #include "module/session.h"
 #include "module/slot.h"
@@ -59,6 +61,12 @@ static void close_role(struct slot *slot)
     pthread_rwlock_unlock(&slot->changes);
 }
 
+static void log_out(struct slot *slot)
+{
+    close_role(slot);
+    audit_log_logout(slot, "logout");
+}
+
 /* Something is due only while the custody is open. */
 static bool is_denied(const struct slot *slot)
 {
@@ -104,9 +112,16 @@ CK_RV slot_login(struct slot *slot, CK_USER_TYPE user, struct view pin)
         return CKR_OPERATION_NOT_INITIALIZED; /* no key here has CKA_ALWAYS_AUTHENTICATE */
     if (user != CKU_USER && user != CKU_SO)
         return CKR_USER_TYPE_INVALID;
+    enum slot_role role = user == CKU_SO ? ROLE_SO : ROLE_USER;
     slot_begin_admin(slot);
-    CK_RV rv = open_role(slot, user == CKU_SO ? ROLE_SO : ROLE_USER, pin);
+    CK_RV opened = open_role(slot, role, pin);
+    CK_RV rv = audit_log_login(slot, role, opened);
+    if (opened == CKR_OK && rv != CKR_OK)
+        log_out(slot);
+    if (rv == CKR_OK && role == ROLE_USER)
+        key_lifecycle_purge_overdue(slot);
     slot_end_admin(slot);
+    audit_log_metrics(slot, true);
     return rv;
 }
 
@@ -115,7 +130,7 @@ CK_RV slot_logout(struct slot *slot)
     slot_begin_admin(slot);
     CK_RV rv = slot_role(slot) == ROLE_PUBLIC ? CKR_USER_NOT_LOGGED_IN : CKR_OK;
     if (rv == CKR_OK)
-        close_role(slot);
+        log_out(slot);
     slot_end_admin(slot);
     return rv;
 }
@@ -132,7 +147,7 @@ void slot_logout_unused(struct slot *slot)
 {
     slot_begin_admin(slot);
     if (slot_role(slot) != ROLE_PUBLIC && is_unused(slot))
-        close_role(slot);
+        log_out(slot);
     slot_end_admin(slot);
 }
 
@@ -160,26 +175,37 @@ static CK_RV init_approved(struct slot *slot, struct view so_pin,
 CK_RV slot_init_token(struct slot *slot, struct view so_pin,
                       const unsigned char label[TOKEN_LABEL_LEN])
 {
+    const struct audit_act act = {.event = "init-token"};
+
     slot_begin_admin(slot);
-    CK_RV rv = is_unused(slot) ? init_approved(slot, so_pin, label) : CKR_SESSION_EXISTS;
+    CK_RV rv = is_unused(slot) ? audit_log_intent(slot, &act) : CKR_SESSION_EXISTS;
+    if (rv == CKR_OK)
+        rv = audit_log_outcome(slot, &act, init_approved(slot, so_pin, label));
     slot_end_admin(slot);
     return rv;
 }
 
 CK_RV slot_init_pin(struct slot *slot, struct view pin)
 {
+    const struct audit_act act = {.event = "init-pin"};
+
     slot_begin_admin(slot);
-    CK_RV rv =
-        slot_role(slot) == ROLE_SO ? custody_init_pin(slot->custody, pin) : CKR_USER_NOT_LOGGED_IN;
+    CK_RV rv = slot_role(slot) == ROLE_SO ? audit_log_intent(slot, &act) : CKR_USER_NOT_LOGGED_IN;
+    if (rv == CKR_OK)
+        rv = audit_log_outcome(slot, &act, custody_init_pin(slot->custody, pin));
     slot_end_admin(slot);
     return rv;
 }
 
 CK_RV slot_set_pin(struct slot *slot, struct view old_pin, struct view new_pin)
 {
+    const struct audit_act act = {.event = "set-pin"};
+
     slot_begin_admin(slot);
     enum custody_role role = slot_role(slot) == ROLE_SO ? CUSTODY_SO : CUSTODY_USER;
-    CK_RV rv = custody_set_pin(slot->custody, role, old_pin, new_pin);
+    CK_RV rv = audit_log_intent(slot, &act);
+    if (rv == CKR_OK)
+        rv = audit_log_outcome(slot, &act, custody_set_pin(slot->custody, role, old_pin, new_pin));
     slot_end_admin(slot);
     return rv;
 }
@@ -197,6 +223,7 @@ static void close_denied(struct slot *slot)
     pthread_mutex_unlock(&slot->login_lock);
     if (!ends)
         return;
+    audit_log_logout(slot, "denied");
     /* What a change had begun is published by then. */
     pthread_rwlock_wrlock(&slot->changes);
     if (slot_role(slot) == ROLE_PUBLIC)
@@ -208,6 +235,7 @@ void slot_tick(struct slot *slot)
 {
     enum custody_news news = custody_tick(slot->custody);
 
+    audit_log_metrics(slot, false);
     if (news == CUSTODY_CLOSED) {
         close_denied(slot);
         return;

@@ -7,15 +7,15 @@
 #include "base/random_buffer.h"
 #include "base/rv.h"
 #include "module/approvals_used.h"
+#include "module/audit_log.h"
 #include "module/gcm_counts.h"
 #include "module/lineage.h"
 #include "module/object_table.h"
 #include "module/policy.h"
 #include "module/session.h"
 
-/* A row as an object of the table; its value stays sealed until first use. */
-static CK_RV object_from_row(struct slot *slot, const struct sealed_object *row,
-                             struct object **ret_object)
+CK_RV slot_objects_from_row(struct slot *slot, const struct sealed_object *row,
+                            struct object **ret_object)
 {
     _cleanup_(attributes_clear) struct attributes attributes = {0};
     struct object *object;
@@ -28,6 +28,7 @@ static CK_RV object_from_row(struct slot *slot, const struct sealed_object *row,
     TRY(object_new(slot, &attributes, NULL, &object));
     object->id = row->id;
     object->version = row->version;
+    object->has_life = lifecycle_is_begun(&object->attributes);
     *ret_object = object;
     return CKR_OK;
 }
@@ -54,10 +55,36 @@ struct id_set {
     size_t capacity;
 };
 
+struct swap_list {
+    struct object_swap *swaps; /* both objects referenced */
+    size_t count;
+    size_t capacity;
+};
+
+static void swap_list_clear(struct swap_list *list)
+{
+    for (size_t i = 0; i < list->count; i++) {
+        object_release(&list->swaps[i].old);
+        object_release(&list->swaps[i].fresh);
+    }
+    mem_free(list->swaps);
+}
+
 struct loading {
     struct slot *slot;
-    struct id_set *seen; /* NULL at login: the table holds no private object yet */
+    bool is_first;          /* at login: the table holds no private object yet */
+    struct id_set seen;     /* else: of every object that is not hidden */
+    struct swap_list swaps; /* and what takes its place in the table when all rows are read */
+    bool changes_states;
+    pending_visit_fn *visit; /* NULL: hidden keys are passed by */
+    void *context;
 };
+
+static void loading_clear(struct loading *loading)
+{
+    mem_free(loading->seen.ids);
+    swap_list_clear(&loading->swaps);
+}
 
 static CK_RV remember(struct id_set *seen, const struct object_id *id)
 {
@@ -73,37 +100,74 @@ static CK_RV remember(struct id_set *seen, const struct object_id *id)
     return CKR_OK;
 }
 
+/* Takes both references over. */
+static CK_RV add_swap(struct swap_list *list, struct object **old, struct object **fresh)
+{
+    if (list->count == list->capacity) {
+        size_t capacity = list->capacity == 0 ? 16 : list->capacity * 2;
+        struct object_swap *swaps = mem_resize(list->swaps, capacity, sizeof(*swaps));
+        if (swaps == NULL)
+            return CKR_HOST_MEMORY;
+        list->swaps = swaps;
+        list->capacity = capacity;
+    }
+    list->swaps[list->count++] = (struct object_swap){TAKE(*old), TAKE(*fresh)};
+    return CKR_OK;
+}
+
+/* `known` is what the table has of the object, or NULL. */
+static CK_RV take_object(struct loading *loading, struct object **known, struct object **object)
+{
+    if (loading->is_first) {
+        TRY(object_table_add(loading->slot->objects, *object));
+        *object = NULL; /* the table's now */
+        return CKR_OK;
+    }
+    TRY(remember(&loading->seen, &(*object)->id));
+    return add_swap(&loading->swaps, known, object);
+}
+
+void slot_objects_note_pending(struct slot *slot, uint64_t until)
+{
+    uint64_t from = atomic_load(&slot->overdue_from);
+
+    while ((from == 0 || until < from) &&
+           !atomic_compare_exchange_weak(&slot->overdue_from, &from, until))
+        ;
+}
+
 static CK_RV take_row(void *context, const struct sealed_object *row)
 {
     struct loading *loading = context;
     _cleanup_(object_release) struct object *known = NULL;
     _cleanup_(object_release) struct object *object = NULL;
 
-    if (loading->seen != NULL) {
-        TRY(remember(loading->seen, &row->id));
+    if (!loading->is_first) {
         known = slot_objects_find(loading->slot, &row->id);
         if (known != NULL && known->version == row->version)
-            return CKR_OK;
+            return remember(&loading->seen, &row->id);
     }
     if (gcm_counts_is_row(row->attributes) || approvals_used_is_row(row->attributes))
         return CKR_OK;
-    CK_RV rv = object_from_row(loading->slot, row, &object);
+    CK_RV rv = slot_objects_from_row(loading->slot, row, &object);
     if (rv == CKR_DATA_INVALID)
-        return CKR_OK; /* one object isolated, and said so */
+        return known == NULL ? CKR_OK : remember(&loading->seen, &row->id); /* one isolated */
     TRY(rv);
-    if (known != NULL)
-        TRY(lineage_share(known, object));
-    TRY(known == NULL ? object_table_add(loading->slot->objects, object)
-                      : object_table_replace(loading->slot->objects, known, object));
-    object = NULL; /* the table's now */
-    return CKR_OK;
+    uint64_t until =
+        object->has_life ? lifecycle_get(&object->attributes, CKA_INDEXKEY_DESTROY_AT) : 0;
+    if (until != 0) {
+        slot_objects_note_pending(loading->slot, until);
+        return loading->visit == NULL ? CKR_OK : loading->visit(loading->context, object);
+    }
+    return take_object(loading, &known, &object);
 }
 
 CK_RV slot_objects_load_locked(struct slot *slot)
 {
-    struct loading loading = {.slot = slot};
+    struct loading loading = {.slot = slot, .is_first = true};
 
     atomic_store(&slot->is_stale, false);
+    atomic_store(&slot->overdue_from, 0);
     return sealed_objects_load(slot->custody, take_row, &loading);
 }
 
@@ -114,30 +178,67 @@ static int compare_ids(const void *a, const void *b)
 
 static bool is_gone(void *context, struct object *object)
 {
-    const struct id_set *seen = context;
+    struct loading *loading = context;
+    const struct id_set *seen = &loading->seen;
 
-    return object->owner == 0 && object->version != 0 &&
-           (seen->count == 0 ||
-            bsearch(&object->id, seen->ids, seen->count, sizeof(object->id), compare_ids) == NULL);
+    if (object->owner != 0 || object->version == 0 ||
+        (seen->count > 0 &&
+         bsearch(&object->id, seen->ids, seen->count, sizeof(object->id), compare_ids) != NULL))
+        return false;
+    lifecycle_end(object);
+    loading->changes_states = true;
+    return true;
+}
+
+static CK_RV succeed_all(struct loading *loading)
+{
+    for (size_t i = 0; i < loading->swaps.count; i++) {
+        struct object_swap *swap = &loading->swaps.swaps[i];
+        if (swap->old == NULL)
+            continue;
+        TRY(lineage_share(swap->old, swap->fresh));
+        TRY(lifecycle_succeed(swap->old, swap->fresh, &loading->changes_states));
+    }
+    return CKR_OK;
+}
+
+static CK_RV refresh_locked(struct loading *loading)
+{
+    struct slot *slot = loading->slot;
+    struct id_set *seen = &loading->seen;
+
+    if (slot_role(slot) != ROLE_USER)
+        return CKR_USER_NOT_LOGGED_IN;
+    atomic_store(&slot->overdue_from, 0);
+    TRY(sealed_objects_load(slot->custody, take_row, loading));
+    TRY(succeed_all(loading));
+    TRY(object_table_exchange(slot->objects, loading->swaps.swaps, loading->swaps.count));
+    if (seen->count > 0)
+        qsort(seen->ids, seen->count, sizeof(*seen->ids), compare_ids);
+    object_table_remove_matching(slot->objects, is_gone, loading);
+    return CKR_OK;
+}
+
+CK_RV slot_objects_refresh_pending(struct slot *slot, pending_visit_fn *visit, void *context)
+{
+    _cleanup_(loading_clear) struct loading loading = {
+        .slot = slot,
+        .visit = visit,
+        .context = context,
+    };
+
+    pthread_rwlock_wrlock(&slot->changes);
+    CK_RV rv = refresh_locked(&loading);
+    atomic_store(&slot->is_stale, rv != CKR_OK && rv != CKR_USER_NOT_LOGGED_IN);
+    pthread_rwlock_unlock(&slot->changes);
+    if (loading.changes_states)
+        slot_enforce_states(slot);
+    return rv;
 }
 
 CK_RV slot_objects_refresh(struct slot *slot)
 {
-    struct id_set seen = {NULL, 0, 0};
-    struct loading loading = {.slot = slot, .seen = &seen};
-
-    pthread_rwlock_wrlock(&slot->changes);
-    CK_RV rv = slot_role(slot) == ROLE_USER ? sealed_objects_load(slot->custody, take_row, &loading)
-                                            : CKR_USER_NOT_LOGGED_IN;
-    if (rv == CKR_OK) {
-        if (seen.count > 0)
-            qsort(seen.ids, seen.count, sizeof(*seen.ids), compare_ids);
-        object_table_remove_matching(slot->objects, is_gone, &seen);
-    }
-    atomic_store(&slot->is_stale, rv != CKR_OK && rv != CKR_USER_NOT_LOGGED_IN);
-    pthread_rwlock_unlock(&slot->changes);
-    mem_free(seen.ids);
-    return rv;
+    return slot_objects_refresh_pending(slot, NULL, NULL);
 }
 
 static bool is_private(void *context, struct object *object)
@@ -185,9 +286,8 @@ void slot_objects_drop_owned(struct slot *slot, CK_SESSION_HANDLE owner)
         slot_forget_owned(slot, owner);
 }
 
-/* Into the table, which takes the reference. A session that was closed meanwhile has looked for its
- * objects already. */
-static CK_RV publish(struct slot *slot, struct object **object, CK_OBJECT_HANDLE *ret_handle)
+/* A session that was closed meanwhile has looked for its objects already. */
+CK_RV slot_objects_publish(struct slot *slot, struct object **object, CK_OBJECT_HANDLE *ret_handle)
 {
     CK_SESSION_HANDLE owner = (*object)->owner;
     _cleanup_(object_release) struct object *held = object_reference(*object);
@@ -213,14 +313,6 @@ static CK_RV seal_new(struct slot *slot, struct object *object)
     return CKR_OK;
 }
 
-/* What a new object is made of. */
-struct draft {
-    CK_SESSION_HANDLE owner;
-    struct attributes *attributes; /* taken over, and so is the value */
-    struct secret *value;
-    struct object *source; /* the copy's; else NULL */
-};
-
 /* No secret: a session object's may come from the buffer. */
 static CK_RV new_id(struct object *object)
 {
@@ -229,13 +321,20 @@ static CK_RV new_id(struct object *object)
                                                    sizeof(object->id.bytes));
 }
 
-static CK_RV draft_object(struct slot *slot, const struct draft *draft, struct object **ret_object)
+static CK_RV draft_object(struct slot *slot, const struct object_draft *draft,
+                          struct object **ret_object)
 {
     _cleanup_(object_release) struct object *object = NULL;
     bool is_token = attributes_has(draft->attributes, FLAG_TOKEN);
 
+    if (is_token)
+        TRY(lifecycle_inherit(draft->life, draft->attributes));
     TRY(object_new(slot, draft->attributes, draft->value, &object));
     object->owner = is_token ? 0 : draft->owner;
+    if (!is_token)
+        atomic_init(&object->life, life_reference(draft->life));
+    else if (draft->life != NULL)
+        object->has_life = lifecycle_is_begun(&object->attributes);
     TRY(new_id(object));
     if (draft->source != NULL)
         TRY(lineage_share(draft->source, object));
@@ -245,20 +344,46 @@ static CK_RV draft_object(struct slot *slot, const struct draft *draft, struct o
     return CKR_OK;
 }
 
-static CK_RV create_shared(struct slot *slot, const struct draft *draft,
+/* Into the store, then the table. */
+static CK_RV add_token_object(struct slot *slot, struct object *object,
+                              CK_OBJECT_HANDLE *ret_handle)
+{
+    TRY(seal_new(slot, object));
+    struct object *published = object_reference(object);
+    CK_RV rv = slot_objects_publish(slot, &published, ret_handle);
+    object_release(&published);
+    /* What the caller is told has failed must not turn up with the next refresh. */
+    if (rv != CKR_OK)
+        (void) sealed_objects_destroy(slot->custody, &object->id, 1);
+    return rv;
+}
+
+/* The same for what could not be recorded. */
+static void withdraw(struct slot *slot, struct object *object)
+{
+    (void) sealed_objects_destroy(slot->custody, &object->id, object->version);
+    (void) object_table_remove(slot->objects, object);
+}
+
+static CK_RV create_shared(struct slot *slot, const struct object_draft *draft,
                            CK_OBJECT_HANDLE *ret_handle)
 {
     _cleanup_(object_release) struct object *object = NULL;
     bool is_token = attributes_has(draft->attributes, FLAG_TOKEN);
 
     TRY(draft_object(slot, draft, &object));
-    if (is_token)
-        TRY(seal_new(slot, object));
-    struct object_id id = object->id;
-    CK_RV rv = publish(slot, &object, ret_handle);
-    /* What the caller is told has failed must not turn up with the next refresh. */
-    if (rv != CKR_OK && is_token)
-        (void) sealed_objects_destroy(slot->custody, &id, 1);
+    if (!is_token)
+        return slot_objects_publish(slot, &object, ret_handle);
+    const struct audit_act act = {.event = draft->source == NULL ? "create" : "copy",
+                                  .object = object};
+    CK_OBJECT_HANDLE handle;
+    TRY(audit_log_intent(slot, &act));
+    CK_RV added = add_token_object(slot, object, &handle);
+    CK_RV rv = audit_log_outcome(slot, &act, added);
+    if (added == CKR_OK && rv != CKR_OK)
+        withdraw(slot, object);
+    if (rv == CKR_OK)
+        *ret_handle = handle;
     return rv;
 }
 
@@ -270,7 +395,8 @@ static CK_RV check_still_allowed(const struct slot *slot, const struct attribute
     return slot_role(slot) == ROLE_USER ? CKR_OK : CKR_USER_NOT_LOGGED_IN;
 }
 
-static CK_RV create(struct slot *slot, const struct draft *draft, CK_OBJECT_HANDLE *ret_handle)
+CK_RV slot_objects_create(struct slot *slot, const struct object_draft *draft,
+                          CK_OBJECT_HANDLE *ret_handle)
 {
     pthread_rwlock_rdlock(&slot->changes);
     CK_RV rv = check_still_allowed(slot, draft->attributes);
@@ -280,30 +406,25 @@ static CK_RV create(struct slot *slot, const struct draft *draft, CK_OBJECT_HAND
     return rv;
 }
 
-CK_RV slot_objects_create(struct slot *slot, CK_SESSION_HANDLE owner, struct attributes *attributes,
-                          struct secret *value, CK_OBJECT_HANDLE *ret_handle)
-{
-    const struct draft draft = {.owner = owner, .attributes = attributes, .value = value};
-
-    return create(slot, &draft, ret_handle);
-}
-
 CK_RV slot_objects_copy(struct object *source, CK_SESSION_HANDLE owner,
                         struct attributes *attributes, CK_OBJECT_HANDLE *ret_handle)
 {
     _cleanup_(secret_clear) struct secret value = {NULL, 0};
-    const struct draft draft = {owner, attributes, &value, source};
+    _cleanup_(life_release) struct life *life = NULL;
     const struct secret *source_value;
 
     TRY(object_value(source, &source_value));
     TRY(secret_from(source_value->bytes, source_value->len, &value));
+    if (source->attributes.object_class == CKO_SECRET_KEY)
+        TRY(lifecycle_follow(&source, 1, &life));
     attributes->counts_in_store |= object_has(source, FLAG_TOKEN);
-    return create(source->slot, &draft, ret_handle);
+    const struct object_draft draft = {owner, attributes, &value, source, life};
+    return slot_objects_create(source->slot, &draft, ret_handle);
 }
 
 /* A session object's value moves on to its successor; a token object's is opened again at need. */
-static CK_RV successor(struct object *object, struct attributes *attributes,
-                       struct object **ret_object)
+static CK_RV new_version(struct object *object, struct attributes *attributes,
+                         struct object **ret_object)
 {
     _cleanup_(secret_clear) struct secret value = {NULL, 0};
     const struct secret *old_value;
@@ -315,32 +436,61 @@ static CK_RV successor(struct object *object, struct attributes *attributes,
     return object_new(object->slot, attributes, &value, ret_object);
 }
 
-static CK_RV change_shared(struct slot *slot, struct object *object, struct attributes *attributes)
+CK_RV slot_objects_successor(struct object *object, struct attributes *attributes,
+                             struct object **ret_successor)
+{
+    _cleanup_(object_release) struct object *successor = NULL;
+
+    TRY(new_version(object, attributes, &successor));
+    successor->has_predecessor = true;
+    successor->id = object->id;
+    successor->owner = object->owner;
+    if (object->owner != 0)
+        atomic_init(&successor->life, life_reference(atomic_load(&object->life)));
+    TRY(lineage_share(object, successor));
+    *ret_successor = TAKE(successor);
+    return CKR_OK;
+}
+
+static CK_RV change_shared(struct slot *slot, struct object *object, struct attributes *attributes,
+                           bool *ret_changes_states)
 {
     _cleanup_(object_release) struct object *changed = NULL;
     _cleanup_(blob_clear) struct blob encoded = {NULL, 0};
     uint64_t version = object->version;
 
     TRY(attributes_encode(attributes, &encoded));
-    TRY(successor(object, attributes, &changed));
-    if (object->owner == 0)
+    TRY(slot_objects_successor(object, attributes, &changed));
+    if (object->owner == 0) {
         TRY(sealed_objects_update(slot->custody, &object->id, object->version, blob_view(&encoded),
                                   &version));
-    changed->has_predecessor = true;
-    changed->id = object->id;
+        TRY(lifecycle_succeed(object, changed, ret_changes_states));
+    }
     changed->version = version;
-    changed->owner = object->owner;
-    TRY(lineage_share(object, changed));
     TRY(object_table_replace(slot->objects, object, changed));
     changed = NULL; /* the table's now */
     return CKR_OK;
 }
 
+static CK_RV change_recorded(struct slot *slot, struct object *object,
+                             struct attributes *attributes, bool *ret_changes_states)
+{
+    const struct audit_act act = {.event = "set-attributes", .object = object};
+
+    TRY(audit_log_intent(slot, &act));
+    CK_RV rv = change_shared(slot, object, attributes, ret_changes_states);
+    return audit_log_outcome(slot, &act, rv);
+}
+
 CK_RV slot_objects_change(struct slot *slot, struct object *object, struct attributes *attributes)
 {
+    bool changes_states = false;
+
     pthread_rwlock_rdlock(&slot->changes);
-    CK_RV rv = change_shared(slot, object, attributes);
+    CK_RV rv = change_recorded(slot, object, attributes, &changes_states);
     pthread_rwlock_unlock(&slot->changes);
+    if (changes_states)
+        slot_enforce_states(slot);
     return rv;
 }
 
@@ -355,16 +505,27 @@ static CK_RV destroy_shared(struct slot *slot, struct object *object)
         if (is_open)
             gcm_counts_destroyed(object);
     }
+    lifecycle_end(object);
     return object_table_remove(slot->objects, object);
+}
+
+static CK_RV destroy_recorded(struct slot *slot, struct object *object)
+{
+    const struct audit_act act = {.event = "destroy", .object = object};
+
+    TRY(audit_log_intent(slot, &act));
+    return audit_log_outcome(slot, &act, destroy_shared(slot, object));
 }
 
 CK_RV slot_objects_destroy(struct slot *slot, struct object *object)
 {
     pthread_rwlock_rdlock(&slot->changes);
-    CK_RV rv = destroy_shared(slot, object);
+    CK_RV rv = destroy_recorded(slot, object);
     pthread_rwlock_unlock(&slot->changes);
     /* Another process may have changed a token object. */
     if (rv == CKR_OK && (object->owner == 0 || may_be_in_use(object)))
         slot_forget_key(slot, object);
+    if (rv == CKR_OK && object->owner == 0)
+        slot_enforce_states(slot);
     return rv;
 }

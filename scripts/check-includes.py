@@ -21,9 +21,12 @@ LAYERS = {
     "conf": ("include/*", "base/*", "conf/*"),
     "tokens": ("include/*", "base/*", "conf/*", "tokens/*"),
     "module": ("include/*", "base/*", "conf/*", "module/*",
-               "tokens/custody.h", "tokens/sealed_objects.h"),
-    # The command is an application that may also call what the module does not export.
-    "tools": ("include/*", "base/*", "conf/*", "tools/*", "module/admin*.h", "module/config.h"),
+               "tokens/audit.h", "tokens/audit_result.h", "tokens/custody.h", "tokens/metrics.h",
+               "tokens/sealed_objects.h"),
+    # The command is an application that may also call what the module does not export, and read
+    # audit logs, for which no token is needed.
+    "tools": ("include/*", "base/*", "conf/*", "tools/*", "module/admin*.h", "module/config.h",
+              "tokens/audit*.h"),
     # An application knows the Cryptoki header, and nothing of this project.
     "examples": ("include/cryptoki.h",),
 }

@@ -13,7 +13,7 @@
 
 #define SCHEME "file:"
 #define FORMAT 1
-#define ENTRY_LEN (SERIAL_LEN + 8 + SHA256_LEN)
+#define ENTRY_LEN (SERIAL_LEN + 8 + ANCHOR_ID_LEN + SHA256_LEN)
 #define ENTRIES_MAX 4
 #define HEAD_LEN (4 + 1 + 1)
 #define FILE_LEN_MAX (HEAD_LEN + ENTRIES_MAX * ENTRY_LEN)
@@ -143,42 +143,56 @@ void anchor_key_clear(struct anchor_key *key)
     secret_clear(&key->key);
 }
 
-static CK_RV make_entry(const struct anchor_key *key, uint64_t generation,
+static CK_RV make_entry(const struct anchor_key *key, const struct anchor_state *state,
                         unsigned char ret_entry[ENTRY_LEN])
 {
-    unsigned char entry[ENTRY_LEN];
-    memcpy(entry, key->serial, SERIAL_LEN);
-    for (size_t i = 0; i < 8; i++)
-        entry[SERIAL_LEN + i] = (unsigned char) (generation >> 8 * (7 - i));
     _cleanup_(writer_clear) struct writer message = {0};
+    _cleanup_(writer_clear) struct writer entry = {0};
     struct view bytes;
+    unsigned char mac[SHA256_LEN];
     derive_begin_aad(&message, LABEL_ANCHOR, key->serial);
-    write_u64(&message, generation);
+    write_u64(&message, state->generation);
+    write_raw(&message, (struct view){state->id, ANCHOR_ID_LEN});
     TRY(derive_end_aad(&message, &bytes));
-    TRY(crypto_hmac_sha256(&key->key, bytes, entry + SERIAL_LEN + 8));
-    memcpy(ret_entry, entry, sizeof(entry));
+    TRY(crypto_hmac_sha256(&key->key, bytes, mac));
+    write_raw(&entry, (struct view){key->serial, SERIAL_LEN});
+    write_u64(&entry, state->generation);
+    write_raw(&entry, (struct view){state->id, ANCHOR_ID_LEN});
+    write_raw(&entry, (struct view){mac, SHA256_LEN});
+    TRY(derive_end_aad(&entry, &bytes));
+    memcpy(ret_entry, bytes.bytes, ENTRY_LEN);
     return CKR_OK;
 }
 
-/* The newest generation among those that verify. */
-static CK_RV find_generation(const struct entries *entries, const struct anchor_key *key,
-                             bool *ret_is_found, uint64_t *ret_generation)
+static CK_RV make_first_entry(const struct anchor_key *key, uint64_t generation,
+                              unsigned char ret_entry[ENTRY_LEN])
+{
+    struct anchor_state state = {.generation = generation};
+    TRY(crypto_random(state.id, ANCHOR_ID_LEN));
+    return make_entry(key, &state, ret_entry);
+}
+
+/* The newest among those that verify. */
+static CK_RV find_state(const struct entries *entries, const struct anchor_key *key,
+                        bool *ret_is_found, struct anchor_state *ret_state)
 {
     bool is_found = false;
-    uint64_t newest = 0;
+    struct anchor_state newest = {.generation = 0};
     for (size_t i = 0; i < entries->count; i++) {
         unsigned char expected[ENTRY_LEN];
         struct reader reader = reader_of((struct view){entries->bytes[i], ENTRY_LEN});
         (void) read_raw(&reader, SERIAL_LEN);
-        uint64_t generation = read_u64(&reader);
-        TRY(make_entry(key, generation, expected));
+        struct anchor_state state = {.generation = read_u64(&reader)};
+        memcpy(state.id, read_raw(&reader, ANCHOR_ID_LEN).bytes, ANCHOR_ID_LEN);
+        TRY(make_entry(key, &state, expected));
         if (!secret_bytes_equal(expected, entries->bytes[i], ENTRY_LEN))
             continue;
+        if (!is_found || state.generation > newest.generation)
+            newest = state;
         is_found = true;
-        newest = generation > newest ? generation : newest;
     }
     *ret_is_found = is_found;
-    *ret_generation = newest;
+    *ret_state = newest;
     return CKR_OK;
 }
 
@@ -192,9 +206,9 @@ static CK_RV fail_unproved(const struct anchor *anchor, const char *what)
                 anchor->token, anchor->path, what);
 }
 
-/* The generation that counts, and how many entries lie beside one another. */
+/* What counts, and how many entries lie beside one another. */
 static CK_RV read_proved(const struct anchor *anchor, const struct anchor_key *key,
-                         uint64_t *ret_generation, size_t *ret_count)
+                         struct anchor_state *ret_state, size_t *ret_count)
 {
     struct entries entries;
     CK_RV rv = read_entries(anchor, &entries);
@@ -202,20 +216,20 @@ static CK_RV read_proved(const struct anchor *anchor, const struct anchor_key *k
         return fail_unproved(anchor, "is missing");
     TRY(rv);
     bool is_found;
-    uint64_t generation;
-    TRY(find_generation(&entries, key, &is_found, &generation));
+    struct anchor_state state;
+    TRY(find_state(&entries, key, &is_found, &state));
     if (!is_found)
         return fail_unproved(anchor, "is damaged or another token's");
-    *ret_generation = generation;
+    *ret_state = state;
     *ret_count = entries.count;
     return CKR_OK;
 }
 
 CK_RV anchor_read(const struct anchor *anchor, const struct anchor_key *key,
-                  uint64_t *ret_generation)
+                  struct anchor_state *ret_state)
 {
     size_t count;
-    return read_proved(anchor, key, ret_generation, &count);
+    return read_proved(anchor, key, ret_state, &count);
 }
 
 static CK_RV fail_busy(const struct anchor *anchor)
@@ -273,7 +287,7 @@ static CK_RV replace_all(const struct anchor_lock *lock, const unsigned char ent
 CK_RV anchor_admit(const struct anchor *anchor, const struct anchor_key *key, uint64_t generation)
 {
     unsigned char entry[ENTRY_LEN];
-    TRY(make_entry(key, generation, entry));
+    TRY(make_first_entry(key, generation, entry));
     _cleanup_(turn_end) struct turn turn = {.lock = ANCHOR_LOCK_NONE};
     TRY(turn_begin(anchor, &turn));
     /* Where killed attempts have filled it, the last of them gives way. */
@@ -286,7 +300,7 @@ CK_RV anchor_admit(const struct anchor *anchor, const struct anchor_key *key, ui
 CK_RV anchor_accept(struct anchor *anchor, const struct anchor_key *key, uint64_t generation)
 {
     unsigned char entry[ENTRY_LEN];
-    TRY(make_entry(key, generation, entry));
+    TRY(make_first_entry(key, generation, entry));
     _cleanup_(turn_end) struct turn turn = {.lock = ANCHOR_LOCK_NONE};
     TRY(turn_begin(anchor, &turn));
     TRY(replace_all(&turn.lock, entry));
@@ -294,34 +308,43 @@ CK_RV anchor_accept(struct anchor *anchor, const struct anchor_key *key, uint64_
     return CKR_OK;
 }
 
-/* The only entry, and as new as wanted. */
-static CK_RV is_done(const struct anchor *anchor, const struct anchor_key *key, uint64_t generation,
-                     bool *ret_is_done)
+/* The only entry, and as new as wanted. The state is what it is to become otherwise. */
+static CK_RV is_done(const struct anchor *anchor, const struct anchor_key *key,
+                     struct anchor_state *state, bool *ret_is_done)
 {
-    uint64_t found;
+    struct anchor_state found;
     size_t count;
     TRY(read_proved(anchor, key, &found, &count));
-    *ret_is_done = found > generation || (found == generation && count == 1);
+    *ret_is_done = found.generation > state->generation ||
+                   (found.generation == state->generation && count == 1);
+    memcpy(state->id, found.id, ANCHOR_ID_LEN);
     return CKR_OK;
 }
 
-/* Of many processes that wait for the lock most find that another has done it. */
-static CK_RV advance(const struct anchor *anchor, const struct anchor_key *key, uint64_t generation)
+static CK_RV replace_by_state(const struct anchor_lock *lock, const struct anchor_key *key,
+                              const struct anchor_state *state)
 {
     unsigned char entry[ENTRY_LEN];
+    TRY(make_entry(key, state, entry));
+    return replace_all(lock, entry);
+}
+
+/* Of many processes that wait for the lock most find that another has done it. */
+static CK_RV advance(const struct anchor *anchor, const struct anchor_key *key,
+                     struct anchor_state *state)
+{
     bool done = false;
     int64_t end_ms = clock_boot_ms() + LOCK_WAIT_MS;
-    TRY(make_entry(key, generation, entry));
     for (;;) {
         _cleanup_(anchor_lock_release) struct anchor_lock lock = ANCHOR_LOCK_NONE;
         CK_RV rv = anchor_file_try_lock(&anchor->file, false, &lock);
         if (rv != CKR_OK && rv != STORE_CONFLICT && rv != STORE_ABSENT)
             return rv;
-        TRY(is_done(anchor, key, generation, &done));
+        TRY(is_done(anchor, key, state, &done));
         if (done)
             return CKR_OK;
         if (rv == CKR_OK)
-            return replace_all(&lock, entry);
+            return replace_by_state(&lock, key, state);
         if (clock_boot_ms() >= end_ms)
             return fail_busy(anchor);
         pause_a_little();
@@ -330,10 +353,11 @@ static CK_RV advance(const struct anchor *anchor, const struct anchor_key *key, 
 
 CK_RV anchor_advance(struct anchor *anchor, const struct anchor_key *key, uint64_t generation)
 {
+    struct anchor_state state = {.generation = generation};
     bool done = false;
-    CK_RV rv = is_done(anchor, key, generation, &done);
+    CK_RV rv = is_done(anchor, key, &state, &done);
     if (rv == CKR_OK && !done)
-        rv = advance(anchor, key, generation);
+        rv = advance(anchor, key, &state);
     atomic_store(&anchor->is_behind, rv != CKR_OK);
     return rv;
 }

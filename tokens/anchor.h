@@ -40,10 +40,19 @@ CK_RV anchor_key_make(const struct secret *token_key, const unsigned char serial
                       struct anchor_key *ret_key);
 void anchor_key_clear(struct anchor_key *key);
 
-/* The generation of the entry that verifies; to be read before the store is. CKR_DEVICE_ERROR
+#define ANCHOR_ID_LEN 16
+
+/* Of the entry that verifies. The id is a new one with each anchor_admit and anchor_accept: what
+ * was counted under another one may have been counted in a store that is no more. */
+struct anchor_state {
+    uint64_t generation;
+    unsigned char id[ANCHOR_ID_LEN];
+};
+
+/* To be read before the store is. CKR_DEVICE_ERROR
  * (TAMPERED) when there is no file or no such entry. */
 CK_RV anchor_read(const struct anchor *anchor, const struct anchor_key *key,
-                  uint64_t *ret_generation);
+                  struct anchor_state *ret_state);
 
 /* After a commit: the only entry is this one, unless there is a newer one. The file must be there.
  * */

@@ -97,6 +97,7 @@ static CK_RV custody_configure(struct custody *custody, const struct conf_sectio
     const char *anchor = conf_string(section, "anchor", NULL);
     if (anchor != NULL)
         TRY(anchor_new(section->name, anchor, store, &custody->anchor));
+    TRY(audit_open(section, &custody->audit));
     return store_open(store, &custody->store);
 }
 
@@ -125,6 +126,7 @@ void custody_close(struct custody **custody)
     struct custody *closed = *custody;
     if (closed == NULL)
         return;
+    audit_close(&closed->audit);
     direct_keys_free(&closed->direct_keys);
     keyring_destroy(&closed->keyring);
     anchor_free(&closed->anchor);
@@ -137,6 +139,16 @@ void custody_close(struct custody **custody)
     mem_free(closed->name);
     mem_free(closed);
     *custody = NULL;
+}
+
+int64_t custody_lease_left_ms(struct custody *custody)
+{
+    return lease_left_ms(&custody->lease);
+}
+
+struct audit *custody_audit(const struct custody *custody)
+{
+    return custody->audit;
 }
 
 enum custody_login custody_login_mode(const struct custody *custody)
@@ -200,11 +212,10 @@ CK_RV custody_read_token(struct custody *custody, struct token_record *ret_recor
     _cleanup_(blob_clear) struct blob bytes = {0};
     uint64_t version;
     TRY(custody->store->ops->read_record(custody->store, RECORD_TOKEN, &bytes, &version));
+    const char *refusal = derive_refusal(blob_view(&bytes));
     if (token_record_parse(&bytes, ret_record) != CKR_OK)
-        return FAIL_CAUSE(INDEXKEY_CAUSE_TAMPERED,
-                          "token '%s': its record in the store was changed, or a newer version of "
-                          "this module wrote it; restore the store from a backup",
-                          custody->name);
+        return FAIL_CAUSE(INDEXKEY_CAUSE_TAMPERED, "token '%s': its record in the store %s",
+                          custody->name, refusal);
     ret_record->version = version;
     return CKR_OK;
 }
@@ -221,6 +232,14 @@ CK_RV custody_read_record(struct custody *custody, const char *name, struct blob
     return rv;
 }
 
+const char *custody_record_refusal(const struct custody *custody, const char *name)
+{
+    _cleanup_(blob_clear) struct blob bytes = {0};
+    uint64_t version;
+    (void) custody->store->ops->read_record(custody->store, name, &bytes, &version);
+    return derive_refusal(blob_view(&bytes));
+}
+
 CK_RV custody_read_attempts(struct custody *custody, struct attempts *ret_attempts,
                             uint64_t *ret_version)
 {
@@ -228,9 +247,8 @@ CK_RV custody_read_attempts(struct custody *custody, struct attempts *ret_attemp
     TRY(custody_read_record(custody, RECORD_ATTEMPTS, &bytes, ret_version));
     if (attempts_parse(blob_view(&bytes), ret_attempts) != CKR_OK)
         return FAIL_CAUSE(INDEXKEY_CAUSE_TAMPERED,
-                          "token '%s': the PIN counters in its store were changed; restore the "
-                          "store from a backup",
-                          custody->name);
+                          "token '%s': the record '%s' (PIN counters) in its store %s",
+                          custody->name, RECORD_ATTEMPTS, derive_refusal(blob_view(&bytes)));
     return CKR_OK;
 }
 
@@ -308,6 +326,7 @@ void custody_abandon(struct custody *custody)
         aead_free(&custody->keyring.attribute_aead);
         (void) pthread_rwlock_unlock(&custody->keyring.lock);
     }
+    audit_abandon(custody->audit);
     store_abandon(custody->store);
 }
 

@@ -72,6 +72,9 @@ void custody_close(struct custody **custody);
 CK_RV custody_set_direct_keys(struct custody *custody, const struct conf *conf,
                               bool may_create_threads);
 
+/* As long as the custody; NULL: neither audit nor metrics are configured (tokens/audit.h). */
+struct audit *custody_audit(const struct custody *custody);
+
 enum custody_login custody_login_mode(const struct custody *custody);
 
 /* From the store's token record. An unreachable store is CKR_DEVICE_ERROR. */
@@ -107,6 +110,12 @@ void custody_logout(struct custody *custody);
  * proved and counted as at login: for a store that was restored on purpose, or an anchor that was
  * lost. CKR_DEVICE_ERROR and the like as for C_Login. */
 CK_RV custody_anchor_accept(struct custody *custody, struct view so_pin, uint64_t *ret_generation);
+
+/* What a counter that must never repeat is bound to, where it is kept among the token's objects: a
+ * value that is new after every custody_anchor_accept. CKR_FUNCTION_NOT_SUPPORTED, not logged,
+ * without an anchor; CKR_USER_NOT_LOGGED_IN; CKR_DEVICE_ERROR. */
+#define CUSTODY_ANCHOR_ID_LEN 16
+CK_RV custody_anchor_id(struct custody *custody, unsigned char ret_id[CUSTODY_ANCHOR_ID_LEN]);
 
 /* [admin] C_InitPIN, by the SO who is logged in: sets or resets the user's PIN, unlocks. */
 CK_RV custody_init_pin(struct custody *custody, struct view pin);
@@ -166,6 +175,9 @@ CK_RV custody_restore(struct custody *custody, const struct custody_restore *wha
 /* When (clock_coarse_ms) the next call into this token has to run custody_tick first; INT64_MAX
  * while nobody is logged in. Read on the data path. */
 const _Atomic int64_t *custody_due(const struct custody *custody);
+
+/* lease_left_ms. */
+int64_t custody_lease_left_ms(struct custody *custody);
 
 enum custody_news {
     CUSTODY_SAME,    /* go on */

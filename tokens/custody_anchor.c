@@ -1,5 +1,7 @@
 #include "tokens/custody_anchor.h"
 
+#include <string.h>
+
 CK_RV custody_open_keyring(struct custody *custody, const unsigned char serial[SERIAL_LEN],
                            const struct secret *token_key, struct keyring *keyring)
 {
@@ -39,13 +41,16 @@ CK_RV custody_read_summary(struct custody *custody, struct keyring *keyring,
         return sealed_objects_read_summary(custody, keyring, ret_summary);
     _cleanup_(anchor_key_clear) struct anchor_key key = {0};
     struct stored_summary stored;
-    uint64_t anchored;
+    struct anchor_state anchored;
     TRY(copy_key(keyring, &key));
     /* Before the store: another process may commit, and its anchor follow, at any moment. */
     TRY(anchor_read(custody->anchor, &key, &anchored));
+    uint64_t oldest = anchored.generation;
+    if (keyring == &custody->keyring && atomic_load(&custody->newest_generation) > oldest)
+        oldest = atomic_load(&custody->newest_generation);
     TRY(sealed_objects_read_summary(custody, keyring, &stored));
-    if (stored.summary.generation < anchored)
-        return fail_older(custody, anchored, stored.summary.generation);
+    if (stored.summary.generation < oldest)
+        return fail_older(custody, oldest, stored.summary.generation);
     *ret_summary = stored;
     return CKR_OK;
 }
@@ -90,7 +95,8 @@ static CK_RV follow(struct custody *custody, struct keyring *keyring, uint64_t g
 void custody_generation_follow(struct custody *custody, struct keyring *keyring,
                                uint64_t generation)
 {
-    remember(custody, generation);
+    if (keyring == &custody->keyring)
+        remember(custody, generation);
     if (custody->anchor != NULL)
         (void) follow(custody, keyring, generation);
 }
@@ -163,5 +169,17 @@ CK_RV custody_anchor_accept(struct custody *custody, struct view so_pin, uint64_
              custody->name, anchor_path(custody->anchor),
              (unsigned long long) stored.summary.generation);
     *ret_generation = stored.summary.generation;
+    return CKR_OK;
+}
+
+CK_RV custody_anchor_id(struct custody *custody, unsigned char ret_id[CUSTODY_ANCHOR_ID_LEN])
+{
+    _cleanup_(anchor_key_clear) struct anchor_key key = {0};
+    struct anchor_state state;
+    if (custody->anchor == NULL)
+        return CKR_FUNCTION_NOT_SUPPORTED;
+    TRY(copy_key(&custody->keyring, &key));
+    TRY(anchor_read(custody->anchor, &key, &state));
+    memcpy(ret_id, state.id, CUSTODY_ANCHOR_ID_LEN);
     return CKR_OK;
 }

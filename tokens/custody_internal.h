@@ -11,6 +11,7 @@
 
 #include "base/cause.h"
 #include "tokens/anchor.h"
+#include "tokens/audit.h"
 #include "tokens/custody.h"
 #include "tokens/direct_keys.h"
 #include "tokens/group.h"
@@ -30,6 +31,7 @@ struct custody {
     struct blob context;
     int64_t deadline_ms;
     struct direct_keys *direct_keys; /* NULL: none */
+    struct audit *audit;             /* NULL: neither audit nor metrics */
 
     atomic_bool cancelled;
     struct keyring keyring;
@@ -86,6 +88,8 @@ CK_RV custody_prove(struct custody *custody, const struct token_record *record,
  * asked, and a logout may wipe the original. CKR_USER_NOT_LOGGED_IN. */
 CK_RV custody_copy_credential(struct custody *custody, struct secret *ret_credential);
 
+/* derive_refusal of a record that does not open. */
+const char *custody_record_refusal(const struct custody *custody, const char *name);
 /* Logs that the keys record does not open under the token key. */
 CK_RV custody_fail_keys(const struct custody *custody);
 /* CKR_OK while the keys record in the store opens with the keyring: the token that is open is the

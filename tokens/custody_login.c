@@ -22,10 +22,8 @@ CK_RV custody_read_initialized(struct custody *custody, struct token_record *ret
 
 CK_RV custody_fail_keys(const struct custody *custody)
 {
-    return FAIL_CAUSE(INDEXKEY_CAUSE_TAMPERED,
-                      "token '%s': the record '%s' in its store was changed; restore the store "
-                      "from a backup",
-                      custody->name, RECORD_KEYS);
+    return FAIL_CAUSE(INDEXKEY_CAUSE_TAMPERED, "token '%s': the record '%s' in its store %s",
+                      custody->name, RECORD_KEYS, custody_record_refusal(custody, RECORD_KEYS));
 }
 
 /* The keyring, its lease and `due` change together. */
@@ -34,6 +32,7 @@ static CK_RV begin_login(struct custody *custody, enum custody_role role, int64_
 {
     _cleanup_(custody_unlock) pthread_mutex_t *held = &custody->session_lock;
     (void) pthread_mutex_lock(held);
+    TRY(audit_unlock(custody->audit, opening->serial, opening->token_key));
     CK_RV rv = keyring_open(&custody->keyring, opening);
     if (rv == CKR_ENCRYPTED_DATA_INVALID)
         return custody_fail_keys(custody);

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/crypto.h"
 #include "tokens/context.h"
+#include "tokens/metrics.h"
 #include "tokens/roles.h"
 
 #define WHAT_MAX 96
@@ -53,13 +54,25 @@ static CK_RV check_binding(const struct custody *custody, const struct token_rec
                       custody->name, what);
 }
 
+static CK_RV ask_source(struct custody *custody, const struct source_call *call,
+                        struct view wrapped, struct secret *ret_data_key)
+{
+    int64_t begin_ms = clock_boot_ms();
+    CK_RV rv = source_unwrap(custody->source, call, wrapped, ret_data_key);
+
+    metrics_kms_call(audit_metrics(custody->audit),
+                     cause_name(rv == CKR_OK ? INDEXKEY_CAUSE_NONE : cause_last()),
+                     clock_boot_ms() - begin_ms);
+    return rv;
+}
+
 CK_RV custody_unwrap(struct custody *custody, const struct token_record *record,
                      struct view credential, struct secret *ret_data_key)
 {
     TRY(check_binding(custody, record));
     struct source_call call = custody_source_call(custody, credential);
     _cleanup_(secret_clear) struct secret data_key = {0};
-    TRY(source_unwrap(custody->source, &call, record->wrapped, &data_key));
+    TRY(ask_source(custody, &call, record->wrapped, &data_key));
     CK_RV rv = token_record_verify(record, &data_key);
     if (rv == CKR_ENCRYPTED_DATA_INVALID)
         return FAIL_CAUSE(INDEXKEY_CAUSE_TAMPERED,

@@ -21,6 +21,13 @@ CK_RV derive_numbered_key(const struct secret *key, const unsigned char serial[S
     return crypto_hkdf(key, (struct view){serial, SERIAL_LEN}, bytes, SEAL_KEY_LEN, ret_key);
 }
 
+const char *derive_refusal(struct view bytes)
+{
+    return bytes.len > 0 && bytes.bytes[0] > SEAL_FORMAT
+               ? "was written by a newer version of this module; update the module"
+               : "was changed; restore the store from a backup";
+}
+
 void derive_begin_aad(struct writer *aad, const char *label, const unsigned char serial[SERIAL_LEN])
 {
     write_string(aad, view_text(label));

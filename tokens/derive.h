@@ -23,6 +23,10 @@
 #define LABEL_VALUE_ID "indexkey/1/seal/value-id"
 #define LABEL_BACKUP "indexkey/1/seal/backup"
 #define LABEL_ANCHOR "indexkey/1/seal/anchor"
+/* The audit log's (tokens/audit_keys.h); the last is a message under a MAC key. */
+#define LABEL_AUDIT_MAC "indexkey/1/audit/mac"
+#define LABEL_AUDIT_SIGN "indexkey/1/audit/sign"
+#define LABEL_AUDIT_NEXT "indexkey/1/audit/next"
 /* Under a root key that we hold ourselves (source = file, env). */
 #define LABEL_ROOT_WRAP "indexkey/1/root/wrap"
 #define LABEL_ROOT_ID "indexkey/1/root/id"
@@ -40,6 +44,9 @@
 #define LABEL_OBJECT_ATTRIBUTES "indexkey/1/object/attributes"
 #define LABEL_OBJECT_KEY "indexkey/1/object/key"
 #define LABEL_OBJECT_VALUE "indexkey/1/object/value"
+
+/* Why bytes that begin with their format are refused, and what to do: the end of a log line. */
+const char *derive_refusal(struct view bytes);
 
 /* HKDF-SHA-256 with the serial as salt and the label as info: SEAL_KEY_LEN bytes. */
 CK_RV derive_key(const struct secret *key, const unsigned char serial[SERIAL_LEN],

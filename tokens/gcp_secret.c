@@ -13,6 +13,8 @@
 #define PARTS_MAX 6
 #define PART_LEN_MAX 255
 #define LATEST "latest"
+#define MORE_IN_NAMES "-_"
+#define MORE_IN_PROJECTS "-_.:" /* "example.com:name" */
 
 static const char is_gone[] = "a destroyed version does not come back: add one with gcloud secrets "
                               "versions add";
@@ -61,13 +63,12 @@ struct name {
     struct view version;
 };
 
-/* Of projects (also "example.com:name" and numbers), secrets and versions alike: it goes into a
- * path as it is. */
-static bool is_part(struct view part)
+/* Letters, digits and those of `more`: it goes into a path as it is. */
+static bool is_part(struct view part, const char *more)
 {
     for (size_t i = 0; i < part.len; i++) {
         unsigned char c = part.bytes[i];
-        if (c >= 0x80 || (!isalnum(c) && (c == '\0' || strchr("-_.:", c) == NULL)))
+        if (c >= 0x80 || (!isalnum(c) && (c == '\0' || strchr(more, c) == NULL)))
             return false;
     }
     return part.len > 0 && part.len <= PART_LEN_MAX && part.bytes[0] != '.';
@@ -79,7 +80,7 @@ static size_t split(const char *text, struct view parts[PARTS_MAX])
     for (size_t count = 0; count < PARTS_MAX;) {
         size_t len = strcspn(text, "/");
         parts[count] = (struct view){(const unsigned char *) text, len};
-        if (!is_part(parts[count++]))
+        if (!is_part(parts[count++], MORE_IN_PROJECTS))
             return 0;
         if (text[len] == '\0')
             return count;
@@ -109,6 +110,8 @@ static bool take_apart(const char *text, struct name *ret_name)
     name.secret = parts[at];
     if (has_version)
         name.version = parts[at + 2];
+    if (!is_part(name.secret, MORE_IN_NAMES) || !is_part(name.version, MORE_IN_NAMES))
+        return false;
     *ret_name = name;
     return true;
 }

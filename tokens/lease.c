@@ -113,6 +113,14 @@ static enum lease_turn check_locked(struct lease *lease)
     return lease->running ? LEASE_GOES_ON : LEASE_OVER;
 }
 
+int64_t lease_left_ms(struct lease *lease)
+{
+    (void) pthread_mutex_lock(&lease->lock);
+    int64_t left = lease->running ? lease->confirmed_ms + lease->lease_ms - clock_boot_ms() : 0;
+    (void) pthread_mutex_unlock(&lease->lock);
+    return left;
+}
+
 enum lease_turn lease_check(struct lease *lease, uint64_t *ret_generation)
 {
     (void) pthread_mutex_lock(&lease->lock);

@@ -48,6 +48,8 @@ void lease_destroy(struct lease *lease);
 /* `confirmed_ms` is when the call that confirmed it began. Returns the generation. */
 uint64_t lease_start(struct lease *lease, int64_t confirmed_ms);
 void lease_stop(struct lease *lease);
+/* Until the source has to confirm; below zero in the grace, 0 while it does not run. */
+int64_t lease_left_ms(struct lease *lease);
 /* Wakes all who wait, after `*cancelled` was set. */
 void lease_wake(struct lease *lease);
 

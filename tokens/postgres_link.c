@@ -240,9 +240,9 @@ CK_RV postgres_link_ask(struct postgres_link *link, const struct postgres_statem
 CK_RV postgres_link_look(struct postgres_link *link)
 {
     INSIDE;
-    return PQconsumeInput(link->conn) == 1 && PQstatus(link->conn) == CONNECTION_OK
-               ? CKR_OK
-               : lost_connection(link);
+    /* Twice: a server's last words come before the end of the connection. */
+    bool is_there = PQconsumeInput(link->conn) == 1 && PQconsumeInput(link->conn) == 1;
+    return is_there && PQstatus(link->conn) == CONNECTION_OK ? CKR_OK : lost_connection(link);
 }
 
 bool postgres_link_notice(struct postgres_link *link, char *payload, size_t size)

@@ -41,7 +41,7 @@ static bool schema_is_valid(const char *name, size_t len)
 /* Takes our own parameter out of the URI, which libpq would refuse. */
 static CK_RV take_schema(char *uri, struct postgres_place *place)
 {
-    (void) strcpy(place->schema, SCHEMA_DEFAULT);
+    memcpy(place->schema, SCHEMA_DEFAULT, sizeof(SCHEMA_DEFAULT));
     char *at = strchr(uri, '?');
     while (at != NULL && strncmp(at + 1, SCHEMA_PARAMETER, strlen(SCHEMA_PARAMETER)) != 0)
         at = strchr(at + 1, '&');

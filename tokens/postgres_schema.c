@@ -58,7 +58,7 @@ static CK_RV malformed(struct postgres_link *link)
     (void) snprintf(link->why, sizeof(link->why),
                     "its table \"store\" has not the row that it has "
                     "in a store");
-    (void) strcpy(link->state, "XX001");
+    memcpy(link->state, "XX001", sizeof(link->state));
     return POSTGRES_REFUSED;
 }
 

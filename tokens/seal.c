@@ -128,6 +128,16 @@ size_t seal_value_len(const struct store_row *row)
     return row->value.len <= SEAL_VALUE_OVERHEAD ? 0 : row->value.len - SEAL_VALUE_OVERHEAD;
 }
 
+static bool is_newer(struct view seal)
+{
+    return seal.len > 0 && seal.bytes[0] > SEAL_FORMAT;
+}
+
+bool seal_is_newer(const struct store_row *row)
+{
+    return is_newer(row->attributes) || is_newer(row->value);
+}
+
 /* Neither row has a tag where it is shorter; a value that is there but too short was cut off. */
 static bool row_is_whole(const struct store_row *row)
 {

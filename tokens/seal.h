@@ -51,6 +51,8 @@ CK_RV seal_value(const struct seal_epoch *epoch, const struct store_row *row,
 
 /* Length of the value that a row holds; 0 for none. */
 size_t seal_value_len(const struct store_row *row);
+/* True when a newer version of the module seems to have sealed it. */
+bool seal_is_newer(const struct store_row *row);
 CK_RV seal_open_attributes(struct keyring *held, const struct store_row *row,
                            struct blob *ret_attributes);
 /* Empty for an object without a value: then it is the attributes' seal that vouches for it. */

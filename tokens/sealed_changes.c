@@ -1,27 +1,26 @@
 /*
  * Objects that are created, changed and destroyed.
  *
- * Changes that are asked for at once become one commit, with one new summary: one of their threads
- * finds the rows they meet, seals and commits for all. A change that meets another version fails
- * alone, and the others are done again without it.
+ * Requests that come at once become one commit, with one new summary: one of their threads finds
+ * the rows they meet, seals and commits for all. A request is one change or several, which happen
+ * as one; where one of them meets another version the request fails alone, and the others are done
+ * again without it.
  */
 #include <string.h>
 
+#include "base/alloc.h"
 #include "tokens/custody_anchor.h"
 #include "tokens/seal.h"
 #include "tokens/sealed_internal.h"
 
-/* Each of them has lost a connection, or has settled a change that failed. */
+/* Each of them has lost a connection, or has settled a request that failed. */
 #define TRIES_MAX (4 + GROUP_MAX)
 
-/* One change as it is asked for, and what became of it. */
-struct change {
+/* What a caller asks for, and what became of it. */
+struct request {
     struct group_member member; /* first */
-    const struct object_id *id;
-    uint64_t version; /* as it must be now; 0: a new object */
-    bool remove;
-    struct view attributes;
-    const struct secret *value; /* of a new object */
+    const struct sealed_change *changes;
+    size_t count;
     CK_RV rv;
     enum indexkey_cause cause;
 };
@@ -31,26 +30,40 @@ struct batch {
     struct custody *custody;
     struct group_member *const *members;
     size_t member_count;
-    struct change *failed; /* what ended the plan, if it was one of the changes */
-    bool is_told;          /* to custody_tick, that its generation is an own one */
+    struct request *failed; /* what ended the plan, if it was one of the requests */
+    bool is_told;           /* to custody_tick, that its generation is an own one */
     struct stored_summary stored;
-    struct change *changes[GROUP_MAX]; /* those that go into it, with their rows */
-    struct sealed_row rows[GROUP_MAX];
-    size_t count;
+    struct request *requests[GROUP_MAX]; /* those that go into it */
+    size_t request_count;
+    struct sealed_row *rows;    /* of their changes */
+    struct store_change *steps; /* one for each row, and the summary's */
+    size_t count;               /* rows so far */
     struct blob summary;
-    struct store_change steps[GROUP_MAX + 1];
 };
 
 static void batch_clear(struct batch *batch)
 {
     for (size_t i = 0; i < batch->count; i++)
         sealed_row_clear(&batch->rows[i]);
+    mem_free(batch->rows);
+    mem_free(batch->steps);
     blob_clear(&batch->summary);
+}
+
+/* Room for the changes of all who wait. */
+static CK_RV batch_reserve(struct batch *batch)
+{
+    size_t most = 0;
+    for (size_t i = 0; i < batch->member_count; i++)
+        most += ((struct request *) batch->members[i])->count;
+    batch->rows = mem_calloc(most, sizeof(*batch->rows));
+    batch->steps = mem_calloc(most + 1, sizeof(*batch->steps));
+    return batch->rows == NULL || batch->steps == NULL ? CKR_HOST_MEMORY : CKR_OK;
 }
 
 /* What the row being replaced contributes. */
 struct former_row {
-    const struct change *change;
+    const struct sealed_change *change;
     struct custody *custody;
     unsigned char mac[SHA256_LEN];
     struct secret value;
@@ -104,7 +117,7 @@ static CK_RV seal_new_row(struct keyring *held, const struct seal_content *conte
 }
 
 /* Seals the change's row into the batch. */
-static CK_RV add_change(struct batch *batch, struct change *change)
+static CK_RV add_change(struct batch *batch, const struct sealed_change *change)
 {
     struct custody *custody = batch->custody;
     struct summary *summary = &batch->stored.summary;
@@ -137,8 +150,7 @@ static CK_RV add_change(struct batch *batch, struct change *change)
         .attributes = blob_view(&row.attributes),
         .value = blob_view(&row.value),
     };
-    batch->rows[batch->count] = row;
-    batch->changes[batch->count++] = change;
+    batch->rows[batch->count++] = row;
     return CKR_OK;
 }
 
@@ -157,24 +169,35 @@ static CK_RV add_summary(struct batch *batch)
 }
 
 /* A second change of one row belongs to the next commit, where it meets what the first one made. */
-static bool has_row(const struct batch *batch, const struct object_id *id)
+static bool meets_another(const struct batch *batch, const struct request *request)
 {
     for (size_t i = 0; i < batch->count; i++) {
-        if (memcmp(batch->changes[i]->id->bytes, id->bytes, OBJECT_ID_LEN) == 0)
-            return true;
+        const unsigned char *taken = batch->steps[i].object->bytes;
+        for (size_t j = 0; j < request->count; j++) {
+            if (memcmp(taken, request->changes[j].id->bytes, OBJECT_ID_LEN) == 0)
+                return true;
+        }
     }
     return false;
 }
 
-static CK_RV add_changes(struct batch *batch)
+static CK_RV add_request(struct batch *batch, struct request *request)
+{
+    for (size_t i = 0; i < request->count; i++)
+        TRY(add_change(batch, &request->changes[i]));
+    batch->requests[batch->request_count++] = request;
+    return CKR_OK;
+}
+
+static CK_RV add_requests(struct batch *batch)
 {
     for (size_t i = 0; i < batch->member_count; i++) {
-        struct change *change = (struct change *) batch->members[i];
-        if (change->member.is_settled || has_row(batch, change->id))
+        struct request *request = (struct request *) batch->members[i];
+        if (request->member.is_settled || meets_another(batch, request))
             continue;
-        CK_RV rv = add_change(batch, change);
+        CK_RV rv = add_request(batch, request);
         if (rv != CKR_OK) {
-            batch->failed = change;
+            batch->failed = request;
             return rv;
         }
     }
@@ -195,7 +218,8 @@ static CK_RV plan(void *context, const struct store_change **ret_changes, size_t
         return sealed_objects_fail_summary(custody);
     TRY(rv);
     uint64_t known = batch->stored.summary.generation;
-    TRY(add_changes(batch));
+    TRY(batch_reserve(batch));
+    TRY(add_requests(batch));
     TRY(add_summary(batch));
     /* The module knows of its own changes; if it missed another's before, it still has to learn it.
      * Said before the commit: custody_tick cannot read in between, and would take it for news. */
@@ -207,11 +231,11 @@ static CK_RV plan(void *context, const struct store_change **ret_changes, size_t
     return CKR_OK;
 }
 
-static void settle(struct change *change, CK_RV rv)
+static void settle(struct request *request, CK_RV rv)
 {
-    change->rv = rv;
-    change->cause = cause_last();
-    change->member.is_settled = true;
+    request->rv = rv;
+    request->cause = cause_last();
+    request->member.is_settled = true;
 }
 
 /* What was told of the generation is not so. */
@@ -227,11 +251,11 @@ static void settle_failed(struct batch *batch, CK_RV rv)
     take_back(batch);
     for (size_t i = 0; i < batch->member_count; i++) {
         if (!batch->members[i]->is_settled)
-            settle((struct change *) batch->members[i], rv);
+            settle((struct request *) batch->members[i], rv);
     }
 }
 
-/* True when it is to be done again: without the change that failed, or, while `may_repeat`, as it
+/* True when it is to be done again: without the request that failed, or, while `may_repeat`, as it
  * is, because the turn was lost with the store's connection. */
 static bool commit_once(struct custody *custody, struct group_member *const *members, size_t count,
                         bool may_repeat)
@@ -264,8 +288,8 @@ static bool commit_once(struct custody *custody, struct group_member *const *mem
         custody_generation_follow(custody, &custody->keyring, batch.stored.summary.generation);
     else
         settle_failed(&batch, rv);
-    for (size_t i = 0; rv == CKR_OK && i < batch.count; i++)
-        settle(batch.changes[i], rv);
+    for (size_t i = 0; rv == CKR_OK && i < batch.request_count; i++)
+        settle(batch.requests[i], rv);
     return false;
 }
 
@@ -286,32 +310,36 @@ void sealed_changes_apply(void *context, struct group_member *const *members, si
 }
 
 /* Another thread may have done it: its cause is told in this one. */
-static CK_RV apply(struct custody *custody, struct change *change)
+CK_RV sealed_objects_commit(struct custody *custody, const struct sealed_change *changes,
+                            size_t count)
 {
+    struct request request = {.changes = changes, .count = count};
     enum indexkey_cause before = cause_last();
-    group_do(&custody->changes, &change->member);
-    cause_set(change->rv == CKR_OK ? before : change->cause);
-    return change->rv;
+    if (count == 0)
+        return CKR_OK;
+    group_do(&custody->changes, &request.member);
+    cause_set(request.rv == CKR_OK ? before : request.cause);
+    return request.rv;
 }
 
 CK_RV sealed_objects_create(struct custody *custody, const struct object_id *id,
                             struct view attributes, const struct secret *value)
 {
-    struct change change = {.id = id, .attributes = attributes, .value = value};
-    return apply(custody, &change);
+    const struct sealed_change change = {.id = id, .attributes = attributes, .value = value};
+    return sealed_objects_commit(custody, &change, 1);
 }
 
 CK_RV sealed_objects_update(struct custody *custody, const struct object_id *id, uint64_t version,
                             struct view attributes, uint64_t *ret_version)
 {
-    struct change change = {.id = id, .version = version, .attributes = attributes};
-    TRY(apply(custody, &change));
+    const struct sealed_change change = {.id = id, .version = version, .attributes = attributes};
+    TRY(sealed_objects_commit(custody, &change, 1));
     *ret_version = version + 1;
     return CKR_OK;
 }
 
 CK_RV sealed_objects_destroy(struct custody *custody, const struct object_id *id, uint64_t version)
 {
-    struct change change = {.id = id, .version = version, .remove = true};
-    return apply(custody, &change);
+    const struct sealed_change change = {.id = id, .version = version, .remove = true};
+    return sealed_objects_commit(custody, &change, 1);
 }

@@ -44,10 +44,8 @@ bool sealed_objects_is_gone(CK_RV confirmed)
 CK_RV sealed_objects_fail_summary(const struct custody *custody)
 {
     cause_set(INDEXKEY_CAUSE_TAMPERED);
-    return FAIL(CKR_DEVICE_ERROR,
-                "token '%s': the record '%s' in its store was changed; restore the store from a "
-                "backup",
-                custody->name, RECORD_SUMMARY);
+    return FAIL(CKR_DEVICE_ERROR, "token '%s': the record '%s' in its store %s", custody->name,
+                RECORD_SUMMARY, custody_record_refusal(custody, RECORD_SUMMARY));
 }
 
 CK_RV sealed_objects_read_summary(struct custody *custody, struct keyring *keyring,
@@ -65,6 +63,16 @@ CK_RV sealed_objects_read_summary(struct custody *custody, struct keyring *keyri
     TRY(summary_open(held, blob_view(&bytes), &stored.summary));
     *ret_summary = stored;
     return CKR_OK;
+}
+
+static CK_RV fail_newer_row(const struct custody *custody, const struct object_id *id)
+{
+    char text[ID_TEXT_LEN];
+    cause_set(INDEXKEY_CAUSE_TAMPERED);
+    return FAIL(CKR_DEVICE_ERROR,
+                "token '%s': object %s in its store was written by a newer version of this module; "
+                "update the module",
+                custody->name, id_text(id, text));
 }
 
 struct load {
@@ -111,6 +119,10 @@ static CK_RV load_row(void *context, const struct store_row *row)
     struct load *load = context;
     _cleanup_(discard_attributes) struct blob attributes = {0};
     CK_RV rv = open_row(load, row, &attributes);
+    if (rv == CKR_ENCRYPTED_DATA_INVALID && seal_is_newer(row)) {
+        (void) fail_newer_row(load->custody, &row->id);
+        return CKR_OK;
+    }
     if (rv == CKR_ENCRYPTED_DATA_INVALID) {
         (void) sealed_objects_fail_row(load->custody, &row->id);
         return CKR_OK;
@@ -200,6 +212,8 @@ static CK_RV open_value(void *context, const struct store_row *row)
     /* A newer version has other attributes and the same value. */
     if (row->version < request->version)
         return CKR_OBJECT_HANDLE_INVALID;
+    if (seal_is_newer(row))
+        return fail_newer_row(request->custody, &row->id);
     _cleanup_(keyring_release) struct keyring *held = NULL;
     TRY(keyring_hold(&request->custody->keyring, &held));
     return seal_open_value(held, row, request->value);

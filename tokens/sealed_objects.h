@@ -51,6 +51,19 @@ CK_RV sealed_objects_value_id(struct custody *custody, const struct secret *valu
 CK_RV sealed_objects_attributes(struct custody *custody, const struct object_id *id,
                                 uint64_t *ret_version, struct blob *ret_attributes);
 
+/* One change among several. */
+struct sealed_change {
+    const struct object_id *id;
+    uint64_t version; /* as it is now; 0: a new object */
+    bool remove;
+    struct view attributes;
+    const struct secret *value; /* of a new object; any other keeps its own */
+};
+
+/* All of them, durably, or none: each object once. What changes goes from `version` to the next.
+ * CKR_OBJECT_HANDLE_INVALID when another process changed or destroyed one of them first. */
+CK_RV sealed_objects_commit(struct custody *custody, const struct sealed_change *changes,
+                            size_t count);
 /* New attributes, same value; compare-and-swap on `version`, new one in `ret_version`.
  * CKR_OBJECT_HANDLE_INVALID when another process changed or destroyed it first. */
 CK_RV sealed_objects_update(struct custody *custody, const struct object_id *id, uint64_t version,

@@ -59,7 +59,8 @@ typedef CK_RV store_plan_fn(void *context, const struct store_change **ret_chang
 struct store;
 
 struct store_ops {
-    const char *scheme; /* "sqlite", "postgresql", "memory": what stands before the colon in `store =` */
+    /* "sqlite", "postgresql", "memory": what stands before the colon in `store =` */
+    const char *scheme;
 
     /* `location` is what follows the colon. Opens lazily: a store that cannot be reached now fails
      * at its first use, so that C_Initialize does not depend on it. Freed with close. */
@@ -109,8 +110,8 @@ struct store {
     const struct store_ops *ops;
 };
 
-/* `location` as in the configuration: `sqlite:PATH`, `postgresql://…`, `memory:`. Freed with store_close. An unknown
- * scheme is INDEXKEY_CAUSE_CONFIG, with the known ones in the log line. */
+/* `location` as in the configuration: `sqlite:PATH`, `postgresql://…`, `memory:`. Freed with
+ * store_close. An unknown scheme is INDEXKEY_CAUSE_CONFIG, with the known ones in the log line. */
 CK_RV store_open(const char *location, struct store **ret_store);
 void store_close(struct store **store);
 /* In the child of a fork, in place of store_close: no lock or file of the parent's is touched. */

@@ -16,6 +16,7 @@
 #include "base/alloc.h"
 #include "base/cause.h"
 #include "base/clock.h"
+#include "tokens/postgres_read.h"
 #include "tokens/postgres_turn.h"
 #include "tokens/stores.h"
 
@@ -151,41 +152,11 @@ static CK_RV read_from(struct store_postgres *store, const struct reading *readi
     }
 }
 
-static CK_RV malformed(const struct postgres_session *session, const char *what)
-{
-    return FAIL_CAUSE(INDEXKEY_CAUSE_STORE,
-                      "store %s: %s is malformed: restore the schema from a backup",
-                      session->place->name, what);
-}
-
-struct record_reading {
-    const char *name;
-    struct blob bytes;
-    uint64_t version;
-};
-
-static CK_RV read_one_record(struct postgres_session *session, void *context)
-{
-    struct record_reading *reading = context;
-    struct postgres_params params = {0};
-    _cleanup_(postgres_result_clear) PGresult *row = NULL;
-    struct view bytes;
-    postgres_add_bytes(&params, view_text(reading->name));
-    TRY(postgres_link_ask(&session->link, &postgres_statements[POSTGRES_READ_RECORD], &params,
-                          &row));
-    if (PQntuples(row) == 0)
-        return STORE_ABSENT;
-    if (!postgres_number(row, 0, 0, &reading->version) || reading->version == 0 ||
-        !postgres_bytes(row, 0, 1, &bytes))
-        return malformed(session, "a record");
-    return blob_from(bytes.bytes, bytes.len, &reading->bytes);
-}
-
 static CK_RV postgres_read_record(struct store *base, const char *name, struct blob *ret_bytes,
                                   uint64_t *ret_version)
 {
-    struct record_reading record = {.name = name};
-    const struct reading reading = {read_one_record, &record, "reading a record"};
+    struct postgres_record_reading record = {.name = name};
+    const struct reading reading = {postgres_read_one_record, &record, "reading a record"};
     if (!store_name_is_valid(name))
         return STORE_ABSENT;
     TRY(read_from((struct store_postgres *) base, &reading));
@@ -194,76 +165,11 @@ static CK_RV postgres_read_record(struct store *base, const char *name, struct b
     return CKR_OK;
 }
 
-static bool row_of(const PGresult *result, struct store_row *ret_row)
-{
-    struct view id;
-    if (!postgres_bytes(result, 0, 0, &id) || id.len != OBJECT_ID_LEN ||
-        !postgres_number(result, 0, 1, &ret_row->version) || ret_row->version == 0 ||
-        !postgres_bytes(result, 0, 2, &ret_row->attributes) ||
-        !postgres_bytes(result, 0, 3, &ret_row->value))
-        return false;
-    memcpy(ret_row->id.bytes, id.bytes, OBJECT_ID_LEN);
-    return true;
-}
-
-struct objects_reading {
-    store_row_fn *each;
-    void *context;
-    size_t bad_count;
-    /* Of the snapshot: another connection goes on behind the last row where nothing has changed. */
-    bool is_begun;
-    uint64_t number;
-    struct object_id last;
-    bool is_changed;
-};
-
-static CK_RV hand_over(void *context, const PGresult *result)
-{
-    struct objects_reading *reading = context;
-    struct store_row row;
-    uint64_t number;
-    /* The end of the rows. */
-    if (PQresultStatus(result) != PGRES_SINGLE_TUPLE)
-        return CKR_OK;
-    if (!postgres_number(result, 0, 4, &number) ||
-        (reading->is_begun && number != reading->number)) {
-        reading->is_changed = true;
-        return POSTGRES_LOST;
-    }
-    reading->number = number;
-    reading->is_begun = true;
-    if (!row_of(result, &row)) {
-        reading->bad_count++;
-        return CKR_OK;
-    }
-    reading->last = row.id;
-    return reading->each(reading->context, &row);
-}
-
-static CK_RV read_all_objects(struct postgres_session *session, void *context)
-{
-    struct objects_reading *reading = context;
-    struct postgres_params params = {0};
-    const struct postgres_collecting collecting = {hand_over, reading, POSTGRES_SILENCE_MS};
-    postgres_add_bytes(&params,
-                       (struct view){reading->last.bytes, reading->is_begun ? OBJECT_ID_LEN : 0});
-    TRY(postgres_link_send(&session->link, &postgres_statements[POSTGRES_READ_OBJECTS], &params));
-    postgres_link_stream(&session->link);
-    CK_RV rv = postgres_link_collect(&session->link, &collecting);
-    if (!reading->is_changed)
-        return rv;
-    postgres_session_close(session);
-    return FAIL_CAUSE(INDEXKEY_CAUSE_STORE,
-                      "store %s: the connection was lost between its objects, and others have "
-                      "changed some since: try again",
-                      session->place->name);
-}
-
 static CK_RV postgres_read_objects(struct store *base, store_row_fn *each, void *context)
 {
     struct store_postgres *store = (struct store_postgres *) base;
-    struct objects_reading objects = {.each = each, .context = context};
-    const struct reading reading = {read_all_objects, &objects, "reading the objects"};
+    struct postgres_objects_reading objects = {.each = each, .context = context};
+    const struct reading reading = {postgres_read_all_objects, &objects, "reading the objects"};
     CK_RV rv = read_from(store, &reading);
     if (rv == STORE_ABSENT)
         return CKR_OK;
@@ -274,33 +180,11 @@ static CK_RV postgres_read_objects(struct store *base, store_row_fn *each, void 
     return rv;
 }
 
-struct object_reading {
-    const struct object_id *id;
-    store_row_fn *each;
-    void *context;
-};
-
-static CK_RV read_one_object(struct postgres_session *session, void *context)
-{
-    const struct object_reading *reading = context;
-    struct postgres_params params = {0};
-    _cleanup_(postgres_result_clear) PGresult *result = NULL;
-    struct store_row row;
-    postgres_add_bytes(&params, (struct view){reading->id->bytes, OBJECT_ID_LEN});
-    TRY(postgres_link_ask(&session->link, &postgres_statements[POSTGRES_READ_OBJECT], &params,
-                          &result));
-    if (PQntuples(result) == 0)
-        return STORE_ABSENT;
-    if (!row_of(result, &row) || memcmp(row.id.bytes, reading->id->bytes, OBJECT_ID_LEN) != 0)
-        return malformed(session, "an object");
-    return reading->each(reading->context, &row);
-}
-
 static CK_RV postgres_read_object(struct store *base, const struct object_id *id,
                                   store_row_fn *each, void *context)
 {
-    struct object_reading object = {.id = id, .each = each, .context = context};
-    const struct reading reading = {read_one_object, &object, "reading an object"};
+    struct postgres_object_reading object = {.id = id, .each = each, .context = context};
+    const struct reading reading = {postgres_read_one_object, &object, "reading an object"};
     return read_from((struct store_postgres *) base, &reading);
 }
 
@@ -392,7 +276,7 @@ static CK_RV look_for_changes(struct postgres_session *session, void *context)
         return CKR_OK;
     TRY(postgres_link_ask(&session->link, &postgres_statements[POSTGRES_READ_CHANGES], NULL, &row));
     if (!postgres_number(row, 0, 0, &number))
-        return malformed(session, "the table \"store\"");
+        return postgres_read_malformed(session, "the table \"store\"");
     store->asked_ms = clock_boot_ms();
     _cleanup_(mutex_release) pthread_mutex_t *held = mutex_take(&store->count_mutex);
     store->changes += number != store->known ? 1 : 0;

@@ -2,8 +2,11 @@
 
 #include <string.h>
 
+#include "base/alloc.h"
+
 #define CANARY "AQICAHcanary"
 #define TEXT_MAX 1024
+#define ALLOCATION_MAX 200
 
 void parameters_check(struct fake_service *fake, struct source *source,
                       const struct parameter_row *row)
@@ -25,6 +28,32 @@ void parameters_check(struct fake_service *fake, struct source *source,
     }
     ck_assert_msg(strstr(fixture_log(), CANARY) == NULL, "%s", fixture_log());
     secret_clear(&value);
+}
+
+void parameters_check_memory(struct source *source, const char *place)
+{
+    static const struct kms_settings settings;
+    struct secret value = {0};
+    struct source_call call = kms_call(&settings, (struct view){0});
+    /* Tokens and challenges are there from now on. */
+    kms_assert_ok(source_read_parameter(source, &call, place, &value));
+    secret_clear(&value);
+    size_t in_use = secrets_in_use();
+    long live = mem_live();
+    CK_RV rv = CKR_HOST_MEMORY;
+    unsigned long nth = 1;
+    for (; rv != CKR_OK && nth < ALLOCATION_MAX; nth++) {
+        mem_fail_at(nth, false);
+        rv = source_read_parameter(source, &call, place, &value);
+        ck_assert_msg(rv == CKR_OK || rv == CKR_HOST_MEMORY, "allocation %lu: %lx %s", nth, rv,
+                      fixture_log());
+        secret_clear(&value);
+        ck_assert_uint_eq(secrets_in_use(), in_use);
+        ck_assert_int_eq(mem_live(), live);
+    }
+    mem_fail_at(0, false);
+    ck_assert_uint_gt(nth, 4);
+    ck_assert_uint_lt(nth, ALLOCATION_MAX);
 }
 
 const char *parameters_sections(const char *plain, const char *named, const char *absent)

@@ -17,6 +17,10 @@ struct parameter_row {
 void parameters_check(struct fake_service *fake, struct source *source,
                       const struct parameter_row *row);
 
+/* Reads it while one allocation after the other fails: it fails for want of memory, or succeeds,
+ * and leaves nothing behind. */
+void parameters_check_memory(struct source *source, const char *place);
+
 /* Sections [key plain], [key named] and [key absent] of those places; static text. */
 const char *parameters_sections(const char *plain, const char *named, const char *absent);
 /* A ciphertext of 32 random bytes that the fake makes by its command "encrypt", in base64; static

@@ -11,6 +11,7 @@
 #include "tests/contract/aws_emulator.h"
 
 #define COMMAND_MAX 8192
+#define STORED "AQICAHstored"
 
 static bool is_moto;
 static const struct kms_settings plain;
@@ -197,6 +198,53 @@ START_TEST(the_state_of_the_key_counts)
 }
 END_TEST
 
+/* What does the encryption of the store itself plays no part in the emulators. */
+static void assert_reads(struct source *source, const char *place, enum indexkey_cause cause)
+{
+    struct secret value = {0};
+    struct source_call call = kms_call(&plain, aws_context_none);
+    fixture_forget_log();
+    CK_RV rv = source_read_parameter(source, &call, place, &value);
+    printf("%s: %s %s\n", aws_emulator_variable("EMULATOR"), cause_name(cause_last()),
+           fixture_log());
+    if (cause == INDEXKEY_CAUSE_NONE) {
+        kms_assert_ok(rv);
+        ck_assert_uint_eq(value.len, strlen(STORED));
+        ck_assert_mem_eq(value.bytes, STORED, value.len);
+    } else {
+        kms_assert_failed(rv, cause, "");
+    }
+    secret_clear(&value);
+}
+
+START_TEST(parameters_are_read)
+{
+    char arn[AWS_EMULATOR_VALUE_MAX] = "";
+    char place[AWS_EMULATOR_VALUE_MAX + 32];
+    char more[2 * AWS_EMULATOR_VALUE_MAX];
+    const char *endpoint = aws_emulator_variable("AWS_ENDPOINT");
+    (void) snprintf(more, sizeof(more), "ssm_endpoint = %s\nsecretsmanager_endpoint = %s", endpoint,
+                    endpoint);
+    struct kms_settings settings = aws_emulator_settings(more);
+    aws_emulator_administer("put-parameter /index/key " STORED);
+    aws_emulator_run("admin", "put-secret index/key " STORED, "SECRET_ARN", arn);
+    struct source *source = aws_open(NULL, &settings);
+    assert_reads(source, "ssm:/index/key", INDEXKEY_CAUSE_NONE);
+    assert_reads(source, "ssm:/index/absent", INDEXKEY_CAUSE_CONFIG);
+    assert_reads(source, "secretsmanager:index/key", INDEXKEY_CAUSE_NONE);
+    (void) snprintf(place, sizeof(place), "secretsmanager:%s", arn);
+    assert_reads(source, place, INDEXKEY_CAUSE_NONE);
+    assert_reads(source, "secretsmanager:index/absent", INDEXKEY_CAUSE_CONFIG);
+    aws_emulator_administer("deny ssm:GetParameter secretsmanager:GetSecretValue");
+    assert_reads(source, "ssm:/index/key", INDEXKEY_CAUSE_DENIED);
+    assert_reads(source, "secretsmanager:index/key", INDEXKEY_CAUSE_DENIED);
+    aws_emulator_administer("allow");
+    aws_emulator_administer("delete-secret index/key");
+    assert_reads(source, "secretsmanager:index/key", INDEXKEY_CAUSE_DELETED);
+    source_close(&source);
+}
+END_TEST
+
 START_TEST(a_login_is_one_decrypt)
 {
     enum indexkey_cause cause;
@@ -229,6 +277,7 @@ int main(int argc, char **argv)
     tcase_add_test(cases, a_policy_denies);
     if (!is_moto)
         tcase_add_test(cases, the_state_of_the_key_counts);
+    tcase_add_test(cases, parameters_are_read);
     tcase_add_test(cases, a_login_is_one_decrypt);
     return fixture_run("source aws: emulators", cases);
 }

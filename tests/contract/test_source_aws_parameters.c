@@ -172,6 +172,18 @@ START_TEST(a_secure_string_comes_decrypted)
 }
 END_TEST
 
+static const char *const places[] = {"ssm:" SSM_ARN, "secretsmanager:bytes"};
+
+START_TEST(no_allocation_that_fails_is_forgotten)
+{
+    const struct kms_settings settings = {.more = endpoints("")};
+    kms_reset(&fake);
+    struct source *source = aws_open(&fake, &settings);
+    parameters_check_memory(source, places[_i]);
+    source_close(&source);
+}
+END_TEST
+
 static void put(const char *what, const char *name, const char *member, const char *value)
 {
     fake_service_command(
@@ -200,6 +212,7 @@ int main(void)
     tcase_add_checked_fixture(cases, kms_first_call, NULL);
     tcase_add_loop_test(cases, a_parameter_is_read_or_is_not, 0, (int) COUNT_OF(rows));
     tcase_add_test(cases, a_secure_string_comes_decrypted);
+    tcase_add_loop_test(cases, no_allocation_that_fails_is_forgotten, 0, (int) COUNT_OF(places));
     tcase_add_test(cases, direct_keys_open_from_parameters);
     return fixture_run("source aws: parameters", cases);
 }

@@ -126,6 +126,16 @@ START_TEST(another_secret_is_refused)
 }
 END_TEST
 
+START_TEST(no_allocation_that_fails_is_forgotten)
+{
+    static const struct kms_settings settings;
+    kms_reset(&fake);
+    struct source *source = azure_open(&fake, &settings);
+    parameters_check_memory(source, "secret:index-key");
+    source_close(&source);
+}
+END_TEST
+
 /* The bare ciphertext is of the newest version of the key, which is the only one. */
 START_TEST(direct_keys_open_from_secrets)
 {
@@ -147,6 +157,7 @@ int main(void)
     tcase_add_checked_fixture(cases, kms_first_call, NULL);
     tcase_add_loop_test(cases, a_secret_is_read_or_is_not, 0, (int) COUNT_OF(rows));
     tcase_add_loop_test(cases, another_secret_is_refused, 0, (int) COUNT_OF(others));
+    tcase_add_test(cases, no_allocation_that_fails_is_forgotten);
     tcase_add_test(cases, direct_keys_open_from_secrets);
     return fixture_run("source azure: secrets", cases);
 }

@@ -64,6 +64,8 @@ static const struct parameter_row rows[] = {
     {"secretmanager:../projects", NULL, CONFIG, "not of the form"},
     {"secretmanager:projects/../secrets/index", NULL, CONFIG, "not of the form"},
     {"secretmanager:index?x=y", NULL, CONFIG, "not of the form"},
+    {"secretmanager:index:destroy", NULL, CONFIG, "not of the form"},
+    {"secretmanager:index/versions/1:destroy", NULL, CONFIG, "not of the form"},
     {"secretmanager:projects/p/keys/index", NULL, CONFIG, "not of the form"},
     {"kv:secret/index", NULL, CONFIG, "no parameter store for kv:"},
 
@@ -171,6 +173,16 @@ START_TEST(the_scopes_are_kept_apart)
 }
 END_TEST
 
+START_TEST(no_allocation_that_fails_is_forgotten)
+{
+    const struct kms_settings settings = {.more = endpoint("")};
+    gcp_reset(&fake);
+    struct source *source = gcp_open(&fake, &settings);
+    parameters_check_memory(source, "secretmanager:index/versions/1");
+    source_close(&source);
+}
+END_TEST
+
 START_TEST(direct_keys_open_from_secrets)
 {
     const struct kms_settings settings = {
@@ -193,6 +205,7 @@ int main(void)
     tcase_add_loop_test(cases, a_secret_is_read_or_is_not, 0, (int) COUNT_OF(rows));
     tcase_add_loop_test(cases, each_credential_gets_the_scope, 0, (int) COUNT_OF(credentials));
     tcase_add_test(cases, the_scopes_are_kept_apart);
+    tcase_add_test(cases, no_allocation_that_fails_is_forgotten);
     tcase_add_test(cases, direct_keys_open_from_secrets);
     return fixture_run("source gcp: secrets", cases);
 }

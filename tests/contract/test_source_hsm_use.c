@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
+#include "tests/contract/direct_login.h"
 #include "tests/contract/hsm_fixture.h"
 
 #define CONTEXT "context"
@@ -295,24 +296,51 @@ START_TEST(a_bare_kwp_ciphertext_opens)
 }
 END_TEST
 
-START_TEST(a_bare_gcm_ciphertext_opens)
+#define BARE_LEN (12 + 32 + 16)
+
+/* IV, ciphertext and tag, by the parent. */
+static void make_bare_gcm(CK_BYTE bytes[BARE_LEN])
 {
-    CK_BYTE bytes[12 + 32 + 16] = "an IV of 12.";
-    CK_BYTE value[32] = "thirty-two bytes of a direct key";
+    CK_BYTE value[32] = DIRECT_LOGIN_KEY;
     CK_GCM_PARAMS gcm = {.pIv = bytes, .ulIvLen = 12, .ulIvBits = 96, .ulTagBits = 128};
     CK_MECHANISM mechanism = {CKM_AES_GCM, &gcm, sizeof(gcm)};
     CK_ULONG len = 48;
     const CK_FUNCTION_LIST *p11 = hsm_real();
     CK_SESSION_HANDLE session = hsm_other_user();
     CK_OBJECT_HANDLE key = hsm_find_aes(session, HSM_AES, 0x10);
+    memcpy(bytes, "an IV of 12.", 12);
     ck_assert_uint_eq(p11->C_EncryptInit(session, &mechanism, key), CKR_OK);
     ck_assert_uint_eq(p11->C_Encrypt(session, value, 32, bytes + 12, &len), CKR_OK);
+}
+
+START_TEST(a_bare_gcm_ciphertext_opens)
+{
+    CK_BYTE bytes[BARE_LEN];
+    make_bare_gcm(bytes);
     struct hsm_settings settings = {.more = "wrap_mechanism = aes-gcm"};
     kms_assert_ok(unwrap_bare(&settings, "", (struct view){bytes, sizeof(bytes)}));
     kms_assert_failed(unwrap_bare(&settings, CONTEXT, (struct view){bytes, sizeof(bytes)}),
                       INDEXKEY_CAUSE_TAMPERED, "was changed");
     kms_assert_failed(unwrap_bare(&settings, "", (struct view){bytes, 12}), INDEXKEY_CAUSE_TAMPERED,
                       "is none");
+}
+END_TEST
+
+static void configure_with(const char *more)
+{
+    char lines[8192];
+    (void) snprintf(lines, sizeof(lines), "wrap_mechanism = aes-gcm\n%s", more);
+    const struct hsm_settings settings = {.more = lines};
+    hsm_configure(&settings);
+}
+
+START_TEST(direct_keys_open_at_a_login)
+{
+    CK_BYTE bytes[BARE_LEN];
+    make_bare_gcm(bytes);
+    struct source *source = hsm_open(&plain);
+    direct_login_check(source, (struct view){bytes, sizeof(bytes)}, configure_with);
+    source_close(&source);
 }
 END_TEST
 
@@ -465,6 +493,7 @@ int main(void)
     tcase_add_test(cases, a_key_that_is_disabled_refuses);
     tcase_add_test(cases, a_bare_kwp_ciphertext_opens);
     tcase_add_test(cases, a_bare_gcm_ciphertext_opens);
+    tcase_add_test(cases, direct_keys_open_at_a_login);
     tcase_add_loop_test(cases, a_login_of_each_mode, 0, (int) COUNT_OF(logins));
     tcase_add_test(cases, old_data_decrypts_after_a_restart);
     tcase_add_test(cases, no_allocation_that_fails_is_forgotten);

@@ -1,5 +1,6 @@
 /* `source = kmip` on PyKMIP's server (kmip_real.sh, which has made the keys that the variables
  * name). */
+#include "tests/contract/direct_login.h"
 #include "tests/contract/real_kmip.h"
 
 #define CONTEXT "context"
@@ -72,6 +73,20 @@ START_TEST(a_token_lives_there)
     kms_assert_ok(kms_login(FIXTURE_PIN, &cause));
     ck_assert_uint_eq(kms_login("wrong-pin", &cause), CKR_PIN_INCORRECT);
     kms_assert_ok(kms_login(FIXTURE_PIN, &cause));
+}
+END_TEST
+
+static void configure_with(const char *more)
+{
+    const struct settings settings = {.key = "KMIP_KEY", .more = more};
+    configure(&settings);
+}
+
+START_TEST(direct_keys_open_at_a_login)
+{
+    struct source *source = open_source(&plain);
+    direct_login_check(source, (struct view){0}, configure_with);
+    source_close(&source);
 }
 END_TEST
 
@@ -221,6 +236,7 @@ int main(void)
     tcase_add_checked_fixture(cases, kms_first_call, NULL);
     tcase_add_test(cases, a_data_key_goes_there_and_back);
     tcase_add_test(cases, a_token_lives_there);
+    tcase_add_test(cases, direct_keys_open_at_a_login);
     tcase_add_test(cases, a_former_key_opens_after_a_rotation);
     tcase_add_loop_test(cases, a_key_that_ended_refuses, 0, (int) COUNT_OF(ends));
     tcase_add_loop_test(cases, what_may_not_wrap_is_told, 0, (int) COUNT_OF(refused));

@@ -3,6 +3,8 @@
 # here for what each emulator gets wrong.
 #
 #   aws.sh setup                             installs the emulators once; prints their Python
+#   aws.sh run COMMAND [ARG...]              runs it with that Python as python3; 77 where it cannot
+#                                            be had
 #   aws.sh start moto|ministack FOLDER       starts one, makes a key, a user and a role in it;
 #                                            writes FOLDER/env. Nothing outlives the process.
 #   aws.sh stop FOLDER
@@ -23,6 +25,15 @@ setup() {
     folder=$(cache_folder)/aws
     venv_make "$folder" "${packages[@]}"
     printf '%s/bin/python3\n' "$folder"
+}
+
+run() {
+    local python
+    if ! python=$(setup); then
+        say "skipped: the packages could not be installed: see above"
+        exit 77
+    fi
+    PATH="$(dirname "$python"):$PATH" exec "$@"
 }
 
 stop() {
@@ -48,7 +59,7 @@ moto_run() {
 ministack_run() {
     process_start "$folder" emulator "${emulator_environment[@]}" \
         HOME="$folder/tmp" TMPDIR="$folder/tmp" BIND_HOST=127.0.0.1 GATEWAY_PORT="$1" \
-        AUTH=true SERVICES=kms,sts,iam IOT_MTLS_ENABLED=0 SFTP_ENABLED=0 \
+        AUTH=true SERVICES=kms,sts,iam,ssm,secretsmanager IOT_MTLS_ENABLED=0 SFTP_ENABLED=0 \
         MINISTACK_REGION="$region" LOG_LEVEL=WARNING \
         "$python" -m ministack
     process_ready "$folder" emulator curl --silent --fail --noproxy '*' \
@@ -135,6 +146,7 @@ command=${1-}
 shift $(($# < 1 ? $# : 1))
 case $command in
 setup) setup; exit ;;
+run) run "$@" ;;
 start)
     [[ ${1-} == @(moto|ministack) ]] || usage
     kind=$1

@@ -11,6 +11,9 @@
                                           ("*" is any key, so that a missing one is NotFound)
     deny ACTION... | allow                a Deny for actions such as kms:Decrypt; takes it back
     deactivate-access-key | activate-access-key
+    put-parameter NAME VALUE              a SecureString of Systems Manager
+    put-secret NAME VALUE                 a secret of Secrets Manager; prints SECRET_ARN=
+    delete-secret NAME                    in seven days
     session [SECONDS]                     assumes the role; prints ACCESS_KEY_ID=,
                                           SECRET_ACCESS_KEY=, SESSION_TOKEN=
 
@@ -31,6 +34,7 @@ ALIAS = "alias/index-keys"
 USER = ROLE = POLICY = "index-keys"
 CLIENT_ACTIONS = ["kms:GenerateDataKey", "kms:Encrypt", "kms:Decrypt", "kms:DescribeKey",
                   "kms:ReEncryptFrom", "kms:ReEncryptTo", "kms:ReEncrypt"]
+STORE_ACTIONS = ["ssm:GetParameter", "secretsmanager:GetSecretValue"]
 
 
 def policy(effect, actions, resources):
@@ -130,7 +134,9 @@ class Account:
         """moto matches no policy that names a key, so there it is any key."""
         if self.env["EMULATOR"] == "moto":
             arns = ["*"]
-        return policy("Allow", CLIENT_ACTIONS, arns)
+        document = json.loads(policy("Allow", CLIENT_ACTIONS, arns))
+        document["Statement"] += json.loads(policy("Allow", STORE_ACTIONS, "*"))["Statement"]
+        return json.dumps(document)
 
     def put_policies(self, name, document):
         self.iam.put_user_policy(UserName=USER, PolicyName=name, PolicyDocument=document)
@@ -145,6 +151,20 @@ class Account:
     def allow(self):
         self.iam.delete_user_policy(UserName=USER, PolicyName="deny")
         self.iam.delete_role_policy(RoleName=ROLE, PolicyName="deny")
+
+    # ---- stores of parameters ----
+
+    def put_parameter(self, name, value):
+        self.client("ssm").put_parameter(Name=name, Value=value, Type="SecureString")
+
+    def put_secret(self, name, value):
+        made = self.client("secretsmanager").create_secret(Name=name, SecretString=value)
+        print_env(SECRET_ARN=made["ARN"])
+
+    def delete_secret(self, name):
+        self.client("secretsmanager").delete_secret(SecretId=name, RecoveryWindowInDays=7)
+
+    # ---- credentials ----
 
     def set_access_key(self, status):
         self.iam.update_access_key(
@@ -181,6 +201,9 @@ COMMANDS = {
     "allow": Account.allow,
     "deactivate-access-key": Account.deactivate_access_key,
     "activate-access-key": Account.activate_access_key,
+    "put-parameter": Account.put_parameter,
+    "put-secret": Account.put_secret,
+    "delete-secret": Account.delete_secret,
     "session": Account.session,
 }
 

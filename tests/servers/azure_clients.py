@@ -1,9 +1,9 @@
 """azure_clients.py CERTIFICATES: Azure's own clients against fake_azure.py.
 
 azure-identity, azure-keyvault-keys and azure-keyvault-secrets log in in every way, wrap, unwrap,
-read secrets and meet every refusal, so that the fake is what they take for Azure, and not merely the
-mirror of our code. CERTIFICATES is a folder of certificates.sh. Prints a line for each case; 0 when
-all came out right.
+read secrets and meet every refusal, so that the fake is what they take for Azure, and not merely
+the mirror of our code. CERTIFICATES is a folder of certificates.sh. Prints a line for each case; 0
+when all came out right.
 """
 import json
 import os

@@ -40,7 +40,7 @@ Members that the real service does not know are refused, as it does.
     {"do": "handler", "what": "credentials", "type": T, "url": BASE, "file": F, …}  writes such a
         credentials file: service_account, authorized_user, external_account with "subject": a file
         to be written, or "url", and "impersonates"; members of "alter" replace the file's
-    {"do": "handler", "what": "token", "scope": S}  {"token": T}, of ACCOUNT; SCOPE_KMS
+    {"do": "handler", "what": "token"}             {"token": T}, of ACCOUNT
     {"do": "handler", "what": "tokens"}            {"tokens": number given}
     {"do": "handler", "what": "encrypt", "count": N}   {"ciphertexts": [of 32 random bytes each]}
     {"do": "handler", "what": "last"}              {"request": the JSON of the KMS request that came
@@ -66,8 +66,9 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-PROJECT = "good-project"
-PROJECT_NUMBER = "123456789012"
+from fake_gcp_errors import Refused, Unauthorised
+from fake_gcp_secrets import PROJECT, SecretManager
+
 KEY = f"projects/{PROJECT}/locations/europe-west3/keyRings/ring/cryptoKeys/index-keys"
 ACCOUNT = "indexkey@good-project.iam.gserviceaccount.com"
 USER = "user@example.com"
@@ -94,30 +95,6 @@ ENCRYPT_FIELDS = {"plaintext", "additionalAuthenticatedData", "plaintextCrc32c",
                   "additionalAuthenticatedDataCrc32c"}
 DECRYPT_FIELDS = {"ciphertext", "additionalAuthenticatedData", "ciphertextCrc32c",
                   "additionalAuthenticatedDataCrc32c"}
-CODES = {"INVALID_ARGUMENT": 400, "FAILED_PRECONDITION": 400, "UNAUTHENTICATED": 401,
-         "PERMISSION_DENIED": 403, "NOT_FOUND": 404, "RESOURCE_EXHAUSTED": 429}
-
-
-class Refused(Exception):
-    """By a Google API."""
-
-    def __init__(self, status, message, reason=None):
-        super().__init__(message)
-        error = {"code": CODES[status], "message": message, "status": status}
-        if reason is not None:
-            error["details"] = [{"@type": "type.googleapis.com/google.rpc.ErrorInfo",
-                                 "reason": reason, "domain": "googleapis.com"}]
-        self.code = CODES[status]
-        self.body = {"error": error}
-
-
-class Unauthorised(Exception):
-    """By a token endpoint (RFC 6749, 5.2)."""
-
-    def __init__(self, error, description, code=400):
-        super().__init__(description)
-        self.code = code
-        self.body = {"error": error, "error_description": description}
 
 
 def new_pem():
@@ -184,7 +161,7 @@ class State:
         self.known = {"key", "account", "user", "provider", "machine"}
 
 
-class FakeGcp:
+class FakeGcp(SecretManager):
     def __init__(self, _options):
         self.account_pem = new_pem()
         self.cluster_pem = new_pem()
@@ -443,42 +420,6 @@ class FakeGcp:
         answer.update(self.state.alterations)
         return {name: value for name, value in answer.items() if value is not None}
 
-    # ---- Secret Manager ----
-
-    def secret_manager(self, request):
-        """Of what the service does for secrets, access to a version."""
-        found = re.fullmatch(r"/v1/projects/([^/]+)/secrets/([^/]+)/versions/([^/:]+):access",
-                             request.path)
-        self.last = {"path": request.path, "headers": request.headers, "request": None}
-        if found is None or request.method != "GET":
-            raise Refused("NOT_FOUND", "The requested URL was not found on this server.")
-        project, name, wanted = found.groups()
-        secret = f"projects/{PROJECT_NUMBER}/secrets/{name}"
-        self.authorise(request, "access", "secretmanager.versions.access",
-                       f"{secret}/versions/{wanted}", ())
-        if project not in (PROJECT, PROJECT_NUMBER):
-            raise Refused("PERMISSION_DENIED", "Permission 'secretmanager.versions.access' denied "
-                          f"for resource 'projects/{project}/secrets/{name}/versions/{wanted}' (or "
-                          "it may not exist).", "IAM_PERMISSION_DENIED")
-        versions = self.state.secrets.get(name)
-        if versions is None:
-            raise Refused("NOT_FOUND", f"Secret [{secret}] not found or has no versions.")
-        if wanted != "latest" and not wanted.isdigit():
-            raise Refused("INVALID_ARGUMENT", "Resource ID is malformed.")
-        number = len(versions) if wanted == "latest" else int(wanted)
-        if not 1 <= number <= len(versions):
-            raise Refused("NOT_FOUND", f"Secret Version [{secret}/versions/{number}] not found.")
-        data, state = versions[number - 1]
-        if state != "ENABLED":
-            raise Refused("FAILED_PRECONDITION",
-                          f"Secret Version [{secret}/versions/{number}] is in {state} state.")
-        payload = {"data": data,
-                   "dataCrc32c": str(google_crc32c.value(base64.b64decode(data, validate=True)))}
-        payload.update(self.state.alterations)
-        answer = {"name": payload.pop("secret", f"{secret}/versions/{number}")}
-        payload = {member: value for member, value in payload.items() if value is not None}
-        return answer | {"payload": payload}
-
     # ---- all ----
 
     def answer_of(self, request):
@@ -555,19 +496,8 @@ class FakeGcp:
     def control_forget(self, command):
         self.state.known.remove(command["which"])
 
-    def control_token(self, command):
-        return {"token": self.give(ACCOUNT, [command.get("scope", SCOPE_KMS)])}
-
-    def control_secret(self, command):
-        versions = self.state.secrets.setdefault(command["name"], [])
-        versions.append((command["data"], "ENABLED"))
-
-    def control_secret_state(self, command):
-        if command["state"] is None:
-            del self.state.secrets[command["name"]]
-            return
-        self.state.secrets[command["name"]] = [
-            (data, command["state"]) for data, _ in self.state.secrets[command["name"]]]
+    def control_token(self, _command):
+        return {"token": self.give(ACCOUNT, [SCOPE_KMS])}
 
     def control_tokens(self, _command):
         return {"tokens": self.given}

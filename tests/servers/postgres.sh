@@ -5,7 +5,6 @@
 #   postgres.sh setup              tells whether a server is installed
 #   postgres.sh start FOLDER       starts it, writes FOLDER/env
 #   postgres.sh stop FOLDER
-#   postgres.sh restart FOLDER     after stop: the same data at the same port
 #   postgres.sh run COMMAND...     starts one in a folder that is removed after, with its env
 #
 # Exit code 77 (skipped) where PostgreSQL is not installed.
@@ -86,7 +85,6 @@ env_write() {
         "$folder/socket" "$port" "$folder/tls/ca.pem" "$binaries/psql" >"$folder/env"
     printf 'POSTGRES_STORE=%q\n' \
         "postgresql:///postgres?host=$folder/socket&port=$port&user=admin" >>"$folder/env"
-    printf 'POSTGRES_SCRIPT=%q\nPOSTGRES_FOLDER=%q\n' "$here/postgres.sh" "$folder" >>"$folder/env"
 }
 
 start() {
@@ -96,12 +94,6 @@ start() {
         ((++tries < 3)) || die "PostgreSQL does not start"
     done
     env_write
-}
-
-restart() {
-    . "$folder/env"
-    port=$POSTGRES_PORT
-    server_run || die "PostgreSQL does not start again"
 }
 
 # At once, whoever is connected.
@@ -123,14 +115,13 @@ run() {
     "$@"
 }
 
-command=${1:?usage: postgres.sh setup|start|stop|restart|run [FOLDER | COMMAND...]}
+command=${1:?usage: postgres.sh setup|start|stop|run [FOLDER | COMMAND...]}
 binaries=$(binaries_find) || exit
 folder=$(realpath -m "${2:-.}")
 case $command in
 setup) printf '%s\n' "$binaries" ;;
 start) start ;;
 stop) stop ;;
-restart) restart ;;
 run) run "${@:2}" ;;
 *) die "no command $command" ;;
 esac

@@ -5,12 +5,15 @@
 
 #include "base/alloc.h"
 #include "base/rv.h"
+#include "include/indexkey.h"
 #include "module/attributes_table.h"
 #include "tests/unit/attributes_fixture.h"
 
 static const CK_ULONG len_32 = 32;
 static const CK_ULONG some_mechanism = CKM_AES_GCM;
 static const CK_PROFILE_ID some_profile = CKP_BASELINE_PROVIDER;
+static const CK_ULONG suspended = INDEXKEY_STATE_SUSPENDED;
+static const CK_ULONG some_time = 1893456000;
 static const CK_ATTRIBUTE nested[] = {ATTRIBUTE(CKA_SENSITIVE, yes)};
 
 /* One line an attribute. `key` and `data` have six letters: given in C_CreateObject, C_GenerateKey,
@@ -63,6 +66,13 @@ static const struct rule rules[] = {
     {ATTRIBUTE(CKA_UNWRAP_TEMPLATE, nested), "oooorr", "tttt", 'n'},
     {ATTRIBUTE(CKA_DERIVE_TEMPLATE, nested), "oooorr", "tttt", 'n'},
     {ATTRIBUTE(CKA_ALLOWED_MECHANISMS, some_mechanism), "oooorr", "tttt", 'o'},
+    {ATTRIBUTE(CKA_INDEXKEY_STATE, suspended), "rrrrrr", "tttt", '*'},
+    {ATTRIBUTE(CKA_INDEXKEY_ACTIVATION, some_time), "rrrrrr", "tttt", '*'},
+    {ATTRIBUTE(CKA_INDEXKEY_DEACTIVATION, some_time), "rrrrrr", "tttt", '*'},
+    {ATTRIBUTE(CKA_INDEXKEY_DESTROY_AT, some_time), "rrrrrr", "tttt", '*'},
+    {ATTRIBUTE(CKA_INDEXKEY_VERSION, some_time), "rrrrrr", "tttt", '*'},
+    {{CKA_INDEXKEY_LINE, "sixteen bytes of", INDEXKEY_LINE_LEN}, "rrrrrr", "tttt", '*'},
+    {ATTRIBUTE(CKA_INDEXKEY_HOLD, no), "rrrrrr", "tttt", '*'},
     {{CKA_MODULUS, "\x01", 1}, "tttttt", "tttt", '*'},
     {{CKA_VENDOR_DEFINED | 7, "\x01", 1}, "tttttt", "tttt", '*'},
 };
