@@ -47,6 +47,8 @@ enum attribute_flag {
  * so can be had again after this process. Copies and derived keys inherit it. */
 #define OF_TOKEN_KEY FLAG_BIT(63)
 
+struct key_policy;
+
 struct attributes {
     uint64_t flags;             /* by FLAG_BIT */
     uint32_t object_class;      /* CKO_ */
@@ -57,6 +59,8 @@ struct attributes {
     /* No attribute and never sealed: a session key whose value can be had from the token again, so
      * that its AES-GCM invocations are counted in the store (gcm_counts.h). */
     bool counts_in_store;
+    /* No attribute either: what the configuration allows a key (key_policy.h). NULL: everything. */
+    const struct key_policy *policy;
 };
 
 void attributes_clear(struct attributes *attributes);

@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "module/approvers.h"
+#include "module/key_rules.h"
 #include "tokens/custody.h"
 
 #define TOKEN_KEYS_MAX 64
@@ -78,7 +79,7 @@ static bool hex_word_is_valid(struct view word)
     return (word.len - digits) % 2 == 0;
 }
 
-static const char *check_info_list(const char *value)
+const char *config_check_info_list(const char *value)
 {
     for (struct view word = next_word(&value); word.len > 0; word = next_word(&value))
         if (is_hex_word(word) && !hex_word_is_valid(word))
@@ -136,7 +137,7 @@ static const struct conf_key own_token_keys[] = {
      .help = "yes: CKM_EXTRACT_KEY_FROM_KEY cuts keys out of keys"},
     {.name = "hkdf_data_info",
      .type = CONF_STRING,
-     .check = check_info_list,
+     .check = config_check_info_list,
      .help = "info strings for which CKM_HKDF_DATA gives out bytes from sensitive keys"},
     {.name = "two_person",
      .type = CONF_WORDS,
@@ -152,23 +153,33 @@ static const struct conf_key own_token_keys[] = {
      .max = APPROVERS_MAX,
      .help = "how many approvers it takes"},
     {.name = "approvals", .type = CONF_PATH, .help = "the folder that approvals are put into"},
+    {.name = NULL},
 };
 
 /* The module's own keys and those of the token layer, joined: the reader takes one table. */
 static struct conf_key token_keys[TOKEN_KEYS_MAX];
+static struct conf_key policy_keys[TOKEN_KEYS_MAX];
 
 static struct conf_schema schema;
 
+/* Behind the `*count` keys that `keys` has; it ends with a NULL name again. */
+static void join(const struct conf_key *more, struct conf_key keys[TOKEN_KEYS_MAX], size_t *count)
+{
+    for (; more->name != NULL && *count < TOKEN_KEYS_MAX - 1; more++)
+        keys[(*count)++] = *more;
+    keys[*count] = (struct conf_key){.name = NULL};
+}
+
 const struct conf_schema *config_schema(void)
 {
-    size_t count = 0;
+    size_t token_count = 0;
+    size_t policy_count = 0;
 
-    for (size_t i = 0; i < sizeof(own_token_keys) / sizeof(own_token_keys[0]); i++)
-        token_keys[count++] = own_token_keys[i];
-    for (const struct conf_key *key = custody_conf_keys;
-         key->name != NULL && count < TOKEN_KEYS_MAX - 1; key++)
-        token_keys[count++] = *key;
-    token_keys[count] = (struct conf_key){.name = NULL};
+    join(own_token_keys, token_keys, &token_count);
+    join(key_rule_keys, token_keys, &token_count);
+    join(custody_conf_keys, token_keys, &token_count);
+    join(key_rule_policy_keys, policy_keys, &policy_count);
+    join(key_rule_keys, policy_keys, &policy_count);
 
     schema = (struct conf_schema){
         .module_keys = module_keys,
@@ -176,6 +187,7 @@ const struct conf_schema *config_schema(void)
         .source_keys = custody_source_keys,
         .source_names = custody_source_names(),
         .key_keys = custody_direct_key_conf_keys,
+        .policy_keys = policy_keys,
     };
     return &schema;
 }

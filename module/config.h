@@ -40,5 +40,7 @@ const char *config_approvers(const struct conf_section *token);
 size_t config_approvals_needed(const struct conf_section *token);
 /* `approvals =`: a folder, or NULL. */
 const char *config_approvals(const struct conf_section *token);
+/* The form of such a list: NULL, or how it must be. */
+const char *config_check_info_list(const char *value);
 /* True when one of the list's words, as text or after `hex:`, is this info string. */
 bool config_info_is_listed(const char *list, struct view info);

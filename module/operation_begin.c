@@ -1,6 +1,7 @@
 #include "module/operation_begin.h"
 
 #include "base/rv.h"
+#include "module/key_policy.h"
 #include "module/key_use.h"
 
 static const enum attribute_flag usages[OPERATION_KINDS] = {
@@ -142,6 +143,8 @@ CK_RV operation_begin(struct session *session, enum operation_kind kind,
         return CKR_OPERATION_ACTIVE;
     if (!is_kept(operation, mechanism->mechanism, key))
         TRY(take_key(session, operation, mechanism->mechanism, key));
+    else if (operation->key->attributes.policy != NULL)
+        TRY(key_policy_check_time(operation->key));
     if (kind != OPERATION_MESSAGE_ENCRYPT && lacks_share(operation)) /* which counts its messages */
         TRY(fill_share(session, operation, CKR_KEY_HANDLE_INVALID));
     CK_RV rv = start(operation, mechanism);
@@ -181,6 +184,11 @@ CK_RV operation_active_message(struct session *session, enum operation_kind kind
         gcm_counts_give_back(&operation->share);
         object_release(&operation->key);
         operation->key = key;
+    }
+    if (operation->phase == PHASE_STARTED && operation->key->attributes.policy != NULL &&
+        key_policy_check_time(operation->key) != CKR_OK) {
+        operation_forget(operation);
+        return CKR_OPERATION_NOT_INITIALIZED;
     }
     if (operation->phase == PHASE_STARTED && lacks_share(operation)) {
         CK_RV rv = fill_share(session, operation, CKR_OPERATION_NOT_INITIALIZED);

@@ -18,6 +18,7 @@
 #include "tokens/custody.h"
 
 struct approvals;
+struct key_policies;
 struct session;
 
 enum slot_role { ROLE_PUBLIC, ROLE_USER, ROLE_SO };
@@ -33,6 +34,7 @@ struct slot {
     unsigned int relaxed;       /* RELAX_ bits: rules of the policy that do not hold */
     bool extract_key;           /* CKM_EXTRACT_KEY_FROM_KEY is offered */
     const char *hkdf_data_info; /* info strings, config_info_is_listed */
+    struct key_policies *key_policies; /* NULL: the configuration has none */
     struct approvals *approvals; /* NULL: nothing takes two persons */
 
     /* Creating, changing and destroying objects share it; loading, refreshing and logout have it
