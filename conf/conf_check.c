@@ -29,10 +29,7 @@ static const struct conf_key key_own_keys[] = {
 };
 
 static const struct conf_key policy_own_keys[] = {
-    {.name = "token",
-     .type = CONF_STRING,
-     .required = true,
-     .help = "the token that has the keys"},
+    {.name = "token", .type = CONF_STRING, .required = true, .help = "the token that has the keys"},
     {.name = NULL},
 };
 
@@ -246,8 +243,8 @@ static void check_token_name(const struct subject *subject, const struct conf_se
         conf_nearest_offer(&nearest, tokens[i].name, strlen(tokens[i].name));
     }
     if (nearest.best != NULL)
-        refuse(subject, token->line, "token must name a [token] section (nearest: '%s'); correct it",
-               nearest.best);
+        refuse(subject, token->line,
+               "token must name a [token] section (nearest: '%s'); correct it", nearest.best);
     else
         refuse(subject, token->line, "token must name a [token] section; correct it");
 }

@@ -15,7 +15,7 @@ static CK_RV visible_object(const struct session_view *view, CK_OBJECT_HANDLE ha
     _cleanup_(object_release) struct object *object = NULL;
 
     TRY(object_table_get(view->slot->objects, handle, &object));
-    if (object_has(object, FLAG_PRIVATE) && view->role != ROLE_USER)
+    if (object_has(object, FLAG_PRIVATE) && !slot_shows_private(view->slot, view->role))
         return CKR_OBJECT_HANDLE_INVALID;
     *ret_object = TAKE(object);
     return CKR_OK;
@@ -23,9 +23,11 @@ static CK_RV visible_object(const struct session_view *view, CK_OBJECT_HANDLE ha
 
 static CK_RV check_writable(const struct session_view *view, const struct object *object)
 {
-    if (object_has(object, FLAG_TOKEN) && (view->flags & CKF_RW_SESSION) == 0)
+    if (!object_has(object, FLAG_TOKEN))
+        return CKR_OK;
+    if ((view->flags & CKF_RW_SESSION) == 0)
         return CKR_SESSION_READ_ONLY;
-    return CKR_OK;
+    return new_object_check_administrator(view);
 }
 
 static CK_RV create(const struct session_view *view, CK_ATTRIBUTE_PTR template, CK_ULONG count,
@@ -219,8 +221,8 @@ static CK_RV find_init(struct session *session, CK_ATTRIBUTE_PTR template, CK_UL
         return CKR_ARGUMENTS_BAD;
     if (session->searching)
         return CKR_OPERATION_ACTIVE;
-    TRY(object_search(session->slot, template, count, slot_role(session->slot) == ROLE_USER,
-                      &session->search));
+    bool with_private = slot_shows_private(session->slot, slot_role(session->slot));
+    TRY(object_search(session->slot, template, count, with_private, &session->search));
     session->searching = true;
     return CKR_OK;
 }

@@ -107,6 +107,7 @@ static const char *check_file(const char *value)
     return strncmp(value, FILE_PREFIX, len) == 0 && value[len] == '/' ? NULL : "file:/PATH";
 }
 
+#define ADMINISTRATORS "user so"
 #define TWO_PERSON "destroy export policy"
 #define PURPOSES "token centroid payload item query"
 #define POLICIES "strengthen strict"
@@ -139,6 +140,10 @@ static const struct conf_key own_token_keys[] = {
      .type = CONF_STRING,
      .check = config_check_info_list,
      .help = "info strings for which CKM_HKDF_DATA gives out bytes from sensitive keys"},
+    {.name = "administer",
+     .type = CONF_CHOICE,
+     .choices = ADMINISTRATORS,
+     .help = "who makes, changes and destroys token objects"},
     {.name = "two_person",
      .type = CONF_WORDS,
      .choices = TWO_PERSON,
@@ -220,6 +225,11 @@ bool config_extract_key(const struct conf_section *token)
 const char *config_hkdf_data_info(const struct conf_section *token)
 {
     return conf_string(token, "hkdf_data_info", NULL);
+}
+
+bool config_so_administers(const struct conf_section *token)
+{
+    return conf_choice(token, "administer", 0) != 0;
 }
 
 unsigned int config_two_person(const struct conf_section *token)

@@ -32,6 +32,8 @@ unsigned int config_relaxed(const struct conf_section *token);
 bool config_extract_key(const struct conf_section *token);
 /* `hkdf_data_info =`: a list for config_info_is_listed, NULL when the key is not set. */
 const char *config_hkdf_data_info(const struct conf_section *token);
+/* `administer = so`. */
+bool config_so_administers(const struct conf_section *token);
 /* `two_person =`: TWO_PERSON_ bits. */
 unsigned int config_two_person(const struct conf_section *token);
 /* `approvers = file:PATH`: the path, or NULL. */

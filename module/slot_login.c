@@ -74,7 +74,7 @@ static CK_RV load_and_enter(struct slot *slot, enum slot_role role)
     pthread_mutex_lock(&slot->login_lock);
     /* What a change has published since a denial dropped the others. */
     slot_objects_drop_private(slot);
-    if (role == ROLE_USER)
+    if (slot_shows_private(slot, role))
         rv = slot_objects_load_locked(slot);
     if (rv == CKR_OK && role == ROLE_USER)
         direct_objects_load_locked(slot);

@@ -127,8 +127,9 @@ CK_RV slot_objects_refresh(struct slot *slot)
     struct loading loading = {.slot = slot, .seen = &seen};
 
     pthread_rwlock_wrlock(&slot->changes);
-    CK_RV rv = slot_role(slot) == ROLE_USER ? sealed_objects_load(slot->custody, take_row, &loading)
-                                            : CKR_USER_NOT_LOGGED_IN;
+    CK_RV rv = slot_shows_private(slot, slot_role(slot))
+                   ? sealed_objects_load(slot->custody, take_row, &loading)
+                   : CKR_USER_NOT_LOGGED_IN;
     if (rv == CKR_OK) {
         if (seen.count > 0)
             qsort(seen.ids, seen.count, sizeof(*seen.ids), compare_ids);
@@ -267,7 +268,7 @@ static CK_RV check_still_allowed(const struct slot *slot, const struct attribute
 {
     if (!attributes_has(attributes, FLAG_PRIVATE))
         return CKR_OK;
-    return slot_role(slot) == ROLE_USER ? CKR_OK : CKR_USER_NOT_LOGGED_IN;
+    return slot_shows_private(slot, slot_role(slot)) ? CKR_OK : CKR_USER_NOT_LOGGED_IN;
 }
 
 static CK_RV create(struct slot *slot, const struct draft *draft, CK_OBJECT_HANDLE *ret_handle)

@@ -411,6 +411,65 @@ START_TEST(what_a_key_derives_is_under_its_policy)
 }
 END_TEST
 
+/* ---- who administers ---- */
+
+static void login(CK_USER_TYPE user, const char *pin)
+{
+    OK(api.p11->C_Logout(api.session));
+    OK(api.p11->C_Login(api.session, user, (CK_UTF8CHAR *) pin, strlen(pin)));
+}
+
+START_TEST(the_so_administers)
+{
+    CK_MECHANISM mechanism = {CKM_AES_KEY_GEN, NULL, 0};
+    CK_ATTRIBUTE template[] = {{CKA_TOKEN, &yes, sizeof(yes)},
+                               {CKA_VALUE_LEN, &len_32, sizeof(len_32)}};
+    CK_ATTRIBUTE new_label = {CKA_LABEL, "b", 1};
+    CK_OBJECT_HANDLE made;
+    CK_OBJECT_HANDLE copy;
+
+    api_open(&api, NULL, "administer = so\n");
+    EXPECT(CKR_ACTION_PROHIBITED,
+           api.p11->C_GenerateKey(api.session, &mechanism, template, COUNT(template), &made));
+    expect_log("the-so-administers");
+    OK(encrypt(api_make_aes_key(&api, false, "session key")));
+    login(CKU_SO, API_SO_PIN);
+    CK_OBJECT_HANDLE key = api_make_aes_key(&api, true, "a");
+    CK_OBJECT_HANDLE index_key = api_make_index_key(&api, "idx", 1);
+    ck_assert_uint_eq(api_find(&api, "a"), key);
+    /* The SO uses none. */
+    EXPECT(CKR_KEY_HANDLE_INVALID, encrypt(key));
+    EXPECT(CKR_KEY_HANDLE_INVALID, derive_purpose(index_key, INDEXKEY_PURPOSE_TOKEN));
+    login(CKU_USER, API_USER_PIN);
+    key = api_find(&api, "a");
+    OK(encrypt(key));
+    OK(encrypt(api_find(&api, "idx/payload")));
+    EXPECT(CKR_ACTION_PROHIBITED, api.p11->C_DestroyObject(api.session, key));
+    EXPECT(CKR_ACTION_PROHIBITED, api.p11->C_SetAttributeValue(api.session, key, &new_label, 1));
+    EXPECT(CKR_ACTION_PROHIBITED, copy_key(key, CK_TRUE, "c", &copy));
+    OK(copy_key(key, CK_FALSE, "c", &copy));
+    login(CKU_SO, API_SO_PIN);
+    key = api_find(&api, "a");
+    OK(api.p11->C_SetAttributeValue(api.session, key, &new_label, 1));
+    OK(api.p11->C_DestroyObject(api.session, api_find(&api, "b")));
+    login(CKU_USER, API_USER_PIN);
+    ck_assert_uint_eq(find_or_none("b"), CK_INVALID_HANDLE);
+    OK(encrypt(api_find(&api, "idx/payload")));
+    api_close(&api);
+}
+END_TEST
+
+/* By default it is the user, and the SO sees nothing. */
+START_TEST(the_user_administers)
+{
+    api_open(&api, NULL, "administer = user\n");
+    (void) api_make_aes_key(&api, true, "a");
+    login(CKU_SO, API_SO_PIN);
+    ck_assert_uint_eq(find_or_none("a"), CK_INVALID_HANDLE);
+    api_close(&api);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("policy");
@@ -426,6 +485,8 @@ int main(void)
     tcase_add_test(cases, a_key_encrypts_so_many_times);
     tcase_add_test(cases, a_policy_stays_with_its_key);
     tcase_add_test(cases, what_a_key_derives_is_under_its_policy);
+    tcase_add_test(cases, the_so_administers);
+    tcase_add_test(cases, the_user_administers);
     suite_add_tcase(suite, cases);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);
