@@ -107,6 +107,33 @@ static const char *check_file(const char *value)
     return strncmp(value, FILE_PREFIX, len) == 0 && value[len] == '/' ? NULL : "file:/PATH";
 }
 
+#define SHA256_PREFIX "sha256:"
+#define FINGERPRINT_LEN 32
+
+static bool parse_fingerprint(const char *value, unsigned char ret_fingerprint[FINGERPRINT_LEN])
+{
+    size_t prefix = sizeof(SHA256_PREFIX) - 1;
+
+    if (strncmp(value, SHA256_PREFIX, prefix) != 0 ||
+        strlen(value) != prefix + 2 * (size_t) FINGERPRINT_LEN)
+        return false;
+    for (size_t i = 0; i < FINGERPRINT_LEN; i++) {
+        int high = hex_digit(value[prefix + 2 * i]);
+        int low = hex_digit(value[prefix + 2 * i + 1]);
+        if (high < 0 || low < 0)
+            return false;
+        ret_fingerprint[i] = (unsigned char) (high << 4 | low);
+    }
+    return true;
+}
+
+static const char *check_fingerprint(const char *value)
+{
+    unsigned char fingerprint[FINGERPRINT_LEN];
+
+    return parse_fingerprint(value, fingerprint) ? NULL : "sha256: and 64 hexadecimal digits";
+}
+
 #define ADMINISTRATORS "user so"
 #define TWO_PERSON "destroy export policy"
 #define PURPOSES "token centroid payload item query"
@@ -140,6 +167,10 @@ static const struct conf_key own_token_keys[] = {
      .type = CONF_STRING,
      .check = config_check_info_list,
      .help = "info strings for which CKM_HKDF_DATA gives out bytes from sensitive keys"},
+    {.name = "migrate_to",
+     .type = CONF_STRING,
+     .check = check_fingerprint,
+     .help = "sha256: and the fingerprint of the RSA public key that index keys may be wrapped to"},
     {.name = "administer",
      .type = CONF_CHOICE,
      .choices = ADMINISTRATORS,
@@ -225,6 +256,13 @@ bool config_extract_key(const struct conf_section *token)
 const char *config_hkdf_data_info(const struct conf_section *token)
 {
     return conf_string(token, "hkdf_data_info", NULL);
+}
+
+bool config_migrate_to(const struct conf_section *token, unsigned char ret_fingerprint[32])
+{
+    const char *value = conf_string(token, "migrate_to", NULL);
+
+    return value != NULL && parse_fingerprint(value, ret_fingerprint);
 }
 
 bool config_so_administers(const struct conf_section *token)

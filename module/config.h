@@ -32,6 +32,8 @@ unsigned int config_relaxed(const struct conf_section *token);
 bool config_extract_key(const struct conf_section *token);
 /* `hkdf_data_info =`: a list for config_info_is_listed, NULL when the key is not set. */
 const char *config_hkdf_data_info(const struct conf_section *token);
+/* `migrate_to = sha256:…`; false when it is not set. */
+bool config_migrate_to(const struct conf_section *token, unsigned char ret_fingerprint[32]);
 /* `administer = so`. */
 bool config_so_administers(const struct conf_section *token);
 /* `two_person =`: TWO_PERSON_ bits. */

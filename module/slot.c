@@ -47,6 +47,7 @@ CK_RV slot_open(struct slot *slot, const struct conf *conf, const struct conf_se
     slot->due = custody_due(slot->custody);
     slot->subkeys = config_subkeys(section);
     slot->policy = config_policy(section);
+    slot->has_migrate_to = config_migrate_to(section, slot->migrate_to);
     slot->so_administers = config_so_administers(section);
     slot->aes_default = config_aes_default(section);
     slot->relaxed = config_relaxed(section);

@@ -36,7 +36,9 @@ struct slot {
     const char *hkdf_data_info;        /* info strings, config_info_is_listed */
     bool so_administers;               /* the SO alone makes, changes and destroys token objects */
     struct key_policies *key_policies; /* NULL: the configuration has none */
-    struct approvals *approvals;       /* NULL: nothing takes two persons */
+    bool has_migrate_to;
+    unsigned char migrate_to[32]; /* fingerprint of the RSA key that index keys migrate to */
+    struct approvals *approvals;  /* NULL: nothing takes two persons */
 
     /* Creating, changing and destroying objects share it; loading, refreshing and logout have it
      * alone, so that they see each commit together with its table entry. Never taken under a
