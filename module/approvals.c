@@ -60,6 +60,48 @@ void approvals_close(struct approvals **approvals)
     *approvals = NULL;
 }
 
+void approvals_encode(const struct approvals *approvals, struct writer *writer)
+{
+    write_u32(writer, (uint32_t) approvals->needed);
+    write_u32(writer, (uint32_t) approvals->approvers.count);
+    for (size_t i = 0; i < approvals->approvers.count; i++) {
+        write_string(writer, view_text(approvals->approvers.list[i].name));
+        write_raw(writer, (struct view){approvals->approvers.list[i].key, ED25519_KEY_LEN});
+    }
+}
+
+static void decode_approver(struct reader *reader, struct approver *approver)
+{
+    struct view name = read_string(reader, APPROVER_NAME_LEN - 1);
+    struct view key = read_raw(reader, ED25519_KEY_LEN);
+
+    if (reader->failed)
+        return;
+    if (name.len > 0)
+        memcpy(approver->name, name.bytes, name.len);
+    memcpy(approver->key, key.bytes, ED25519_KEY_LEN);
+}
+
+CK_RV approvals_decode(struct reader *reader, const char *folder, struct approvals **ret_approvals)
+{
+    _cleanup_(approvals_close) struct approvals *approvals = mem_calloc(1, sizeof(*approvals));
+
+    if (approvals == NULL)
+        return CKR_HOST_MEMORY;
+    approvals->folder = folder;
+    approvals->needed = read_u32(reader);
+    approvals->approvers.count = read_u32(reader);
+    if (approvals->needed == 0 || approvals->needed > approvals->approvers.count ||
+        approvals->approvers.count > APPROVERS_MAX)
+        return CKR_DATA_INVALID;
+    for (size_t i = 0; i < approvals->approvers.count; i++)
+        decode_approver(reader, &approvals->approvers.list[i]);
+    if (reader->failed)
+        return CKR_DATA_INVALID;
+    *ret_approvals = TAKE(approvals);
+    return CKR_OK;
+}
+
 /* A document that answers, and whose signature is good. */
 struct candidate {
     struct approval_use use;
@@ -229,15 +271,11 @@ static CK_RV take_once(struct inquiry *inquiry, struct approval_grant *ret_grant
     return CKR_OK;
 }
 
-CK_RV approvals_take(struct slot *slot, const struct approval_request *request,
-                     struct approval_grant *ret_grant)
+CK_RV approvals_take_by(struct slot *slot, const struct approvals *approvals,
+                        const struct approval_request *request, struct approval_grant *ret_grant)
 {
-    const struct approvals *approvals = slot->approvals;
     struct custody_info info;
 
-    ret_grant->count = 0;
-    if (approvals == NULL || (approvals->operations & words[request->operation]) == 0)
-        return CKR_OK;
     _cleanup_(inquiry_end) struct inquiry inquiry = {
         .slot = slot,
         .approvals = approvals,
@@ -253,6 +291,20 @@ CK_RV approvals_take(struct slot *slot, const struct approval_request *request,
     while (rv == CKR_OBJECT_HANDLE_INVALID)
         rv = take_once(&inquiry, ret_grant);
     return rv;
+}
+
+bool approvals_guard(const struct approvals *approvals, enum approval_operation operation)
+{
+    return approvals != NULL && (approvals->operations & words[operation]) != 0;
+}
+
+CK_RV approvals_take(struct slot *slot, const struct approval_request *request,
+                     struct approval_grant *ret_grant)
+{
+    ret_grant->count = 0;
+    return approvals_guard(slot->approvals, request->operation)
+               ? approvals_take_by(slot, slot->approvals, request, ret_grant)
+               : CKR_OK;
 }
 
 static CK_RV give_back_once(struct slot *slot, const struct approval_grant *grant)

@@ -5,6 +5,7 @@
 #include "module/approvals.h"
 #include "module/key_policy.h"
 #include "module/operation.h"
+#include "module/policy_pin.h"
 #include "module/profile_objects.h"
 #include "module/session.h"
 
@@ -17,6 +18,8 @@ static CK_RV open_token(struct slot *slot, const struct conf *conf,
     TRY(custody_open(section, &custody));
     TRY(approvals_open(section, &slot->approvals));
     TRY(key_policies_open(conf, section, &slot->key_policies));
+    TRY(policy_pin_digest(conf, section, slot->approvals, slot->policy_digest));
+    slot->approvals_folder = config_approvals(section);
     slot->custody = TAKE(custody);
     return CKR_OK;
 }

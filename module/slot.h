@@ -37,8 +37,10 @@ struct slot {
     bool so_administers;               /* the SO alone makes, changes and destroys token objects */
     struct key_policies *key_policies; /* NULL: the configuration has none */
     bool has_migrate_to;
-    unsigned char migrate_to[32]; /* fingerprint of the RSA key that index keys migrate to */
-    struct approvals *approvals;  /* NULL: nothing takes two persons */
+    unsigned char migrate_to[32];    /* fingerprint of the RSA key that index keys migrate to */
+    unsigned char policy_digest[32]; /* of what the configuration says about this token's policy */
+    const char *approvals_folder;
+    struct approvals *approvals; /* NULL: nothing takes two persons */
 
     /* Creating, changing and destroying objects share it; loading, refreshing and logout have it
      * alone, so that they see each commit together with its table entry. Never taken under a

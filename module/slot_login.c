@@ -2,6 +2,7 @@
 #include "module/approvals.h"
 #include "module/direct_objects.h"
 #include "module/module.h"
+#include "module/policy_pin.h"
 #include "module/session.h"
 #include "module/slot.h"
 #include "module/slot_objects.h"
@@ -92,7 +93,9 @@ static CK_RV open_role(struct slot *slot, enum slot_role role, struct view pin)
 {
     TRY(check_login(slot, role));
     TRY(custody_login(slot->custody, role == ROLE_SO ? CUSTODY_SO : CUSTODY_USER, pin));
-    CK_RV rv = load_and_enter(slot, role);
+    CK_RV rv = slot_shows_private(slot, role) ? policy_pin_check(slot) : CKR_OK;
+    if (rv == CKR_OK)
+        rv = load_and_enter(slot, role);
     if (rv != CKR_OK)
         close_role(slot);
     return rv;

@@ -11,6 +11,7 @@
 #include "module/lineage.h"
 #include "module/object_table.h"
 #include "module/policy.h"
+#include "module/policy_pin.h"
 #include "module/session.h"
 
 /* A row as an object of the table; its value stays sealed until first use. */
@@ -85,7 +86,8 @@ static CK_RV take_row(void *context, const struct sealed_object *row)
         if (known != NULL && known->version == row->version)
             return CKR_OK;
     }
-    if (gcm_counts_is_row(row->attributes) || approvals_used_is_row(row->attributes))
+    if (gcm_counts_is_row(row->attributes) || approvals_used_is_row(row->attributes) ||
+        policy_pin_is_row(row->attributes))
         return CKR_OK;
     CK_RV rv = object_from_row(loading->slot, row, &object);
     if (rv == CKR_DATA_INVALID)
