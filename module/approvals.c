@@ -139,6 +139,15 @@ static void pass_over(const struct inquiry *inquiry, const char *name, const cha
              why);
 }
 
+/* A copy of one that was seen adds nothing, and may not crowd out others. */
+static bool is_known(const struct inquiry *inquiry, const struct approval *approval)
+{
+    for (size_t i = 0; i < inquiry->count; i++)
+        if (memcmp(inquiry->candidates[i].use.nonce, approval->nonce, APPROVAL_NONCE_LEN) == 0)
+            return true;
+    return false;
+}
+
 static void consider(void *context, struct view document, const char *name)
 {
     struct inquiry *inquiry = context;
@@ -150,8 +159,8 @@ static void consider(void *context, struct view document, const char *name)
         pass_over(inquiry, name, "it is no approval of a known form");
         return;
     }
-    if (!approval_is_for(&approval, &inquiry->wish))
-        return; /* it waits for what it is for */
+    if (!approval_is_for(&approval, &inquiry->wish) || is_known(inquiry, &approval))
+        return; /* the first waits for what it is for */
     const char *untimely = approval_untimely(&approval, inquiry->now);
     const struct approver *by = find_signer(&inquiry->approvals->approvers, &approval);
     if (untimely != NULL || by == NULL) {

@@ -162,6 +162,7 @@ END_TEST
 
 START_TEST(two_approvers_where_two_are_needed)
 {
+    char command[256];
     char id[40];
 
     open_token("destroy", 2);
@@ -169,6 +170,12 @@ START_TEST(two_approvers_where_two_are_needed)
     unique_id(key, id);
     approve(1, id, 1);
     approve(1, id, 2);
+    EXPECT(CKR_ACTION_PROHIBITED, api.p11->C_DestroyObject(api.session, key));
+    /* Copies crowd nobody out. */
+    snprintf(command, sizeof(command),
+             "cd %s && for i in $(seq 200); do cp 1-1.approval copy-$i.approval; done",
+             people_folder);
+    ck_assert_int_eq(system(command), 0);
     EXPECT(CKR_ACTION_PROHIBITED, api.p11->C_DestroyObject(api.session, key));
     approve(2, id, 3);
     OK(api.p11->C_DestroyObject(api.session, key));

@@ -79,9 +79,10 @@ static CK_RV decrypt(const CK_RSA_PKCS_OAEP_PARAMS *params, CK_BYTE *wrapped, CK
     return result == 1 ? CKR_OK : CKR_WRAPPED_KEY_INVALID;
 }
 
-static CK_RV unwrap(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_OBJECT_HANDLE key,
-                    CK_BYTE *wrapped, CK_ULONG wrapped_len, CK_ATTRIBUTE *template, CK_ULONG count,
-                    CK_OBJECT_HANDLE *ret_key)
+static CK_RV C_UnwrapKey_with_pair(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism,
+                                   CK_OBJECT_HANDLE key, CK_BYTE *wrapped, CK_ULONG wrapped_len,
+                                   CK_ATTRIBUTE *template, CK_ULONG count,
+                                   CK_OBJECT_HANDLE *ret_key)
 {
     CK_ATTRIBUTE entries[ENTRIES_MAX];
     CK_BYTE value[256];
@@ -130,7 +131,7 @@ void other_hsm_open(const char *conf, CK_FUNCTION_LIST **ret_functions,
     table.C_FindObjects = find;
     table.C_FindObjectsFinal = find_final;
     table.C_GetAttributeValue = get_attribute;
-    table.C_UnwrapKey = unwrap;
+    table.C_UnwrapKey = C_UnwrapKey_with_pair;
     *ret_functions = &table;
 }
 
