@@ -122,6 +122,20 @@ CK_RV crypto_key_unwrap(const struct secret *wrapping_key, struct view wrapped,
 CK_RV crypto_rsa_sign(struct view key_pem, bool pss, struct view message,
                       struct secret *ret_signature);
 
+/* An RSA public key, as CKA_MODULUS and CKA_PUBLIC_EXPONENT have it: big-endian. */
+struct rsa_public {
+    struct view modulus;
+    struct view exponent;
+};
+
+/* SHA-256 of its SubjectPublicKeyInfo in DER (`openssl pkey -pubin -outform DER | sha256sum`).
+ * CKR_DATA_INVALID, not logged, when it has not 2048 to 16384 bits or its exponent is none. */
+CK_RV crypto_rsa_fingerprint(const struct rsa_public *key, unsigned char ret_digest[SHA256_LEN]);
+/* RSAES-OAEP (RFC 8017) without a label, with this hash ("SHA256", "SHA1") in both its places; as
+ * many bytes as the modulus has. CKR_DATA_INVALID as above. */
+CK_RV crypto_rsa_oaep(const struct rsa_public *key, const char *hash, struct view plaintext,
+                      struct blob *ret_ciphertext);
+
 /* Ed25519 (RFC 8032). The private key is its seed. What OpenSSL makes of it is on its heap for the
  * length of the call. */
 #define ED25519_SEED_LEN 32

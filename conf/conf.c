@@ -18,10 +18,11 @@ enum kind {
     KIND_MODULE,
     KIND_TOKEN,
     KIND_KEY,
+    KIND_POLICY,
     KIND_COUNT,
 };
 
-static const char *const kind_words[KIND_COUNT] = {"module", "token", "key"};
+static const char *const kind_words[KIND_COUNT] = {"module", "token", "key", "policy"};
 
 struct section_list {
     struct conf_section *items;
@@ -72,11 +73,19 @@ static CK_RV grow(const struct conf_place *place, void **items, size_t count, si
     return CKR_OK;
 }
 
+static bool is_known(const struct conf_schema *schema, enum kind kind)
+{
+    if (kind == KIND_POLICY)
+        return schema->policy_keys != NULL;
+    return kind != KIND_KEY || schema->key_keys != NULL;
+}
+
 static CK_RV find_kind(const struct reader *reader, const char *word, enum kind *ret_kind)
 {
-    size_t known_count = reader->schema->key_keys == NULL ? KIND_KEY : KIND_COUNT;
     struct conf_nearest nearest = conf_nearest_to(word);
-    for (size_t kind = 0; kind < known_count; kind++) {
+    for (size_t kind = 0; kind < KIND_COUNT; kind++) {
+        if (!is_known(reader->schema, (enum kind) kind))
+            continue;
         if (strcmp(kind_words[kind], word) == 0) {
             *ret_kind = (enum kind) kind;
             return CKR_OK;
@@ -193,6 +202,7 @@ static CK_RV check_sections(const struct conf_check *check, struct conf *conf)
     struct section_list *module = &conf->lists[KIND_MODULE];
     struct section_list *tokens = &conf->lists[KIND_TOKEN];
     struct section_list *keys = &conf->lists[KIND_KEY];
+    struct section_list *policies = &conf->lists[KIND_POLICY];
     if (module->count > 0)
         conf_check_module(check, module->items);
     for (size_t i = 0; i < tokens->count; i++)
@@ -200,6 +210,12 @@ static CK_RV check_sections(const struct conf_check *check, struct conf *conf)
     conf_check_slots(check, tokens->items, tokens->count);
     for (size_t i = 0; i < keys->count; i++)
         conf_check_key(check, &keys->items[i], tokens->items, tokens->count);
+    for (size_t i = 0; i < policies->count; i++)
+        conf_check_policy(check, &policies->items[i], tokens->items, tokens->count);
+    /* Which keys a policy would have guarded is not known when it is not understood. */
+    for (size_t i = 0; i < policies->count; i++)
+        if (policies->items[i].bad)
+            return CKR_FUNCTION_FAILED;
     return module->count > 0 && module->items->bad ? CKR_FUNCTION_FAILED : CKR_OK;
 }
 
@@ -243,4 +259,9 @@ const struct conf_section *conf_tokens(const struct conf *conf, size_t *ret_coun
 const struct conf_section *conf_keys(const struct conf *conf, size_t *ret_count)
 {
     return sections_of(conf, KIND_KEY, ret_count);
+}
+
+const struct conf_section *conf_policies(const struct conf *conf, size_t *ret_count)
+{
+    return sections_of(conf, KIND_POLICY, ret_count);
 }

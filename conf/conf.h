@@ -4,10 +4,10 @@
  * The reader knows the file's form (sections, types, limits); which keys exist is told by a schema
  * that the layers above pass in, so that a new source or store only adds its table.
  *
- * A file that is unsafe, malformed or wrong in [module] is refused as a whole. A mistake inside a
- * [token] or [key] section marks that section bad and leaves the others alone. Each mistake is one
- * log line with file, line, cause and remedy; values are never logged, because a PIN or a key may
- * have been written where it does not belong.
+ * A file that is unsafe, malformed or wrong in [module] or [policy] is refused as a whole. A
+ * mistake inside a [token] or [key] section marks that section bad and leaves the others alone.
+ * Each mistake is one log line with file, line, cause and remedy; values are never logged, because
+ * a PIN or a key may have been written where it does not belong.
  *
  * A struct conf never changes once loaded, so any number of threads may read it. Every string that
  * it hands out lives as long as it does.
@@ -46,14 +46,15 @@ struct conf_key {
     const char *(*check)(const char *value);
 };
 
-/* `source` and `slot` in [token], `token` in [key] tie the sections together: the reader has them
- * itself and the tables leave them out. */
+/* `source` and `slot` in [token], `token` in [key] and [policy] tie the sections together: the
+ * reader has them itself and the tables leave them out. */
 struct conf_schema {
     const struct conf_key *module_keys;
     const struct conf_key *token_keys;
     const struct conf_key *(*source_keys)(const char *source); /* NULL: no such source */
     const char *source_names;                                  /* separated by one space */
     const struct conf_key *key_keys;                           /* NULL: [key NAME] is unknown */
+    const struct conf_key *policy_keys;                        /* NULL: so is [policy NAME] */
 };
 
 struct conf_entry {
@@ -95,6 +96,8 @@ const struct conf_section *conf_module(const struct conf *conf);
 const struct conf_section *conf_tokens(const struct conf *conf, size_t *ret_count);
 /* The [key NAME] sections, in file order. */
 const struct conf_section *conf_keys(const struct conf *conf, size_t *ret_count);
+/* The [policy NAME] sections, in file order; none of them is bad. */
+const struct conf_section *conf_policies(const struct conf *conf, size_t *ret_count);
 
 /* Accessors: `fallback` when the section does not set the key. They cannot fail, since values are
  * checked at load; the caller asks for the type that its table gives. */

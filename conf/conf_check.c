@@ -28,11 +28,16 @@ static const struct conf_key key_own_keys[] = {
     {.name = NULL},
 };
 
+static const struct conf_key policy_own_keys[] = {
+    {.name = "token", .type = CONF_STRING, .required = true, .help = "the token that has the keys"},
+    {.name = NULL},
+};
+
 /* One section under examination. */
 struct subject {
     const struct conf_check *check;
     struct conf_section *section;
-    const char *kind;                 /* module, token, key */
+    const char *kind;                 /* module, token, key, policy */
     const char *effect;               /* what the mistake costs, after the remedy */
     const struct conf_key *tables[3]; /* NULL: no such table */
     bool source_is_known;
@@ -224,6 +229,26 @@ void conf_check_token(const struct conf_check *check, struct conf_section *token
         refuse_unknown_source(&subject, source);
 }
 
+/* `token` names the section of one. */
+static void check_token_name(const struct subject *subject, const struct conf_section *tokens,
+                             size_t token_count)
+{
+    const struct conf_entry *token = find_raw(subject->section, "token");
+    if (token == NULL)
+        return;
+    struct conf_nearest nearest = conf_nearest_to(token->value);
+    for (size_t i = 0; i < token_count; i++) {
+        if (strcmp(tokens[i].name, token->value) == 0)
+            return;
+        conf_nearest_offer(&nearest, tokens[i].name, strlen(tokens[i].name));
+    }
+    if (nearest.best != NULL)
+        refuse(subject, token->line,
+               "token must name a [token] section (nearest: '%s'); correct it", nearest.best);
+    else
+        refuse(subject, token->line, "token must name a [token] section; correct it");
+}
+
 void conf_check_key(const struct conf_check *check, struct conf_section *key,
                     const struct conf_section *tokens, size_t token_count)
 {
@@ -236,20 +261,22 @@ void conf_check_key(const struct conf_check *check, struct conf_section *key,
         .source_is_known = true,
     };
     check_entries(&subject);
-    const struct conf_entry *token = find_raw(key, "token");
-    if (token == NULL)
-        return;
-    struct conf_nearest nearest = conf_nearest_to(token->value);
-    for (size_t i = 0; i < token_count; i++) {
-        if (strcmp(tokens[i].name, token->value) == 0)
-            return;
-        conf_nearest_offer(&nearest, tokens[i].name, strlen(tokens[i].name));
-    }
-    if (nearest.best != NULL)
-        refuse(&subject, token->line,
-               "token must name a [token] section (nearest: '%s'); correct it", nearest.best);
-    else
-        refuse(&subject, token->line, "token must name a [token] section; correct it");
+    check_token_name(&subject, tokens, token_count);
+}
+
+void conf_check_policy(const struct conf_check *check, struct conf_section *policy,
+                       const struct conf_section *tokens, size_t token_count)
+{
+    const struct subject subject = {
+        .check = check,
+        .section = policy,
+        .kind = "policy",
+        .effect = "; until then no token is there",
+        .tables = {policy_own_keys, check->schema->policy_keys},
+        .source_is_known = true,
+    };
+    check_entries(&subject);
+    check_token_name(&subject, tokens, token_count);
 }
 
 static const struct conf_section *find_slot(const struct conf_section *tokens, size_t count,

@@ -9,7 +9,7 @@
 static CK_RV check_session(const struct session_view *view)
 {
     TRY(slot_check_token(view->slot));
-    if (view->role != ROLE_USER)
+    if (!slot_may_administer(view->slot, view->role))
         return CKR_USER_NOT_LOGGED_IN;
     return (view->flags & CKF_RW_SESSION) == 0 ? CKR_SESSION_READ_ONLY : CKR_OK;
 }

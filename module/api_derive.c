@@ -10,6 +10,7 @@
 #include "base/alloc.h"
 #include "module/attributes_table.h"
 #include "module/audit_log.h"
+#include "module/key_policy.h"
 #include "module/key_use.h"
 #include "module/lifecycle.h"
 #include "module/new_object.h"
@@ -111,7 +112,10 @@ static CK_RV read_templates(struct derivation *derivation, const CK_DERIVED_KEY 
 static CK_RV allow_prf_input(void *context, size_t output, struct view prf_input)
 {
     const struct derivation *derivation = context;
+    const struct object *key;
 
+    for (size_t i = 0; (key = input_key(derivation, i)) != NULL; i++)
+        TRY(key_policy_check_prf_input(key, prf_input));
     return policy_derivation(prf_input, &derivation->keys[output].result);
 }
 
@@ -120,8 +124,10 @@ static CK_RV allow_info(void *context, struct view info)
     const struct derivation *derivation = context;
     const struct object *key;
 
-    for (size_t i = 0; (key = input_key(derivation, i)) != NULL; i++)
+    for (size_t i = 0; (key = input_key(derivation, i)) != NULL; i++) {
+        TRY(key_policy_check_info(key, info));
         TRY(policy_hkdf_info(derivation->view->slot, derivation->mechanism, key, info));
+    }
     return CKR_OK;
 }
 
@@ -223,9 +229,12 @@ static CK_RV finish(const struct derivation *derivation, struct template_result 
         TRY(follow(derivation, result));
     }
     TRY(new_object_check(derivation->view, ORIGIN_DERIVE, derivation->base, result));
-    for (size_t i = 0; (key = input_key(derivation, i)) != NULL; i++)
+    for (size_t i = 0; (key = input_key(derivation, i)) != NULL; i++) {
         TRY(policy_derived_object(derivation->view->slot, derivation->mechanism, key, i > 0,
                                   result));
+        TRY(key_policies_inherit(derivation->view->slot->key_policies, &key->attributes,
+                                 attributes));
+    }
     return CKR_OK;
 }
 
@@ -300,6 +309,8 @@ static CK_RV find_mechanism(const struct slot *slot, CK_MECHANISM_TYPE type,
     const struct mechanism *mechanism = mechanism_find(type);
 
     if (mechanism == NULL || mechanism->derive == NULL)
+        return CKR_MECHANISM_INVALID;
+    if (!key_policies_offer(slot->key_policies, mechanism))
         return CKR_MECHANISM_INVALID;
     if (!policy_offers(slot, mechanism)) {
         log_line(LOG_LEVEL_WARNING,

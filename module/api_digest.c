@@ -3,6 +3,7 @@
 
 #include "module/lifecycle.h"
 #include "module/operation_begin.h"
+#include "module/policy.h"
 #include "module/policy_rules.h"
 
 static CK_RV begin(struct session *session, const CK_MECHANISM *mechanism)
@@ -17,7 +18,7 @@ static CK_RV begin(struct session *session, const CK_MECHANISM *mechanism)
         return CKR_OPERATION_ACTIVE;
     if (operation->mechanism == NULL || operation->mechanism->type != mechanism->mechanism) {
         const struct mechanism *found = mechanism_find(mechanism->mechanism);
-        if (found == NULL || found->digest == NULL)
+        if (found == NULL || found->digest == NULL || !policy_offers(session->slot, found))
             return CKR_MECHANISM_INVALID;
         operation_forget(operation);
         operation->mechanism = found;

@@ -4,6 +4,7 @@
 #include "base/crypto.h"
 #include "module/mechanism.h"
 #include "module/new_object.h"
+#include "module/policy.h"
 
 /* PKCS #11 6: generic secrets are measured in bits, AES and HMAC keys in bytes. */
 static bool size_fits(const struct mechanism *mechanism, size_t len)
@@ -36,7 +37,7 @@ static CK_RV generate(const struct session_view *view, CK_MECHANISM_PTR given,
     if (given == NULL || out == NULL || api_bytes_are_bad(template, count))
         return CKR_ARGUMENTS_BAD;
     const struct mechanism *mechanism = mechanism_find(given->mechanism);
-    if (mechanism == NULL || mechanism->generate == NULL)
+    if (mechanism == NULL || mechanism->generate == NULL || !policy_offers(view->slot, mechanism))
         return CKR_MECHANISM_INVALID;
     const struct generate_ops *ops = mechanism->generate;
     if (ops->generate == NULL && given->ulParameterLen != 0)

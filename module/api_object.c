@@ -175,8 +175,8 @@ static CK_RV find_init(struct session *session, CK_ATTRIBUTE_PTR template, CK_UL
         return CKR_ARGUMENTS_BAD;
     if (session->searching)
         return CKR_OPERATION_ACTIVE;
-    TRY(object_search(session->slot, template, count, slot_role(session->slot) == ROLE_USER,
-                      &session->search));
+    bool with_private = slot_shows_private(session->slot, slot_role(session->slot));
+    TRY(object_search(session->slot, template, count, with_private, &session->search));
     session->searching = true;
     return CKR_OK;
 }

@@ -60,6 +60,48 @@ void approvals_close(struct approvals **approvals)
     *approvals = NULL;
 }
 
+void approvals_encode(const struct approvals *approvals, struct writer *writer)
+{
+    write_u32(writer, (uint32_t) approvals->needed);
+    write_u32(writer, (uint32_t) approvals->approvers.count);
+    for (size_t i = 0; i < approvals->approvers.count; i++) {
+        write_string(writer, view_text(approvals->approvers.list[i].name));
+        write_raw(writer, (struct view){approvals->approvers.list[i].key, ED25519_PUBLIC_LEN});
+    }
+}
+
+static void decode_approver(struct reader *reader, struct approver *approver)
+{
+    struct view name = read_string(reader, APPROVER_NAME_LEN - 1);
+    struct view key = read_raw(reader, ED25519_PUBLIC_LEN);
+
+    if (reader->failed)
+        return;
+    if (name.len > 0)
+        memcpy(approver->name, name.bytes, name.len);
+    memcpy(approver->key, key.bytes, ED25519_PUBLIC_LEN);
+}
+
+CK_RV approvals_decode(struct reader *reader, const char *folder, struct approvals **ret_approvals)
+{
+    _cleanup_(approvals_close) struct approvals *approvals = mem_calloc(1, sizeof(*approvals));
+
+    if (approvals == NULL)
+        return CKR_HOST_MEMORY;
+    approvals->folder = folder;
+    approvals->needed = read_u32(reader);
+    approvals->approvers.count = read_u32(reader);
+    if (approvals->needed == 0 || approvals->needed > approvals->approvers.count ||
+        approvals->approvers.count > APPROVERS_MAX)
+        return CKR_DATA_INVALID;
+    for (size_t i = 0; i < approvals->approvers.count; i++)
+        decode_approver(reader, &approvals->approvers.list[i]);
+    if (reader->failed)
+        return CKR_DATA_INVALID;
+    *ret_approvals = TAKE(approvals);
+    return CKR_OK;
+}
+
 /* A document that answers, and whose signature is good. */
 struct candidate {
     struct approval_use use;
@@ -97,6 +139,15 @@ static void pass_over(const struct inquiry *inquiry, const char *name, const cha
              why);
 }
 
+/* A copy of one that was seen adds nothing, and may not crowd out others. */
+static bool is_known(const struct inquiry *inquiry, const struct approval *approval)
+{
+    for (size_t i = 0; i < inquiry->count; i++)
+        if (memcmp(inquiry->candidates[i].use.nonce, approval->nonce, APPROVAL_NONCE_LEN) == 0)
+            return true;
+    return false;
+}
+
 static void consider(void *context, struct view document, const char *name)
 {
     struct inquiry *inquiry = context;
@@ -108,8 +159,8 @@ static void consider(void *context, struct view document, const char *name)
         pass_over(inquiry, name, "it is no approval of a known form");
         return;
     }
-    if (!approval_is_for(&approval, &inquiry->wish))
-        return; /* it waits for what it is for */
+    if (!approval_is_for(&approval, &inquiry->wish) || is_known(inquiry, &approval))
+        return; /* the first waits for what it is for */
     const char *untimely = approval_untimely(&approval, inquiry->now);
     const struct approver *by = find_signer(&inquiry->approvals->approvers, &approval);
     if (untimely != NULL || by == NULL) {
@@ -229,15 +280,11 @@ static CK_RV take_once(struct inquiry *inquiry, struct approval_grant *ret_grant
     return CKR_OK;
 }
 
-CK_RV approvals_take(struct slot *slot, const struct approval_request *request,
-                     struct approval_grant *ret_grant)
+CK_RV approvals_take_by(struct slot *slot, const struct approvals *approvals,
+                        const struct approval_request *request, struct approval_grant *ret_grant)
 {
-    const struct approvals *approvals = slot->approvals;
     struct custody_info info;
 
-    ret_grant->count = 0;
-    if (approvals == NULL || (approvals->operations & words[request->operation]) == 0)
-        return CKR_OK;
     _cleanup_(inquiry_end) struct inquiry inquiry = {
         .slot = slot,
         .approvals = approvals,
@@ -253,6 +300,20 @@ CK_RV approvals_take(struct slot *slot, const struct approval_request *request,
     while (rv == CKR_OBJECT_HANDLE_INVALID)
         rv = take_once(&inquiry, ret_grant);
     return rv;
+}
+
+bool approvals_guard(const struct approvals *approvals, enum approval_operation operation)
+{
+    return approvals != NULL && (approvals->operations & words[operation]) != 0;
+}
+
+CK_RV approvals_take(struct slot *slot, const struct approval_request *request,
+                     struct approval_grant *ret_grant)
+{
+    ret_grant->count = 0;
+    return approvals_guard(slot->approvals, request->operation)
+               ? approvals_take_by(slot, slot->approvals, request, ret_grant)
+               : CKR_OK;
 }
 
 static CK_RV give_back_once(struct slot *slot, const struct approval_grant *grant)

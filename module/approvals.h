@@ -20,6 +20,13 @@ struct approvals;
 CK_RV approvals_open(const struct conf_section *section, struct approvals **ret_approvals);
 void approvals_close(struct approvals **approvals);
 
+/* Who may approve and how many of them must, as bytes, and back. `folder` may be NULL. Freed with
+ * approvals_close; CKR_DATA_INVALID, not logged. */
+void approvals_encode(const struct approvals *approvals, struct writer *writer);
+CK_RV approvals_decode(struct reader *reader, const char *folder, struct approvals **ret_approvals);
+/* True where this takes two persons. `approvals` may be NULL. */
+bool approvals_guard(const struct approvals *approvals, enum approval_operation operation);
+
 struct approval_request {
     enum approval_operation operation;
     struct view subject; /* what it is done to: as enum approval_operation says */
@@ -38,5 +45,8 @@ struct approval_grant {
  * APPROVAL_RESET, whose subject is another one afterwards, nothing is kept. */
 CK_RV approvals_take(struct slot *slot, const struct approval_request *request,
                      struct approval_grant *ret_grant);
+/* The same by others than the slot's. */
+CK_RV approvals_take_by(struct slot *slot, const struct approvals *approvals,
+                        const struct approval_request *request, struct approval_grant *ret_grant);
 /* The operation has failed and nothing has happened: they may be used again. Best effort. */
 void approvals_give_back(struct slot *slot, const struct approval_grant *grant);

@@ -50,6 +50,8 @@ enum attribute_flag {
  * so can be had again after this process. Copies and derived keys inherit it. */
 #define OF_TOKEN_KEY FLAG_BIT(63)
 
+struct key_policy;
+
 struct attributes {
     uint64_t flags;             /* by FLAG_BIT */
     uint32_t object_class;      /* CKO_ */
@@ -62,6 +64,8 @@ struct attributes {
     bool counts_in_store;
     /* So too: C_DeriveKey made the key for a purpose that searches need (lifecycle.h). */
     bool serves_searches;
+    /* No attribute either: what the configuration allows a key (key_policy.h). NULL: everything. */
+    const struct key_policy *policy;
 };
 
 void attributes_clear(struct attributes *attributes);

@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "module/approvers.h"
+#include "module/key_rules.h"
 #include "tokens/audit.h"
 #include "tokens/custody.h"
 
@@ -80,7 +81,7 @@ static bool hex_word_is_valid(struct view word)
     return (word.len - digits) % 2 == 0;
 }
 
-static const char *check_info_list(const char *value)
+const char *config_check_info_list(const char *value)
 {
     for (struct view word = next_word(&value); word.len > 0; word = next_word(&value))
         if (is_hex_word(word) && !hex_word_is_valid(word))
@@ -108,6 +109,34 @@ static const char *check_file(const char *value)
     return strncmp(value, FILE_PREFIX, len) == 0 && value[len] == '/' ? NULL : "file:/PATH";
 }
 
+#define SHA256_PREFIX "sha256:"
+#define FINGERPRINT_LEN 32
+
+static bool parse_fingerprint(const char *value, unsigned char ret_fingerprint[FINGERPRINT_LEN])
+{
+    size_t prefix = sizeof(SHA256_PREFIX) - 1;
+
+    if (strncmp(value, SHA256_PREFIX, prefix) != 0 ||
+        strlen(value) != prefix + 2 * (size_t) FINGERPRINT_LEN)
+        return false;
+    for (size_t i = 0; i < FINGERPRINT_LEN; i++) {
+        int high = hex_digit(value[prefix + 2 * i]);
+        int low = hex_digit(value[prefix + 2 * i + 1]);
+        if (high < 0 || low < 0)
+            return false;
+        ret_fingerprint[i] = (unsigned char) (high << 4 | low);
+    }
+    return true;
+}
+
+static const char *check_fingerprint(const char *value)
+{
+    unsigned char fingerprint[FINGERPRINT_LEN];
+
+    return parse_fingerprint(value, fingerprint) ? NULL : "sha256: and 64 hexadecimal digits";
+}
+
+#define ADMINISTRATORS "user so"
 #define TWO_PERSON "destroy export policy"
 #define PURPOSES "token centroid payload item query"
 #define POLICIES "strengthen strict"
@@ -142,8 +171,16 @@ static const struct conf_key own_token_keys[] = {
      .help = "how long a destroyed key waits, hidden, until it is gone for good"},
     {.name = "hkdf_data_info",
      .type = CONF_STRING,
-     .check = check_info_list,
+     .check = config_check_info_list,
      .help = "info strings for which CKM_HKDF_DATA gives out bytes from sensitive keys"},
+    {.name = "migrate_to",
+     .type = CONF_STRING,
+     .check = check_fingerprint,
+     .help = "sha256: and the fingerprint of the RSA public key that index keys may be wrapped to"},
+    {.name = "administer",
+     .type = CONF_CHOICE,
+     .choices = ADMINISTRATORS,
+     .help = "who makes, changes and destroys token objects"},
     {.name = "two_person",
      .type = CONF_WORDS,
      .choices = TWO_PERSON,
@@ -158,26 +195,34 @@ static const struct conf_key own_token_keys[] = {
      .max = APPROVERS_MAX,
      .help = "how many approvers it takes"},
     {.name = "approvals", .type = CONF_PATH, .help = "the folder that approvals are put into"},
+    {.name = NULL},
 };
 
 /* The module's own keys and those of the token layer, joined: the reader takes one table. */
 static struct conf_key token_keys[TOKEN_KEYS_MAX];
+static struct conf_key policy_keys[TOKEN_KEYS_MAX];
 
 static struct conf_schema schema;
 
+/* Behind the `*count` keys that `keys` has; it ends with a NULL name again. */
+static void join(const struct conf_key *more, struct conf_key keys[TOKEN_KEYS_MAX], size_t *count)
+{
+    for (; more->name != NULL && *count < TOKEN_KEYS_MAX - 1; more++)
+        keys[(*count)++] = *more;
+    keys[*count] = (struct conf_key){.name = NULL};
+}
+
 const struct conf_schema *config_schema(void)
 {
-    size_t count = 0;
+    size_t token_count = 0;
+    size_t policy_count = 0;
 
-    for (size_t i = 0; i < sizeof(own_token_keys) / sizeof(own_token_keys[0]); i++)
-        token_keys[count++] = own_token_keys[i];
-    for (const struct conf_key *key = custody_conf_keys;
-         key->name != NULL && count < TOKEN_KEYS_MAX - 1; key++)
-        token_keys[count++] = *key;
-    for (const struct conf_key *key = audit_conf_keys;
-         key->name != NULL && count < TOKEN_KEYS_MAX - 1; key++)
-        token_keys[count++] = *key;
-    token_keys[count] = (struct conf_key){.name = NULL};
+    join(own_token_keys, token_keys, &token_count);
+    join(key_rule_keys, token_keys, &token_count);
+    join(custody_conf_keys, token_keys, &token_count);
+    join(audit_conf_keys, token_keys, &token_count);
+    join(key_rule_policy_keys, policy_keys, &policy_count);
+    join(key_rule_keys, policy_keys, &policy_count);
 
     schema = (struct conf_schema){
         .module_keys = module_keys,
@@ -185,6 +230,7 @@ const struct conf_schema *config_schema(void)
         .source_keys = custody_source_keys,
         .source_names = custody_source_names(),
         .key_keys = custody_direct_key_conf_keys,
+        .policy_keys = policy_keys,
     };
     return &schema;
 }
@@ -222,6 +268,18 @@ uint64_t config_undo_window_ms(const struct conf_section *token)
 const char *config_hkdf_data_info(const struct conf_section *token)
 {
     return conf_string(token, "hkdf_data_info", NULL);
+}
+
+bool config_migrate_to(const struct conf_section *token, unsigned char ret_fingerprint[32])
+{
+    const char *value = conf_string(token, "migrate_to", NULL);
+
+    return value != NULL && parse_fingerprint(value, ret_fingerprint);
+}
+
+bool config_so_administers(const struct conf_section *token)
+{
+    return conf_choice(token, "administer", 0) != 0;
 }
 
 unsigned int config_two_person(const struct conf_section *token)

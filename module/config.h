@@ -34,6 +34,10 @@ bool config_extract_key(const struct conf_section *token);
 uint64_t config_undo_window_ms(const struct conf_section *token);
 /* `hkdf_data_info =`: a list for config_info_is_listed, NULL when the key is not set. */
 const char *config_hkdf_data_info(const struct conf_section *token);
+/* `migrate_to = sha256:…`; false when it is not set. */
+bool config_migrate_to(const struct conf_section *token, unsigned char ret_fingerprint[32]);
+/* `administer = so`. */
+bool config_so_administers(const struct conf_section *token);
 /* `two_person =`: TWO_PERSON_ bits. */
 unsigned int config_two_person(const struct conf_section *token);
 /* `approvers = file:PATH`: the path, or NULL. */
@@ -42,5 +46,7 @@ const char *config_approvers(const struct conf_section *token);
 size_t config_approvals_needed(const struct conf_section *token);
 /* `approvals =`: a folder, or NULL. */
 const char *config_approvals(const struct conf_section *token);
+/* The form of such a list: NULL, or how it must be. */
+const char *config_check_info_list(const char *value);
 /* True when one of the list's words, as text or after `hex:`, is this info string. */
 bool config_info_is_listed(const char *list, struct view info);

@@ -4,6 +4,7 @@
 
 #include "base/rv.h"
 #include "module/key_ledger.h"
+#include "module/key_policy.h"
 #include "module/lineage.h"
 #include "module/row_kinds.h"
 #include "module/slot.h"
@@ -129,6 +130,15 @@ static CK_RV count_find(struct object *key, struct gcm_count **ret_count)
     return *ret_count == NULL ? CKR_HOST_MEMORY : CKR_OK;
 }
 
+/* Of all the objects that have the value, the strictest policy holds. */
+static void lower_limit(struct gcm_count *count, uint64_t limit)
+{
+    uint64_t known = atomic_load(&count->limit);
+
+    while (limit < known && !atomic_compare_exchange_weak(&count->limit, &known, limit))
+        ;
+}
+
 /* The key's, borrowed from its lineage. */
 static CK_RV count_of(struct object *key, struct gcm_count **ret_count)
 {
@@ -145,12 +155,15 @@ static CK_RV count_of(struct object *key, struct gcm_count **ret_count)
         else
             gcm_count_release(found);
     }
+    if (key->attributes.policy != NULL)
+        lower_limit(known, key->attributes.policy->usage_limit);
     *ret_count = known;
     return CKR_OK;
 }
 
 /* What a process asks of a row. */
 struct wish {
+    uint64_t limit;
     uint64_t wanted;
     uint64_t granted;
 };
@@ -158,18 +171,26 @@ struct wish {
 static CK_RV take_from_row(void *context, struct row *row)
 {
     struct wish *wish = context;
-    uint64_t left = row->count < invocations_max() ? invocations_max() - row->count : 0;
+    uint64_t left = row->count < wish->limit ? wish->limit - row->count : 0;
 
     wish->granted = wish->wanted < left ? wish->wanted : left;
     row->count += wish->granted;
     return wish->granted > 0 ? CKR_OK : CKR_KEY_EXHAUSTED;
 }
 
+static uint64_t limit_of(const struct gcm_count *count)
+{
+    uint64_t limit = atomic_load(&count->limit);
+
+    return limit < invocations_max() ? limit : invocations_max();
+}
+
 static CK_RV take_block(const struct slot *slot, const struct gcm_count *count, uint64_t taken,
                         uint64_t *ret_granted)
 {
     struct row in_memory = {.count = taken, .holders = 1};
-    struct wish wish = {.wanted = taken < BLOCK_FIRST ? BLOCK_FIRST : taken};
+    struct wish wish = {.limit = limit_of(count),
+                        .wanted = taken < BLOCK_FIRST ? BLOCK_FIRST : taken};
 
     if (wish.wanted > BLOCK_MAX)
         wish.wanted = BLOCK_MAX;
@@ -198,9 +219,9 @@ static void say_exhausted_locked(const struct slot *slot, struct gcm_count *coun
 {
     if (!count->was_said)
         log_line(LOG_LEVEL_ERROR,
-                 "token %s: a key has made all the AES-GCM encryptions that are safe with random "
-                 "IVs (2^32, NIST SP 800-38D): it still decrypts; make a new key",
-                 slot->name);
+                 "token %s: a key has made all its %llu AES-GCM encryptions (usage_limit, or what "
+                 "is safe with random IVs, NIST SP 800-38D): it still decrypts; make a new key",
+                 slot->name, (unsigned long long) limit_of(count));
     count->was_said = true;
 }
 

@@ -15,6 +15,7 @@ struct gcm_count *gcm_count_new(const struct object_id *id)
         count->id = *id;
     count->is_durable = id != NULL;
     atomic_init(&count->references, 1);
+    atomic_init(&count->limit, UINT64_MAX);
     pthread_mutex_init(&count->lock, NULL);
     pthread_mutex_init(&count->iv.lock, NULL);
     pthread_condattr_t monotonic;

@@ -25,6 +25,7 @@ struct iv_block {
 struct gcm_count {
     struct object_id id; /* of its row, if durable; the key of the tree: first */
     bool is_durable;
+    _Atomic uint64_t limit; /* of the key's policy; UINT64_MAX: none */
     atomic_uint references;
     pthread_mutex_t lock; /* over the next five; not held while the store is asked */
     pthread_cond_t refilled;

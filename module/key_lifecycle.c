@@ -189,8 +189,8 @@ CK_RV key_lifecycle_undelete(struct slot *slot, const struct object_id *id,
                              CK_OBJECT_HANDLE *ret_key)
 {
     pthread_rwlock_rdlock(&slot->changes);
-    CK_RV rv =
-        slot_role(slot) == ROLE_USER ? undelete_shared(slot, id, ret_key) : CKR_USER_NOT_LOGGED_IN;
+    CK_RV rv = slot_may_administer(slot, slot_role(slot)) ? undelete_shared(slot, id, ret_key)
+                                                          : CKR_USER_NOT_LOGGED_IN;
     pthread_rwlock_unlock(&slot->changes);
     return rv;
 }

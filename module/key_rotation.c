@@ -213,8 +213,9 @@ CK_RV key_lifecycle_rotate(struct slot *slot, struct object *key, CK_OBJECT_HAND
 
     TRY(key_lifecycle_check(key));
     pthread_rwlock_rdlock(&slot->changes);
-    CK_RV rv = slot_role(slot) == ROLE_USER ? rotate_shared(slot, key, &changes_states, ret_new)
-                                            : CKR_USER_NOT_LOGGED_IN;
+    CK_RV rv = slot_may_administer(slot, slot_role(slot))
+                   ? rotate_shared(slot, key, &changes_states, ret_new)
+                   : CKR_USER_NOT_LOGGED_IN;
     pthread_rwlock_unlock(&slot->changes);
     if (changes_states)
         slot_enforce_states(slot);

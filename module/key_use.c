@@ -2,6 +2,7 @@
 
 #include "base/rv.h"
 #include "module/audit_log.h"
+#include "module/key_policy.h"
 #include "module/lifecycle.h"
 #include "module/policy.h"
 #include "module/policy_rules.h"
@@ -21,6 +22,8 @@ static CK_RV check(const struct object *key, enum attribute_flag usage,
 {
     if (!accepts_type(mechanism, key))
         return CKR_KEY_TYPE_INCONSISTENT;
+    if (key->attributes.policy != NULL)
+        TRY(key_policy_check_use(key, mechanism));
     if (!object_has(key, usage) && !policy_allows_breach("usage-flags"))
         return CKR_KEY_FUNCTION_NOT_PERMITTED;
     /* The standard's code for a mechanism outside CKA_ALLOWED_MECHANISMS (4.8). */

@@ -8,15 +8,27 @@
 #include "module/policy_rules.h"
 #include "module/slot_objects.h"
 
+CK_RV new_object_check_administrator(const struct session_view *view)
+{
+    if (!view->slot->so_administers || slot_may_administer(view->slot, view->role))
+        return CKR_OK;
+    log_line(LOG_LEVEL_WARNING,
+             "token %s: refused by policy rule the-so-administers: administer = so leaves token "
+             "objects to the SO",
+             view->slot->name);
+    return CKR_ACTION_PROHIBITED;
+}
+
 CK_RV new_object_check_session(const struct session_view *view, const struct attributes *attributes)
 {
     bool token = attributes_has(attributes, FLAG_TOKEN);
 
     if (token && (view->flags & CKF_RW_SESSION) == 0)
         return CKR_SESSION_READ_ONLY;
-    if ((token || attributes_has(attributes, FLAG_PRIVATE)) && view->role != ROLE_USER)
+    if ((token || attributes_has(attributes, FLAG_PRIVATE)) &&
+        !slot_shows_private(view->slot, view->role))
         return CKR_USER_NOT_LOGGED_IN;
-    return CKR_OK;
+    return token ? new_object_check_administrator(view) : CKR_OK;
 }
 
 /* A zero-length CKA_CHECK_VALUE asks for none. One for a derived or unwrapped key would be a guess:

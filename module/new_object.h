@@ -3,9 +3,13 @@
 
 #include "module/session.h"
 
-/* Token objects need a read/write session and the user; private ones the user. */
+/* Token objects need a read/write session and who administers them; private ones somebody who sees
+ * them. */
 CK_RV new_object_check_session(const struct session_view *view,
                                const struct attributes *attributes);
+
+/* Who makes, changes and destroys token objects (`administer =`): CKR_ACTION_PROHIBITED. */
+CK_RV new_object_check_administrator(const struct session_view *view);
 
 /* Policy, session and check value are examined. */
 CK_RV new_object_check(const struct session_view *view, enum attribute_origin origin,

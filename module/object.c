@@ -5,6 +5,7 @@
 #include "base/alloc.h"
 #include "base/rv.h"
 #include "module/key_ledger.h"
+#include "module/key_policy.h"
 #include "module/lifecycle.h"
 #include "module/lineage.h"
 #include "module/slot.h"
@@ -13,6 +14,7 @@
 CK_RV object_new(struct slot *slot, struct attributes *attributes, struct secret *value,
                  struct object **ret_object)
 {
+    TRY(key_policies_apply(slot->key_policies, attributes));
     struct view others = blob_view(&attributes->others);
     struct object *object = mem_calloc(1, sizeof(*object) + others.len);
 

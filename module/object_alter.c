@@ -1,6 +1,7 @@
 #include "module/object_alter.h"
 
 #include "base/rv.h"
+#include "module/new_object.h"
 #include "module/slot_objects.h"
 
 CK_RV object_alter_find(const struct session_view *view, CK_OBJECT_HANDLE handle,
@@ -9,7 +10,7 @@ CK_RV object_alter_find(const struct session_view *view, CK_OBJECT_HANDLE handle
     _cleanup_(object_release) struct object *object = NULL;
 
     TRY(object_table_get(view->slot->objects, handle, &object));
-    if (object_has(object, FLAG_PRIVATE) && view->role != ROLE_USER)
+    if (object_has(object, FLAG_PRIVATE) && !slot_shows_private(view->slot, view->role))
         return CKR_OBJECT_HANDLE_INVALID;
     *ret_object = TAKE(object);
     return CKR_OK;
@@ -19,14 +20,17 @@ CK_RV object_alter_find_writable(const struct session_view *view, CK_OBJECT_HAND
                                  struct object **ret_object)
 {
     struct object *object;
+    CK_RV rv = CKR_OK;
 
     TRY(object_alter_find(view, handle, &object));
-    if (object_has(object, FLAG_TOKEN) && (view->flags & CKF_RW_SESSION) == 0) {
+    if (object_has(object, FLAG_TOKEN))
+        rv = (view->flags & CKF_RW_SESSION) == 0 ? CKR_SESSION_READ_ONLY
+                                                 : new_object_check_administrator(view);
+    if (rv == CKR_OK)
+        *ret_object = object;
+    else
         object_release(&object);
-        return CKR_SESSION_READ_ONLY;
-    }
-    *ret_object = object;
-    return CKR_OK;
+    return rv;
 }
 
 CK_RV object_alter(const struct session_view *view, CK_OBJECT_HANDLE handle,

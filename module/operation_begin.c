@@ -2,6 +2,7 @@
 
 #include "base/rv.h"
 #include "module/audit_log.h"
+#include "module/key_policy.h"
 #include "module/key_use.h"
 #include "module/lifecycle.h"
 
@@ -172,6 +173,8 @@ CK_RV operation_begin(struct session *session, enum operation_kind kind,
         return CKR_OPERATION_ACTIVE;
     if (!is_kept(operation, mechanism->mechanism, key))
         TRY(take_key(session, operation, mechanism->mechanism, key));
+    else if (operation->key->attributes.policy != NULL)
+        TRY(key_policy_check_time(operation->key));
     if (kind != OPERATION_MESSAGE_ENCRYPT && lacks_share(operation)) { /* it counts messages */
         CK_RV rv = fill_share(session, operation, CKR_KEY_HANDLE_INVALID);
         TRY(rv == CKR_KEY_HANDLE_INVALID ? refuse_lost(session, kind, mechanism->mechanism, key)
@@ -217,6 +220,11 @@ CK_RV operation_active_message(struct session *session, enum operation_kind kind
         gcm_counts_give_back(&operation->share);
         object_release(&operation->key);
         operation->key = key;
+    }
+    if (operation->phase == PHASE_STARTED && operation->key->attributes.policy != NULL &&
+        key_policy_check_time(operation->key) != CKR_OK) {
+        operation_forget(operation);
+        return CKR_OPERATION_NOT_INITIALIZED;
     }
     if (operation->phase == PHASE_STARTED && lacks_share(operation)) {
         CK_RV rv = fill_share(session, operation, CKR_OPERATION_NOT_INITIALIZED);

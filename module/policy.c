@@ -5,6 +5,7 @@
 #include "base/rv.h"
 #include "module/attributes_entries.h"
 #include "module/attributes_table.h"
+#include "module/key_policy.h"
 #include "module/lifecycle.h"
 #include "module/lineage.h"
 #include "module/policy_rules.h"
@@ -334,6 +335,19 @@ static CK_RV strengthen_data(const struct slot *slot, struct attributes *attribu
     return CKR_OK;
 }
 
+/* After a restart the label is all that tells which rules of the configuration hold. */
+static CK_RV check_policies_stay(const struct slot *slot, const struct object *source,
+                                 const struct attributes *attributes)
+{
+    if (key_policies_keep(slot->key_policies, &source->attributes, attributes))
+        return CKR_OK;
+    log_line(LOG_LEVEL_WARNING,
+             "token %s: refused by policy rule policies-stay-with-the-key: the label is not named "
+             "by each [policy] of the key that this one comes from",
+             slot->name);
+    return CKR_TEMPLATE_INCONSISTENT;
+}
+
 CK_RV policy_new_object(const struct slot *slot, enum attribute_origin origin,
                         const struct object *base, struct template_result *result)
 {
@@ -365,13 +379,15 @@ CK_RV policy_derived_object(const struct slot *slot, const struct mechanism *mec
         .is_further = is_further,
     };
 
+    TRY(check_policies_stay(slot, input, &result->attributes));
     return apply_rules(slot, &proposal);
 }
 
 bool policy_offers(const struct slot *slot, const struct mechanism *mechanism)
 {
-    return mechanism->type != CKM_EXTRACT_KEY_FROM_KEY || slot->extract_key ||
-           policy_allows_breach("no-slices-of-keys");
+    return key_policies_offer(slot->key_policies, mechanism) &&
+           (mechanism->type != CKM_EXTRACT_KEY_FROM_KEY || slot->extract_key ||
+            policy_allows_breach("no-slices-of-keys"));
 }
 
 static CK_RV refuse_info(const struct slot *slot, const char *rule, const char *reason)
@@ -412,6 +428,7 @@ CK_RV policy_changed_object(const struct slot *slot, const struct object *old,
         TRY(strengthen_data(slot, changed));
     else if (attributes_has(changed, FLAG_TOKEN) && !object_has(old, FLAG_TOKEN))
         TRY(strengthen_copied_key(slot, changed));
+    TRY(check_policies_stay(slot, old, changed));
     return apply_rules(slot, &proposal);
 }
 
@@ -458,22 +475,31 @@ static CK_RV bind_to_purpose(unsigned char purpose, struct template_result *resu
     return CKR_OK;
 }
 
-CK_RV policy_derivation(struct view prf_input, struct template_result *result)
+CK_RV policy_purpose(struct view prf_input, unsigned char *ret_purpose)
 {
-    static const char mark[] = "indexkey/";
-
-    /* No purpose's input is without it. */
-    if (memmem(prf_input.bytes, prf_input.len, mark, sizeof(mark) - 1) == NULL)
-        return CKR_OK;
+    *ret_purpose = PURPOSE_NONE;
     for (unsigned char purpose = 1; purpose <= INDEXKEY_PURPOSE_COUNT; purpose++) {
         _cleanup_(writer_clear) struct writer input = {0};
         subkeys_prf_input(purpose, &input);
         if (input.failed)
             return CKR_HOST_MEMORY;
-        if (view_equal(writer_view(&input), prf_input) &&
-            !policy_allows_breach("purposes-are-exact"))
-            return bind_to_purpose(purpose, result);
+        if (view_equal(writer_view(&input), prf_input))
+            *ret_purpose = purpose;
     }
+    return CKR_OK;
+}
+
+CK_RV policy_derivation(struct view prf_input, struct template_result *result)
+{
+    static const char mark[] = "indexkey/";
+    unsigned char purpose;
+
+    /* No purpose's input is without it. */
+    if (memmem(prf_input.bytes, prf_input.len, mark, sizeof(mark) - 1) == NULL)
+        return CKR_OK;
+    TRY(policy_purpose(prf_input, &purpose));
+    if (purpose != PURPOSE_NONE && !policy_allows_breach("purposes-are-exact"))
+        return bind_to_purpose(purpose, result);
     if (policy_allows_breach("purposes-are-exact"))
         return CKR_OK;
     log_line(
@@ -514,6 +540,8 @@ static size_t strength(const struct object *key)
 CK_RV policy_departure(const struct slot *slot, const struct object *wrapping,
                        const struct object *key)
 {
+    if (key->attributes.policy != NULL)
+        TRY(key_policy_check_time(key));
     if ((slot->relaxed & RELAX_WEAKER_WRAPS) != 0 || strength(wrapping) >= strength(key) ||
         policy_allows_breach("wrapped-under-as-strong"))
         return CKR_OK;

@@ -45,6 +45,9 @@ CK_RV policy_claim_for_copy(struct object *source, const struct attributes *copy
  * CKR_MECHANISM_PARAM_INVALID. */
 CK_RV policy_derivation(struct view prf_input, struct template_result *result);
 
+/* Whose PRF input this is; PURPOSE_NONE: no purpose's. */
+CK_RV policy_purpose(struct view prf_input, unsigned char *ret_purpose);
+
 /* A key without CKA_ALLOWED_MECHANISMS belongs to the family of its first use; another is
  * CKR_KEY_FUNCTION_NOT_PERMITTED. */
 CK_RV policy_claim_family(struct object *key, const struct mechanism *mechanism);

@@ -3,18 +3,24 @@
 #include "base/clock.h"
 #include "base/rv.h"
 #include "module/approvals.h"
+#include "module/key_policy.h"
 #include "module/lifecycle.h"
 #include "module/operation_begin.h"
+#include "module/policy_pin.h"
 #include "module/profile_objects.h"
 #include "module/session.h"
 
 /* A token that nobody could guard as its section says is not shown. */
-static CK_RV open_token(struct slot *slot, const struct conf_section *section)
+static CK_RV open_token(struct slot *slot, const struct conf *conf,
+                        const struct conf_section *section)
 {
     _cleanup_(custody_close) struct custody *custody = NULL;
 
     TRY(custody_open(section, &custody));
     TRY(approvals_open(section, &slot->approvals));
+    TRY(key_policies_open(conf, section, &slot->key_policies));
+    TRY(policy_pin_digest(conf, section, slot->approvals, slot->policy_digest));
+    slot->approvals_folder = config_approvals(section);
     slot->custody = TAKE(custody);
     return CKR_OK;
 }
@@ -36,7 +42,7 @@ CK_RV slot_open(struct slot *slot, const struct conf *conf, const struct conf_se
     TRY(object_table_new(&slot->objects));
     if (section->bad)
         return CKR_OK;
-    CK_RV rv = open_token(slot, section);
+    CK_RV rv = open_token(slot, conf, section);
     if (rv == CKR_HOST_MEMORY)
         return rv;
     if (rv != CKR_OK)
@@ -46,6 +52,8 @@ CK_RV slot_open(struct slot *slot, const struct conf *conf, const struct conf_se
     slot->audit = custody_audit(slot->custody);
     slot->subkeys = config_subkeys(section);
     slot->policy = config_policy(section);
+    slot->has_migrate_to = config_migrate_to(section, slot->migrate_to);
+    slot->so_administers = config_so_administers(section);
     slot->aes_default = config_aes_default(section);
     slot->relaxed = config_relaxed(section);
     slot->extract_key = config_extract_key(section);
@@ -58,6 +66,7 @@ void slot_close(struct slot *slot)
 {
     object_table_free(&slot->objects);
     gcm_registry_clear(&slot->gcm_counts);
+    key_policies_close(&slot->key_policies);
     approvals_close(&slot->approvals);
     custody_close(&slot->custody);
     pthread_cond_destroy(&slot->admin_done);

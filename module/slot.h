@@ -18,6 +18,7 @@
 #include "tokens/custody.h"
 
 struct approvals;
+struct key_policies;
 struct session;
 
 enum slot_role { ROLE_PUBLIC, ROLE_USER, ROLE_SO };
@@ -31,10 +32,16 @@ struct slot {
     unsigned int subkeys;       /* purposes shown, bit p-1 */
     enum config_policy policy;
     enum config_aes_default aes_default;
-    unsigned int relaxed;       /* RELAX_ bits: rules of the policy that do not hold */
-    bool extract_key;           /* CKM_EXTRACT_KEY_FROM_KEY is offered */
-    uint64_t undo_window_ms;    /* how long a destroyed key can be had back */
-    const char *hkdf_data_info; /* info strings, config_info_is_listed */
+    unsigned int relaxed;              /* RELAX_ bits: rules of the policy that do not hold */
+    bool extract_key;                  /* CKM_EXTRACT_KEY_FROM_KEY is offered */
+    uint64_t undo_window_ms;           /* how long a destroyed key can be had back */
+    const char *hkdf_data_info;        /* info strings, config_info_is_listed */
+    bool so_administers;               /* the SO alone makes, changes and destroys token objects */
+    struct key_policies *key_policies; /* NULL: the configuration has none */
+    bool has_migrate_to;
+    unsigned char migrate_to[32];    /* fingerprint of the RSA key that index keys migrate to */
+    unsigned char policy_digest[32]; /* of what the configuration says about this token's policy */
+    const char *approvals_folder;
     struct approvals *approvals; /* NULL: nothing takes two persons */
 
     /* Creating, changing and destroying objects share it; loading, refreshing and logout have it
@@ -75,6 +82,19 @@ void slot_end_admin(struct slot *slot);
 static inline enum slot_role slot_role(const struct slot *slot)
 {
     return (enum slot_role) atomic_load_explicit(&slot->role, memory_order_acquire);
+}
+
+/* Whether the role sees private objects: the user, and an SO who administers them. To use a key
+ * takes the user. */
+static inline bool slot_shows_private(const struct slot *slot, enum slot_role role)
+{
+    return role == ROLE_USER || (role == ROLE_SO && slot->so_administers);
+}
+
+/* Whether the role may make, change and destroy token objects. */
+static inline bool slot_may_administer(const struct slot *slot, enum slot_role role)
+{
+    return role == (slot->so_administers ? ROLE_SO : ROLE_USER);
 }
 
 /* C_Login, C_Logout, C_InitToken, C_InitPIN, C_SetPIN below their checks of session and arguments.

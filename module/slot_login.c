@@ -4,6 +4,7 @@
 #include "module/direct_objects.h"
 #include "module/key_lifecycle.h"
 #include "module/module.h"
+#include "module/policy_pin.h"
 #include "module/session.h"
 #include "module/slot.h"
 #include "module/slot_objects.h"
@@ -82,7 +83,7 @@ static CK_RV load_and_enter(struct slot *slot, enum slot_role role)
     pthread_mutex_lock(&slot->login_lock);
     /* What a change has published since a denial dropped the others. */
     slot_objects_drop_private(slot);
-    if (role == ROLE_USER)
+    if (slot_shows_private(slot, role))
         rv = slot_objects_load_locked(slot);
     if (rv == CKR_OK && role == ROLE_USER)
         direct_objects_load_locked(slot);
@@ -100,7 +101,9 @@ static CK_RV open_role(struct slot *slot, enum slot_role role, struct view pin)
 {
     TRY(check_login(slot, role));
     TRY(custody_login(slot->custody, role == ROLE_SO ? CUSTODY_SO : CUSTODY_USER, pin));
-    CK_RV rv = load_and_enter(slot, role);
+    CK_RV rv = slot_shows_private(slot, role) ? policy_pin_check(slot) : CKR_OK;
+    if (rv == CKR_OK)
+        rv = load_and_enter(slot, role);
     if (rv != CKR_OK)
         close_role(slot);
     return rv;

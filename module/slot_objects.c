@@ -207,7 +207,7 @@ static CK_RV refresh_locked(struct loading *loading)
     struct slot *slot = loading->slot;
     struct id_set *seen = &loading->seen;
 
-    if (slot_role(slot) != ROLE_USER)
+    if (!slot_shows_private(slot, slot_role(slot)))
         return CKR_USER_NOT_LOGGED_IN;
     atomic_store(&slot->overdue_from, 0);
     TRY(sealed_objects_load(slot->custody, take_row, loading));
@@ -392,7 +392,7 @@ static CK_RV check_still_allowed(const struct slot *slot, const struct attribute
 {
     if (!attributes_has(attributes, FLAG_PRIVATE))
         return CKR_OK;
-    return slot_role(slot) == ROLE_USER ? CKR_OK : CKR_USER_NOT_LOGGED_IN;
+    return slot_shows_private(slot, slot_role(slot)) ? CKR_OK : CKR_USER_NOT_LOGGED_IN;
 }
 
 CK_RV slot_objects_create(struct slot *slot, const struct object_draft *draft,

@@ -5,6 +5,7 @@
 #include "base/alloc.h"
 #include "base/crypto.h"
 #include "base/rv.h"
+#include "module/key_policy.h"
 #include "module/slot.h"
 
 #define PURPOSE_FIRST INDEXKEY_PURPOSE_TOKEN
@@ -20,6 +21,7 @@ bool subkeys_shown(const struct object *object, unsigned char purpose)
 {
     return purpose >= PURPOSE_FIRST && purpose <= PURPOSE_LAST &&
            (object->slot->subkeys & (1U << (purpose - PURPOSE_FIRST))) != 0 &&
+           key_policy_allows_purpose(object->attributes.policy, purpose) &&
            attributes_are_index_key(&object->attributes);
 }
 
@@ -70,6 +72,7 @@ CK_RV subkeys_attributes(const struct object *parent, unsigned char purpose,
         .key_type = is_cipher(purpose) ? CKK_AES : CKK_GENERIC_SECRET,
         .value_len = INDEXKEY_KEY_LEN,
         .key_gen_mechanism = UINT32_MAX,
+        .policy = parent->attributes.policy,
     };
 
     TRY(indexkey_mechanisms((enum indexkey_purpose) purpose, &mechanisms, &mechanism_count));

@@ -162,6 +162,7 @@ END_TEST
 
 START_TEST(two_approvers_where_two_are_needed)
 {
+    char command[256];
     char id[40];
 
     open_token("destroy", 2);
@@ -169,6 +170,12 @@ START_TEST(two_approvers_where_two_are_needed)
     unique_id(key, id);
     approve(1, id, 1);
     approve(1, id, 2);
+    EXPECT(CKR_ACTION_PROHIBITED, api.p11->C_DestroyObject(api.session, key));
+    /* Copies crowd nobody out. */
+    snprintf(command, sizeof(command),
+             "cd %s && for i in $(seq 200); do cp 1-1.approval copy-$i.approval; done",
+             people_folder);
+    ck_assert_int_eq(system(command), 0);
     EXPECT(CKR_ACTION_PROHIBITED, api.p11->C_DestroyObject(api.session, key));
     approve(2, id, 3);
     OK(api.p11->C_DestroyObject(api.session, key));
@@ -308,6 +315,108 @@ START_TEST(the_openssl_command_makes_one)
 }
 END_TEST
 
+/* ---- the policy itself ---- */
+
+/* A restart with these lines besides where approvals are; what C_Login answers. */
+static CK_RV login_with(const char *lines)
+{
+    char text[512];
+
+    snprintf(text, sizeof(text), "approvals = %s\n%s", people_folder, lines);
+    OK(api.p11->C_Finalize(NULL));
+    api_write_conf(&api, NULL, NULL, text);
+    OK(api.p11->C_Initialize(NULL));
+    OK(api.p11->C_OpenSession(api.slot, CKF_SERIAL_SESSION | CKF_RW_SESSION, NULL, NULL,
+                              &api.session));
+    return api.p11->C_Login(api.session, CKU_USER, (CK_UTF8CHAR *) API_USER_PIN,
+                            strlen(API_USER_PIN));
+}
+
+/* What the last refusal asks for, signed by that person. */
+static void approve_policy(unsigned int seed, unsigned int number)
+{
+    char document[APPROVAL_TEXT_MAX];
+    char object[65];
+    char serial[17];
+    char name[32];
+
+    wanted_object(object);
+    token_serial(serial);
+    struct approval_text text = {serial, "policy", object, number, time(NULL) + 600};
+    size_t len = approval_sign(seed, &text, document);
+    snprintf(name, sizeof(name), "%u-%u.approval", seed, number);
+    write_text(name, document, len);
+}
+
+#define PINNED "two_person = policy\napprovers = file:%s/people.pem\n"
+
+START_TEST(a_pinned_policy_is_changed_by_two)
+{
+    char first[256];
+    char second[256];
+    char people[512] = "";
+
+    snprintf(first, sizeof(first), PINNED, people_folder);
+    snprintf(second, sizeof(second), PINNED "allowed_purposes = token\n", people_folder);
+    api_open(&api, NULL, first);
+    (void) api_make_index_key(&api, "a", 1);
+    OK(login_with(first));
+    EXPECT(CKR_FUNCTION_FAILED, login_with(second));
+    expect_log("'operation policy'");
+    approve_policy(3, 1);
+    EXPECT(CKR_FUNCTION_FAILED, login_with(second));
+    OK(login_with(first)); /* as it was */
+    EXPECT(CKR_FUNCTION_FAILED, login_with(second));
+    approve_policy(1, 2);
+    OK(login_with(second));
+    (void) api_find(&api, "a/token");
+    OK(login_with(second));
+    /* Back again is a change too, and an approval is used once. */
+    EXPECT(CKR_FUNCTION_FAILED, login_with(first));
+    approve_policy(2, 3);
+    OK(login_with(first));
+    EXPECT(CKR_FUNCTION_FAILED, login_with(second));
+    /* Others who may approve are a change that takes those who may now. */
+    approval_add_person(3, "Mallory", people, sizeof(people));
+    write_text("people.pem", people, strlen(people));
+    EXPECT(CKR_FUNCTION_FAILED, login_with(first));
+    approve_policy(3, 4);
+    EXPECT(CKR_FUNCTION_FAILED, login_with(first));
+    approve_policy(2, 5);
+    OK(login_with(first));
+    api_close(&api);
+}
+END_TEST
+
+START_TEST(pinning_ends_by_two)
+{
+    char pinned[256];
+
+    snprintf(pinned, sizeof(pinned), PINNED, people_folder);
+    api_open(&api, NULL, pinned);
+    EXPECT(CKR_FUNCTION_FAILED, login_with(""));
+    approve_policy(1, 1);
+    OK(login_with(""));
+    OK(login_with("allowed_purposes = token\n"));
+    api_close(&api);
+}
+END_TEST
+
+START_TEST(a_policy_section_is_pinned_too)
+{
+    char pinned[256];
+    char with_section[512];
+
+    snprintf(pinned, sizeof(pinned), PINNED, people_folder);
+    snprintf(with_section, sizeof(with_section),
+             "%s[policy p]\ntoken = test\nkeys = a\nusage_limit = 5\n", pinned);
+    api_open(&api, NULL, with_section);
+    OK(login_with(with_section));
+    EXPECT(CKR_FUNCTION_FAILED, login_with(pinned));
+    api_close(&api);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("approvals");
@@ -324,6 +433,9 @@ int main(void)
     tcase_add_test(cases, initialising_again_takes_two);
     tcase_add_test(cases, a_token_without_approvers_is_not_shown);
     tcase_add_test(cases, the_openssl_command_makes_one);
+    tcase_add_test(cases, a_pinned_policy_is_changed_by_two);
+    tcase_add_test(cases, pinning_ends_by_two);
+    tcase_add_test(cases, a_policy_section_is_pinned_too);
     suite_add_tcase(suite, cases);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);
