@@ -48,6 +48,7 @@ static CK_RV hand_over(void *context, const PGresult *result)
     /* The end of the rows. */
     if (PQresultStatus(result) != PGRES_SINGLE_TUPLE)
         return CKR_OK;
+    /* Without a count it is as if it had changed: nobody can tell. */
     if (!postgres_number(result, 0, 4, &number) ||
         (reading->is_begun && number != reading->number)) {
         reading->is_changed = true;

@@ -121,8 +121,9 @@ struct reading {
 static CK_RV read_in_plan(struct store_postgres *store, const struct reading *reading)
 {
     struct postgres_writer *writer = &store->writer;
+    struct postgres_patience patience = {0};
     CK_RV rv = reading->read(&writer->session, reading->context);
-    while (rv == POSTGRES_LOST) {
+    while (rv == POSTGRES_LOST && postgres_patience_left(&patience)) {
         TRY(postgres_turn_resume(writer));
         rv = reading->read(&writer->session, reading->context);
     }
