@@ -31,6 +31,7 @@ static const struct conf_key module_keys[] = {
 
 static const struct conf_key token_keys[] = {
     {.name = "store", .type = CONF_STRING, .check = check_store},
+    {.name = "anchor", .type = CONF_STRING},
     {.name = "login", .type = CONF_CHOICE, .choices = "pin ambient"},
     {.name = "subkeys", .type = CONF_WORDS, .choices = "token centroid payload item query"},
     {.name = "policy", .type = CONF_CHOICE, .choices = "strengthen strict"},
