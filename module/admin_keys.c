@@ -22,10 +22,14 @@ static CK_RV enter(CK_SESSION_HANDLE session, struct session_view *ret_view)
     return rv == CKR_OK ? CKR_OK : session_look_end(ret_view, rv);
 }
 
+/* Every administrator's act sees to it that what is overdue goes. */
 static CK_RV leave(const struct session_view *view, CK_RV rv)
 {
-    if (rv == CKR_OK)
+    if (rv == CKR_OK) {
+        slot_begin_admin(view->slot);
         key_lifecycle_purge_overdue(view->slot);
+        slot_end_admin(view->slot);
+    }
     return session_look_end(view, rv);
 }
 
@@ -152,5 +156,8 @@ CK_RV admin_key_purge(CK_SESSION_HANDLE session, size_t *ret_count)
     if (ret_count == NULL)
         return CKR_ARGUMENTS_BAD;
     TRY(enter(session, &view));
-    return session_look_end(&view, key_lifecycle_purge(view.slot, ret_count));
+    slot_begin_admin(view.slot);
+    CK_RV rv = key_lifecycle_purge(view.slot, ret_count);
+    slot_end_admin(view.slot);
+    return session_look_end(&view, rv);
 }

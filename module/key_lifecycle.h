@@ -27,7 +27,7 @@ CK_RV key_lifecycle_rotate(struct slot *slot, struct object *key, CK_OBJECT_HAND
 CK_RV key_lifecycle_destroy(struct slot *slot, struct object *object);
 CK_RV key_lifecycle_undelete(struct slot *slot, const struct object_id *id,
                              CK_OBJECT_HANDLE *ret_key);
-/* Removes what was hidden for as long as it had to be. */
+/* Removes what was hidden for as long as it had to be. The caller has slot_begin_admin. */
 CK_RV key_lifecycle_purge(struct slot *slot, size_t *ret_count);
 /* The same where something seems to be overdue. A failure is logged: the next one tries again. */
 void key_lifecycle_purge_overdue(struct slot *slot);

@@ -16,9 +16,15 @@
 static CK_BBOOL yes = CK_TRUE;
 static CK_BBOOL no = CK_FALSE;
 
+/* SQLite, or the store of the server that the test was started beside. */
 static void open_token(void)
 {
-    api_open(&api, NULL, NULL);
+    const char *server = getenv("POSTGRES_STORE");
+    char store[512];
+
+    if (server != NULL)
+        snprintf(store, sizeof(store), "%s&schema=versions_%ld", server, (long) getpid());
+    api_open(&api, server == NULL ? NULL : store, NULL);
     lifecycle_make_keys();
 }
 
