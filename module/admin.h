@@ -12,6 +12,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/bytes.h"
 #include "include/indexkey.h"
@@ -69,8 +70,69 @@ CK_RV admin_key_undelete(CK_SESSION_HANDLE session, struct view unique_id,
 CK_RV admin_key_purge(CK_SESSION_HANDLE session, size_t *ret_count);
 
 /*
- * The token (admin_token.c).
+ * The token (admin_token.c); docs/operations.md says when each is wanted. None of them runs beside
+ * a login, a logout or another of them on the same token.
  */
+
+#define ADMIN_KEY_TEXT_MAX 512
+
+/* Changes the epoch, so that what was destroyed opens no longer, whatever copies of its rows there
+ * are; other keys and all processes go on. A read/write session of either role:
+ * CKR_SESSION_READ_ONLY, CKR_USER_NOT_LOGGED_IN. CKR_DEVICE_ERROR (cause STORE) also when only the
+ * former key's traces in the store's files could not be removed: to be done again. */
+CK_RV admin_token_shred(CK_SESSION_HANDLE session);
+
+/* Key and version at the source; "" where the source does not tell. */
+struct admin_rewrap {
+    char old_key[ADMIN_KEY_TEXT_MAX];
+    char new_key[ADMIN_KEY_TEXT_MAX];
+};
+
+/* Wraps the data key under the newest version of the source's key. Sessions as above. */
+CK_RV admin_token_rewrap(CK_SESSION_HANDLE session, struct admin_rewrap *ret_report);
+
+/* Another token key: everything in the store is sealed anew. Both PINs are proved and counted as at
+ * C_Login; `user_pin` is ignored where the user has none. Nobody needs to be logged in; who is, in
+ * any process, is logged out. CKR_PIN_INCORRECT, CKR_PIN_LOCKED; CKR_DEVICE_ERROR as above. */
+CK_RV admin_token_rotate_key(CK_SLOT_ID slot_id, struct view so_pin, struct view user_pin);
+
+struct admin_status {
+    bool is_initialized;
+    char label[33];
+    char serial[17];
+    const char *source; /* "vault"; until C_Finalize, as the next */
+    const char *store;  /* "sqlite" */
+    char wrapping_key[ADMIN_KEY_TEXT_MAX];
+    bool is_open; /* somebody is logged in in this process; else the rest is 0 */
+    uint32_t epoch;
+    uint64_t generation;
+    uint64_t row_count; /* objects, and keys' invocation counts */
+};
+
+/* Does not ask the source. CKR_TOKEN_NOT_PRESENT. */
+CK_RV admin_token_status(CK_SLOT_ID slot_id, struct admin_status *ret_status);
+
+/* Takes all of the bytes; else the backup fails with what it answers. */
+typedef CK_RV admin_write_fn(void *context, struct view bytes);
+/* At most `len` bytes; `ret_len` 0 is the end. */
+typedef CK_RV admin_read_fn(void *context, unsigned char *bytes, size_t len, size_t *ret_len);
+
+/* The whole token, sealed, as it is at one moment. A session of either role. */
+CK_RV admin_backup(CK_SESSION_HANDLE session, admin_write_fn *write, void *context);
+
+struct admin_restore {
+    admin_read_fn *read;
+    void *context;
+    bool is_so;      /* whose PIN it is */
+    struct view pin; /* of the day of the backup */
+    bool force;      /* over the same token, which is then as old as the backup */
+};
+
+/* Into an empty store, in one commit, once all of the backup has been proved.
+ * CKR_USER_ALREADY_LOGGED_IN in this process; CKR_PIN_INCORRECT (not counted); CKR_FUNCTION_FAILED
+ * (cause TAMPERED, or CONFIG for a store that holds a token). An anchor is told of it by
+ * admin_anchor_accept. */
+CK_RV admin_restore(CK_SLOT_ID slot_id, const struct admin_restore *what);
 
 /*
  * The anchor (admin_anchor.c): the token's generation outside its store, `anchor = file:PATH`.

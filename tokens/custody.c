@@ -237,6 +237,9 @@ const char *custody_record_refusal(const struct custody *custody, const char *na
     _cleanup_(blob_clear) struct blob bytes = {0};
     uint64_t version;
     (void) custody->store->ops->read_record(custody->store, name, &bytes, &version);
+    bool is_second_form = bytes.len > 0 && bytes.bytes[0] == KEYS_FORMAT_VALUE_ID;
+    if (strcmp(name, RECORD_KEYS) == 0 && is_second_form)
+        return derive_refusal((struct view){0});
     return derive_refusal(blob_view(&bytes));
 }
 

@@ -156,6 +156,20 @@ struct custody_rewrap {
  * logged in. What came of it is opened before it is kept. */
 CK_RV custody_rewrap(struct custody *custody, struct custody_rewrap *ret_report);
 
+struct custody_status {
+    struct custody_info info;
+    const char *source; /* as long as the custody */
+    const char *store;
+    char wrapping_key[CUSTODY_KEY_TEXT_MAX]; /* "": not told */
+    bool is_open;                            /* else nobody is logged in, and the rest is 0 */
+    uint32_t epoch;
+    uint64_t generation;
+    uint64_t row_count; /* objects and invocation counts, as the summary has them */
+};
+
+/* What the store tells, without a call to the source. */
+CK_RV custody_status(struct custody *custody, struct custody_status *ret_status);
+
 /* All of `bytes` is taken, or the backup fails with what it answers. */
 typedef CK_RV custody_write_fn(void *context, struct view bytes);
 /* At most `len` bytes; `ret_len` 0 is the end. */

@@ -2,8 +2,6 @@
  * The wrapped data key under the newest version of the source's key. The data key stays, and with
  * it both roles and everything below: one record changes, by one commit.
  */
-#include <stdio.h>
-
 #include "tokens/custody_internal.h"
 
 /* Logins do not touch the record; a new PIN does. */

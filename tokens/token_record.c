@@ -133,8 +133,6 @@ CK_RV attempts_parse(struct view bytes, struct attempts *ret_attempts)
     return CKR_OK;
 }
 
-/* Of the form with a value id key of its own. */
-#define KEYS_FORMAT_VALUE_ID 2
 #define KEYS_LEN_MAX (2 * SEAL_KEY_LEN)
 
 void keys_record_clear(struct keys_record *keys)

@@ -81,6 +81,8 @@ void attempts_encode(const struct attempts *attempts, unsigned char ret_bytes[AT
 CK_RV attempts_parse(struct view bytes, struct attempts *ret_attempts);
 
 #define KEYS_FIRST_EPOCH 1u
+/* With a value id key of its own. */
+#define KEYS_FORMAT_VALUE_ID 2
 
 /* What the record "keys" holds. */
 struct keys_record {

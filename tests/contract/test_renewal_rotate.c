@@ -234,6 +234,50 @@ START_TEST(rows_that_do_not_open)
 }
 END_TEST
 
+static struct custody *anchored(void)
+{
+    char line[512];
+    (void) snprintf(line, sizeof(line), "anchor = file:%s", fixture_path("anchor"));
+    return fixture_open(fixture_store(1), line);
+}
+
+/* It follows the epoch and the token key; what it calls older is the store of before. */
+START_TEST(an_anchor_follows)
+{
+    struct custody *custody = anchored();
+    uint64_t generation = 0;
+    fixture_init_token(custody);
+    ck_assert_uint_eq(custody_login(custody, CUSTODY_SO, view_text(FIXTURE_SO_PIN)), CKR_OK);
+    ck_assert_uint_eq(custody_init_pin(custody, view_text(FIXTURE_PIN)), CKR_OK);
+    custody_logout(custody);
+    fixture_login_user(custody);
+    struct object_id id = objects_create(custody, "one", "value");
+    custody_close(&custody);
+    renewal_keep();
+    for (int i = 0; i < 2; i++) {
+        custody = anchored();
+        assert_rotates(custody);
+        fixture_login_user(custody);
+        ck_assert_uint_eq(custody_shred(custody), CKR_OK);
+        objects_assert_value(custody, &id, 1, "value");
+        custody_close(&custody);
+    }
+    custody = anchored();
+    fixture_login_user(custody);
+    objects_assert_value(custody, &id, 1, "value");
+    custody_close(&custody);
+    renewal_put_back();
+    custody = anchored();
+    ck_assert_uint_eq(custody_login(custody, CUSTODY_USER, view_text(FIXTURE_PIN)),
+                      CKR_DEVICE_ERROR);
+    ck_assert_uint_eq(custody_anchor_accept(custody, view_text(FIXTURE_SO_PIN), &generation),
+                      CKR_OK);
+    fixture_login_user(custody);
+    objects_assert_value(custody, &id, 1, "value");
+    custody_close(&custody);
+}
+END_TEST
+
 #define ROTATIONS 4
 
 static void log_in_for_ever(void)
@@ -304,6 +348,7 @@ int main(void)
     tcase_add_test(cases, the_rows_of_values_are_found_where_they_were);
     tcase_add_test(cases, what_was_lost_stays_noticed);
     tcase_add_test(cases, rows_that_do_not_open);
+    tcase_add_test(cases, an_anchor_follows);
     tcase_add_test(cases, others_log_in_meanwhile);
     tcase_add_test(cases, a_kill_leaves_the_old_or_the_new);
     tcase_add_test(cases, a_hundred_thousand_objects);
