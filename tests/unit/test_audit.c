@@ -9,15 +9,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "tests/support/audit_fixture.h"
-#include "tokens/audit_send.h"
 #include "tokens/audit_usage.h"
 
 static struct audit_findings findings;
@@ -294,54 +291,6 @@ static uint64_t uses_in_log(size_t *ret_events)
     return uses;
 }
 
-/* ---- copies to the system's log ---- */
-
-static int bind_socket(const char *path)
-{
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    int fd = socket(AF_UNIX, SOCK_DGRAM, 0);
-
-    (void) snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
-    ck_assert_int_eq(bind(fd, (const struct sockaddr *) &address, sizeof(address)), 0);
-    return fd;
-}
-
-START_TEST(test_syslog_and_journal_get_each_line)
-{
-    struct audit *audit = audit_fixture_open("syslog:local0 journald:");
-    char syslog_path[128];
-    char journal_path[128];
-    char to_syslog[5000] = "";
-    char to_journal[5000] = "";
-    struct audit_text text;
-
-    (void) snprintf(syslog_path, sizeof(syslog_path), "%s", fixture_path("syslog"));
-    (void) snprintf(journal_path, sizeof(journal_path), "%s", fixture_path("journal"));
-    audit_send_test_sockets(syslog_path, journal_path);
-    int syslog_end = bind_socket(syslog_path);
-    ck_assert_uint_eq(audit_fixture_write(audit, "create", "a"), CKR_DEVICE_ERROR);
-    ck_assert_ptr_nonnull(strstr(fixture_log(), "the journal does not take a line"));
-    ck_assert_int_gt(recv(syslog_end, to_syslog, sizeof(to_syslog) - 1, 0), 0);
-    int journal_end = bind_socket(journal_path);
-    memset(to_syslog, 0, sizeof(to_syslog));
-    ck_assert_uint_eq(audit_fixture_write(audit, "create", "b"), CKR_OK);
-    ck_assert_int_gt(recv(syslog_end, to_syslog, sizeof(to_syslog) - 1, 0), 0);
-    ck_assert_int_gt(recv(journal_end, to_journal, sizeof(to_journal) - 1, 0), 0);
-    audit_text_read(&text, audit_fixture_path());
-    ck_assert_uint_eq(text.count, 2);
-    ck_assert_int_eq(strncmp(to_syslog, "<133>indexkey-audit[", 20), 0);
-    ck_assert_str_eq(strchr(to_syslog, '{'), text.lines[1]);
-    ck_assert_str_eq(strstr(to_journal, "MESSAGE=") + 8, text.lines[1]);
-    audit_text_clear(&text);
-    audit_send_test_sockets(NULL, NULL);
-    (void) close(syslog_end);
-    (void) close(journal_end);
-    (void) unlink(syslog_path);
-    (void) unlink(journal_path);
-    audit_close(&audit);
-}
-END_TEST
-
 /* ---- threads ---- */
 
 #define THREADS 4
@@ -591,7 +540,6 @@ int main(void)
     tcase_add_test(cases, test_failing_writes_and_syncs_refuse);
     tcase_add_test(cases, test_without_required_nothing_is_refused);
     tcase_add_test(cases, test_files_of_others_are_refused);
-    tcase_add_test(cases, test_syslog_and_journal_get_each_line);
     tcase_add_test(cases, test_threads_share_a_writer);
     tcase_add_test(cases, test_kills_at_every_write_leave_a_good_log);
     tcase_add_test(cases, test_processes_share_a_file_that_rotates);
