@@ -224,7 +224,8 @@ START_TEST(test_uses_are_counted)
         metrics, "indexkey_operations_total{token=\"test\",mechanism=\"CKM_AES_GCM\"} 300\n"));
     ck_assert_ptr_nonnull(
         strstr(metrics, "indexkey_logins_total{token=\"test\",result=\"CKR_OK\"} 2\n"));
-    ck_assert_ptr_nonnull(strstr(metrics, "indexkey_kms_call_seconds_count{token=\"test\"} "));
+    ck_assert_ptr_nonnull(
+        strstr(metrics, "indexkey_kms_call_seconds_count{token=\"test\",cause=\"none\"} "));
     ck_assert_ptr_nonnull(strstr(metrics, "# TYPE indexkey_objects gauge\n"));
     free(metrics);
     close_token();
