@@ -33,6 +33,13 @@ static void expect_clean_log(void)
     expect_clean(&path, 1);
 }
 
+static CK_RV take_share(struct audit *audit, const struct audit_use *use, struct audit_share *share)
+{
+    CK_RV rv = share->count == NULL ? audit_share_bind(audit, use, share) : CKR_OK;
+
+    return rv == CKR_OK ? audit_share_fill(audit, "user", share) : rv;
+}
+
 /* ---- faults at the N-th call that changes the file ---- */
 
 enum fault { FAULT_NONE, FAULT_KILL_BEFORE, FAULT_KILL_HALF, FAULT_KILL_AFTER, FAULT_FULL };
@@ -307,14 +314,14 @@ static void *write_and_use(void *context)
 {
     struct crowd *crowd = context;
     const struct object_id id = {{5}};
-    const struct audit_use use = {"user", &id, view_text("k"), "CKM_AES_CMAC"};
+    const struct audit_use use = {&id, view_text("k"), "CKM_AES_CMAC"};
     struct audit_share share = {.count = NULL};
 
     for (int i = 0; i < 50; i++) {
         if (audit_fixture_write(crowd->audit, "create", "x") != CKR_OK)
             return context;
         for (int j = 0; j < 20; j++) {
-            if (share.left == 0 && audit_share_fill(crowd->audit, &use, &share) != CKR_OK)
+            if (share.left == 0 && take_share(crowd->audit, &use, &share) != CKR_OK)
                 return context;
             share.left--;
             crowd->uses++;
@@ -352,7 +359,7 @@ END_TEST
 static void work_until_killed(struct audit *audit, int told)
 {
     const struct object_id id = {{7}};
-    const struct audit_use use = {"user", &id, view_text("counted"), "CKM_SHA256_HMAC"};
+    const struct audit_use use = {&id, view_text("counted"), "CKM_SHA256_HMAC"};
     struct audit_share share = {.count = NULL};
 
     if (audit_fixture_try_login(audit) != CKR_OK)
@@ -361,7 +368,7 @@ static void work_until_killed(struct audit *audit, int told)
         if (audit_fixture_write(audit, "create", "told") == CKR_OK)
             (void) !write(told, "e", 1);
         for (int j = 0; j < 100; j++) {
-            if (share.left == 0 && audit_share_fill(audit, &use, &share) != CKR_OK)
+            if (share.left == 0 && take_share(audit, &use, &share) != CKR_OK)
                 _exit(2);
             share.left--;
             (void) !write(told, "u", 1);
@@ -514,7 +521,7 @@ START_TEST(test_uses_are_counted_by_key_and_given_back)
 {
     struct audit *audit = audit_fixture_open("");
     const struct object_id id = {{9}};
-    const struct audit_use use = {"user", &id, view_text("k"), "CKM_AES_GCM"};
+    const struct audit_use use = {&id, view_text("k"), "CKM_AES_GCM"};
     struct audit_share shares[3] = {{.count = NULL}};
     size_t events;
 
@@ -522,7 +529,7 @@ START_TEST(test_uses_are_counted_by_key_and_given_back)
     for (int i = 0; i < 1000; i++) {
         struct audit_share *share = &shares[i % 3];
         if (share->left == 0)
-            ck_assert_uint_eq(audit_share_fill(audit, &use, share), CKR_OK);
+            ck_assert_uint_eq(take_share(audit, &use, share), CKR_OK);
         share->left--;
     }
     ck_assert_uint_ge(uses_in_log(&events), 1000);
