@@ -56,8 +56,8 @@ END_TEST
 
 START_TEST(test_words_are_known_or_refused)
 {
-    static const char *const unknown[] = {"syslog:", "syslog:kernel", "syslog:auth2", "journald",
-                                          "journald:x", ""};
+    static const char *const unknown[] = {"syslog:",  "syslog:kernel", "syslog:auth2",
+                                          "journald", "journald:x",    ""};
     struct audit_send send = {.facility = -1};
 
     for (size_t i = 0; i < COUNT_OF(unknown); i++)
