@@ -88,17 +88,21 @@ void audit_log_logout(const struct slot *slot, const char *event)
     audit_logout(slot->audit, &ended);
 }
 
-CK_RV audit_log_fill(const struct slot *slot, const struct object *key,
+CK_RV audit_log_bind(const struct slot *slot, const struct object *key,
                      const struct mechanism *mechanism, struct audit_share *share)
 {
     const struct audit_use use = {
-        .role = role_of(slot),
         .key = is_recorded(key) ? &key->id : NULL,
         .label = is_recorded(key) ? label_of(key) : (struct view){NULL, 0},
         .mechanism = mechanism->name,
     };
 
-    return audit_share_fill(slot->audit, &use, share);
+    return audit_share_bind(slot->audit, &use, share);
+}
+
+CK_RV audit_log_fill(const struct slot *slot, struct audit_share *share)
+{
+    return audit_share_fill(slot->audit, role_of(slot), share);
 }
 
 CK_RV audit_log_use_once(const struct slot *slot, const struct object *key,
@@ -106,9 +110,13 @@ CK_RV audit_log_use_once(const struct slot *slot, const struct object *key,
 {
     struct audit_share share = {.count = NULL};
 
-    CK_RV rv = audit_log_use(slot, key, mechanism, &share);
+    if (slot->audit == NULL)
+        return CKR_OK;
+    TRY(audit_log_bind(slot, key, mechanism, &share));
+    TRY(audit_log_fill(slot, &share));
+    share.left--;
     audit_share_give_back(&share);
-    return rv;
+    return CKR_OK;
 }
 
 void audit_log_error(const struct slot *slot, CK_RV rv)

@@ -35,20 +35,12 @@ CK_RV audit_log_login(const struct slot *slot, enum slot_role role, CK_RV rv);
 /* "logout", "lease-over". */
 void audit_log_logout(const struct slot *slot, const char *event);
 
-/* One use of a key: the share is filled when it is empty. */
-_long_way_ CK_RV audit_log_fill(const struct slot *slot, const struct object *key,
-                                const struct mechanism *mechanism, struct audit_share *share);
-static inline CK_RV audit_log_use(const struct slot *slot, const struct object *key,
-                                  const struct mechanism *mechanism, struct audit_share *share)
-{
-    if (__builtin_expect(slot->audit == NULL, 1))
-        return CKR_OK;
-    if (share->left == 0)
-        TRY(audit_log_fill(slot, key, mechanism, share));
-    share->left--;
-    return CKR_OK;
-}
-/* The same for calls that keep no operation. */
+/* Uses of a key, ahead: finds its count, after which the key is not needed; fills an empty share,
+ * which may wait for the disk. With slot->audit only. */
+CK_RV audit_log_bind(const struct slot *slot, const struct object *key,
+                     const struct mechanism *mechanism, struct audit_share *share);
+CK_RV audit_log_fill(const struct slot *slot, struct audit_share *share);
+/* One use, for calls that keep no operation. */
 CK_RV audit_log_use_once(const struct slot *slot, const struct object *key,
                          const struct mechanism *mechanism);
 

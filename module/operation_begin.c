@@ -122,6 +122,14 @@ static CK_RV fill(void *context)
     return gcm_counts_fill(filling->slot, &filling->share);
 }
 
+/* After a wait without the session's lock; `key` was its key's handle before. */
+static bool is_still(const struct operation *operation, const struct operation *before,
+                     CK_OBJECT_HANDLE key)
+{
+    return operation->key != NULL && operation->key->handle == key &&
+           operation->mechanism == before->mechanism && operation->phase == before->phase;
+}
+
 /* An empty share of the key's count is filled without the session's lock: the store may be busy,
  * and a denial must get at the session meanwhile. `lost` when the operation is another one then, or
  * its key is gone. */
@@ -135,8 +143,7 @@ _long_way_ static CK_RV fill_share(struct session *session, struct operation *op
     TRY(rv == CKR_OBJECT_HANDLE_INVALID ? lost : rv);
     while (filling.share.left == 0) {
         TRY(session_wait(session, fill, &filling));
-        if (operation->key == NULL || operation->key->handle != key ||
-            operation->mechanism != before.mechanism || operation->phase != before.phase)
+        if (!is_still(operation, &before, key))
             return lost;
     }
     gcm_counts_give_back(&operation->share);
@@ -145,9 +152,48 @@ _long_way_ static CK_RV fill_share(struct session *session, struct operation *op
     return CKR_OK;
 }
 
-static inline CK_RV count_use(const struct session *session, struct operation *operation)
+/* The same for counted uses: a line of the audit log may have to be written. */
+struct use_filling {
+    const struct slot *slot;
+    struct audit_share share;
+};
+
+static void use_filling_clear(struct use_filling *filling)
 {
-    return audit_log_use(session->slot, operation->key, operation->mechanism, &operation->uses);
+    audit_share_give_back(&filling->share);
+}
+
+static CK_RV fill_uses_share(void *context)
+{
+    struct use_filling *filling = context;
+
+    return audit_log_fill(filling->slot, &filling->share);
+}
+
+_long_way_ static CK_RV fill_uses(struct session *session, struct operation *operation, CK_RV lost)
+{
+    _cleanup_(use_filling_clear) struct use_filling filling = {.slot = session->slot};
+    const struct operation before = *operation;
+    CK_OBJECT_HANDLE key = operation->key->handle;
+
+    TRY(audit_log_bind(session->slot, operation->key, operation->mechanism, &filling.share));
+    TRY(session_wait(session, fill_uses_share, &filling));
+    if (!is_still(operation, &before, key))
+        return lost;
+    audit_share_give_back(&operation->uses);
+    operation->uses = filling.share;
+    filling.share = (struct audit_share){.count = NULL};
+    return CKR_OK;
+}
+
+static inline CK_RV count_use(struct session *session, struct operation *operation, CK_RV lost)
+{
+    if (__builtin_expect(session->slot->audit == NULL, 1))
+        return CKR_OK;
+    if (operation->uses.left == 0)
+        TRY(fill_uses(session, operation, lost));
+    operation->uses.left--;
+    return CKR_OK;
 }
 
 /* The operation's key was taken from it meanwhile: it is gone, or its state has changed. */
@@ -181,7 +227,7 @@ CK_RV operation_begin(struct session *session, enum operation_kind kind,
                                          : rv);
     }
     if (kind != OPERATION_MESSAGE_ENCRYPT && kind != OPERATION_MESSAGE_DECRYPT)
-        TRY(count_use(session, operation));
+        TRY(count_use(session, operation, CKR_KEY_HANDLE_INVALID));
     CK_RV rv = start(operation, mechanism);
     if (rv != CKR_OK) {
         operation_forget(operation);
@@ -235,7 +281,7 @@ CK_RV operation_active_message(struct session *session, enum operation_kind kind
         TRY(rv);
     }
     if (operation->phase == PHASE_STARTED)
-        TRY(count_use(session, operation));
+        TRY(count_use(session, operation, CKR_OPERATION_NOT_INITIALIZED));
     *ret_operation = operation;
     return CKR_OK;
 }

@@ -237,17 +237,23 @@ struct giving_back {
     const char *role;
 };
 
-static void give_back_locked(void *context, struct audit_count *count)
+static struct audit_event event_of(const char *event, const char *role,
+                                   const struct audit_count *count)
 {
-    const struct giving_back *giving = context;
-    uint64_t left = atomic_exchange(&count->left, 0);
-    const struct audit_event event = {
-        .event = "unused",
-        .role = giving->role,
+    return (struct audit_event){
+        .event = event,
+        .role = role,
         .key = count->has_key ? &count->key : NULL,
         .label = {(const unsigned char *) count->label, count->label_len},
         .mechanism = count->mechanism,
     };
+}
+
+static void give_back_locked(void *context, struct audit_count *count)
+{
+    const struct giving_back *giving = context;
+    uint64_t left = atomic_exchange(&count->left, 0);
+    const struct audit_event event = event_of("unused", giving->role, count);
 
     if (left == 0)
         return;
@@ -359,16 +365,10 @@ CK_RV audit_mac_key(const unsigned char *serial, const struct secret *token_key,
 
 /* ---- uses of keys ---- */
 
-static CK_RV reserve(struct audit *audit, const struct audit_use *use, struct audit_count *count)
+static CK_RV reserve(struct audit *audit, const char *role, struct audit_count *count)
 {
     uint64_t block = audit_uses_block(count);
-    const struct audit_event event = {
-        .event = "uses",
-        .role = use->role,
-        .key = use->key,
-        .label = use->label,
-        .mechanism = use->mechanism,
-    };
+    const struct audit_event event = event_of("uses", role, count);
 
     if (audit->writes)
         TRY(record(audit, &(struct audit_entry){.event = &event, .uses = &block}));
@@ -377,15 +377,18 @@ static CK_RV reserve(struct audit *audit, const struct audit_use *use, struct au
     return CKR_OK;
 }
 
-CK_RV audit_share_fill(struct audit *audit, const struct audit_use *use, struct audit_share *share)
+CK_RV audit_share_bind(struct audit *audit, const struct audit_use *use, struct audit_share *share)
 {
-    if (share->count == NULL)
-        TRY(audit_uses_find(&audit->uses, use, &share->count));
+    return audit_uses_find(&audit->uses, use, &share->count);
+}
+
+CK_RV audit_share_fill(struct audit *audit, const char *role, struct audit_share *share)
+{
     audit_uses_settle(share);
     while (share->left == 0) {
         share->left = audit_uses_take(share->count);
         if (share->left == 0)
-            TRY(reserve(audit, use, share->count));
+            TRY(reserve(audit, role, share->count));
     }
     share->taken = share->left;
     return CKR_OK;

@@ -87,14 +87,15 @@ struct audit_share {
 
 /* Which key and mechanism are used. `key` NULL: a session key; they are counted together. */
 struct audit_use {
-    const char *role;
     const struct object_id *key;
     struct view label;
     const char *mechanism; /* lives as long as the module */
 };
 
-/* Fills an empty share: writes a line when what was reserved before is used up. */
-CK_RV audit_share_fill(struct audit *audit, const struct audit_use *use, struct audit_share *share);
+/* Finds the count of an empty share: after that the key itself is not needed. */
+CK_RV audit_share_bind(struct audit *audit, const struct audit_use *use, struct audit_share *share);
+/* Fills it: writes a line when what was reserved before is used up. */
+CK_RV audit_share_fill(struct audit *audit, const char *role, struct audit_share *share);
 /* What is left goes back to the process's count. In the child of a fork too. */
 void audit_share_give_back(struct audit_share *share);
 

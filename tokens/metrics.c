@@ -49,6 +49,11 @@ struct row {
     uint64_t count;
 };
 
+struct times {
+    uint64_t counts[BUCKETS + 1];
+    uint64_t sum_ms;
+};
+
 struct metrics {
     char *token;
     char *path;
@@ -57,8 +62,7 @@ struct metrics {
     struct row rows[METRICS_COUNTERS][LABELS_MAX];
     size_t row_counts[METRICS_COUNTERS];
     int64_t gauges[METRICS_GAUGES];
-    uint64_t times[BUCKETS + 1];
-    uint64_t time_sum_ms;
+    struct times times[LABELS_MAX]; /* of the rows of METRICS_KMS_CALLS */
     int64_t written_ms;
     bool was_said;
 };
@@ -148,9 +152,11 @@ void metrics_kms_call(struct metrics *metrics, const char *cause, int64_t took_m
     while (bucket < BUCKETS && took_ms > buckets[bucket])
         bucket++;
     (void) pthread_mutex_lock(&metrics->lock);
-    find_locked(metrics, METRICS_KMS_CALLS, cause)->count++;
-    metrics->times[bucket]++;
-    metrics->time_sum_ms += (uint64_t) took_ms;
+    struct row *row = find_locked(metrics, METRICS_KMS_CALLS, cause);
+    struct times *times = &metrics->times[row - metrics->rows[METRICS_KMS_CALLS]];
+    row->count++;
+    times->counts[bucket]++;
+    times->sum_ms += (uint64_t) took_ms;
     (void) pthread_mutex_unlock(&metrics->lock);
 }
 
@@ -187,25 +193,36 @@ static void print_gauges(const struct metrics *metrics, FILE *file)
                        metrics->token, metrics->gauges[i]);
 }
 
-static void print_times(const struct metrics *metrics, FILE *file)
+#define TIMES "indexkey_kms_call_seconds"
+
+static void print_times_of(const char *labels, const struct times *times, FILE *file)
 {
-    static const char name[] = "indexkey_kms_call_seconds";
     uint64_t below = 0;
 
-    (void) fprintf(file, "# HELP %s Time of calls to unwrap the data key.\n# TYPE %s histogram\n",
-                   name, name);
     for (size_t i = 0; i < BUCKETS; i++) {
-        below += metrics->times[i];
-        (void) fprintf(file, "%s_bucket{token=\"%s\",le=\"%g\"} %" PRIu64 "\n", name,
-                       metrics->token, (double) buckets[i] / CLOCK_MS_PER_S, below);
+        below += times->counts[i];
+        (void) fprintf(file, TIMES "_bucket{%s,le=\"%g\"} %" PRIu64 "\n", labels,
+                       (double) buckets[i] / CLOCK_MS_PER_S, below);
     }
-    below += metrics->times[BUCKETS];
+    below += times->counts[BUCKETS];
     (void) fprintf(file,
-                   "%s_bucket{token=\"%s\",le=\"+Inf\"} %" PRIu64 "\n"
-                   "%s_sum{token=\"%s\"} %" PRIu64 ".%03d\n%s_count{token=\"%s\"} %" PRIu64 "\n",
-                   name, metrics->token, below, name, metrics->token,
-                   metrics->time_sum_ms / CLOCK_MS_PER_S,
-                   (int) (metrics->time_sum_ms % CLOCK_MS_PER_S), name, metrics->token, below);
+                   TIMES "_bucket{%s,le=\"+Inf\"} %" PRIu64 "\n" TIMES "_sum{%s} %" PRIu64
+                         ".%03d\n" TIMES "_count{%s} %" PRIu64 "\n",
+                   labels, below, labels, times->sum_ms / CLOCK_MS_PER_S,
+                   (int) (times->sum_ms % CLOCK_MS_PER_S), labels, below);
+}
+
+static void print_times(const struct metrics *metrics, FILE *file)
+{
+    char labels[3 * LABEL_LEN_MAX];
+
+    (void) fprintf(file, "# HELP " TIMES " Time of calls to unwrap the data key, by cause.\n"
+                         "# TYPE " TIMES " histogram\n");
+    for (size_t i = 0; i < metrics->row_counts[METRICS_KMS_CALLS]; i++) {
+        (void) snprintf(labels, sizeof(labels), "token=\"%s\",cause=\"%s\"", metrics->token,
+                        metrics->rows[METRICS_KMS_CALLS][i].label);
+        print_times_of(labels, &metrics->times[i], file);
+    }
 }
 
 static bool print_locked(const struct metrics *metrics)

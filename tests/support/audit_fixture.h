@@ -12,7 +12,9 @@
  * test. */
 void audit_fixture_setup(void);
 void audit_fixture_teardown(void);
-/* In the child of a fork, first of all: the parent's secrets are not mapped there. */
+/* In the child of a fork, first of all: the parent's secrets are not mapped there. A child that may
+ * be killed asserts nothing, since Check tells its parent of each assertion in several writes: it
+ * takes a writer that its parent has opened and not used, and the functions marked [child]. */
 void audit_fixture_in_child(void);
 
 /* 0 when every case passed. The cases have added their fixtures. */
@@ -27,7 +29,9 @@ const char *audit_fixture_path(void);
 
 /* Unlocks and logs in as the user. */
 void audit_fixture_login(struct audit *audit);
-void audit_fixture_logout(struct audit *audit);
+CK_RV audit_fixture_try_login(struct audit *audit); /* [child] */
+void audit_fixture_logout(struct audit *audit);     /* [child] */
+/* [child] */
 CK_RV audit_fixture_write(struct audit *audit, const char *event, const char *label);
 
 /* ---- a log in memory, to be tampered with ---- */
