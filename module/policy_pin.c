@@ -5,7 +5,7 @@
 #include "base/rv.h"
 #include "module/slot.h"
 
-#define ROW_KIND 0x83
+#define ROW_KIND 0x84
 
 /* Random ids do not meet it. */
 static const struct object_id row_id = {"indexkey/policy/"};
