@@ -483,8 +483,10 @@ CK_RV policy_purpose(struct view prf_input, unsigned char *ret_purpose)
         subkeys_prf_input(purpose, &input);
         if (input.failed)
             return CKR_HOST_MEMORY;
-        if (view_equal(writer_view(&input), prf_input))
+        if (view_equal(writer_view(&input), prf_input)) {
             *ret_purpose = purpose;
+            return CKR_OK;
+        }
     }
     return CKR_OK;
 }
