@@ -45,6 +45,7 @@ CK_RV command_hold(struct run *run);
 CK_RV command_import(struct run *run);
 CK_RV command_keys(struct run *run);
 CK_RV command_purge(struct run *run);
+CK_RV command_reset(struct run *run);
 CK_RV command_resume(struct run *run);
 CK_RV command_rotate(struct run *run);
 CK_RV command_status(struct run *run);

@@ -129,6 +129,13 @@ static const struct command commands[] = {
         .run = command_anchor,
     },
     {
+        .name = "reset",
+        .arguments = "",
+        .summary = "wipes a token whose source is gone for good, and begins a new one",
+        .options = SO | OPTION_BIT(OPTION_LABEL),
+        .run = command_reset,
+    },
+    {
         .name = "usage",
         .arguments = "LOG...",
         .summary = "counts the uses of keys by key, mechanism and day, from audit logs",
