@@ -32,7 +32,7 @@ CK_RV audit_log_intent(const struct slot *slot, const struct audit_act *act);
 CK_RV audit_log_outcome(const struct slot *slot, const struct audit_act *act, CK_RV rv);
 /* As audit_log_outcome; the caller undoes a login whose line is not on disk. */
 CK_RV audit_log_login(const struct slot *slot, enum slot_role role, CK_RV rv);
-/* "logout", "denied". */
+/* "logout", "lease-over". */
 void audit_log_logout(const struct slot *slot, const char *event);
 
 /* One use of a key: the share is filled when it is empty. */

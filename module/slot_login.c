@@ -246,7 +246,7 @@ static void close_denied(struct slot *slot)
     pthread_mutex_unlock(&slot->login_lock);
     if (!ends)
         return;
-    audit_log_logout(slot, "denied");
+    audit_log_logout(slot, "lease-over");
     /* What a change had begun is published by then. */
     pthread_rwlock_wrlock(&slot->changes);
     if (slot_role(slot) == ROLE_PUBLIC)

@@ -21,7 +21,8 @@ LAYERS = {
     "conf": ("include/*", "base/*", "conf/*"),
     "tokens": ("include/*", "base/*", "conf/*", "tokens/*"),
     "module": ("include/*", "base/*", "conf/*", "module/*",
-               "tokens/audit.h", "tokens/audit_result.h", "tokens/custody.h", "tokens/metrics.h",
+               "tokens/audit.h", "tokens/audit_result.h",
+               "tokens/audit_verify.h", "tokens/custody.h", "tokens/metrics.h",
                "tokens/sealed_objects.h"),
     # The command is an application that may also call what the module does not export, and read
     # audit logs, for which no token is needed.

@@ -320,6 +320,26 @@ void audit_abandon(struct audit *audit)
         audit_file_close(&audit->chain.file);
 }
 
+CK_RV audit_succeed(struct audit *audit, const unsigned char *serial, const struct secret *former,
+                    const struct secret *token_key)
+{
+    _cleanup_(secret_clear) struct secret seed = {NULL, 0};
+    unsigned char public_key[AUDIT_PUBLIC_KEY_LEN];
+    const struct audit_event event = {.event = "audit-key"};
+    const struct audit_entry entry = {
+        .event = &event,
+        .seal = AUDIT_SEAL_SUCCESSION,
+        .signer = &seed,
+        .successor = public_key,
+    };
+
+    if (audit == NULL || !audit->writes)
+        return CKR_OK;
+    TRY(derive_key(former, serial, LABEL_AUDIT_SIGN, &seed));
+    TRY(audit_public_key(serial, token_key, public_key));
+    return record(audit, &entry);
+}
+
 /* ---- keys for others ---- */
 
 CK_RV audit_public_key(const unsigned char *serial, const struct secret *token_key,

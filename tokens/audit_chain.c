@@ -109,16 +109,27 @@ static CK_RV draft_mac(struct audit_draft *draft, const struct audit_chain *chai
     return audit_keys_next_mac(key, &next->mac_key);
 }
 
-static CK_RV draft_signature(struct audit_draft *draft, const struct audit_chain *chain,
-                             enum audit_seal seal)
+static const struct secret *signer_of(const struct audit_chain *chain,
+                                      const struct audit_entry *entry)
 {
-    const struct secret *seed =
-        seal == AUDIT_SEAL_LOGIN ? &chain->keys.root_seed : &chain->keys.seed;
+    switch (entry->seal) {
+    case AUDIT_SEAL_LOGIN:
+        return &chain->keys.root_seed;
+    case AUDIT_SEAL_SUCCESSION:
+        return entry->signer;
+    default:
+        return &chain->keys.seed;
+    }
+}
+
+static CK_RV draft_signature(struct audit_draft *draft, const struct audit_chain *chain,
+                             const struct audit_entry *entry)
+{
     unsigned char signature[ED25519_SIGNATURE_LEN];
 
-    if (seal == AUDIT_SEAL_NONE)
+    if (entry->seal == AUDIT_SEAL_NONE)
         return CKR_OK;
-    TRY(crypto_ed25519_sign(seed, audit_draft_so_far(draft), signature));
+    TRY(crypto_ed25519_sign(signer_of(chain, entry), audit_draft_so_far(draft), signature));
     audit_draft_hex(draft, AUDIT_SIG, signature, sizeof(signature));
     return CKR_OK;
 }
@@ -134,8 +145,10 @@ static CK_RV make_line(const struct audit_chain *chain, const struct audit_entry
     draft_event(draft, entry);
     if (names_key)
         TRY(draft_next_key(draft, next));
+    if (entry->seal == AUDIT_SEAL_SUCCESSION)
+        audit_draft_hex(draft, AUDIT_NEXT, entry->successor, ED25519_PUBLIC_LEN);
     TRY(draft_mac(draft, chain, entry, next));
-    TRY(draft_signature(draft, chain, entry->seal));
+    TRY(draft_signature(draft, chain, entry));
     TRY(audit_draft_end(draft, &line));
     return audit_file_hash(line, next->hash);
 }

@@ -14,6 +14,7 @@ enum audit_seal {
     AUDIT_SEAL_LOGIN,      /* by the token's audit key; names the first key of the login */
     AUDIT_SEAL_CHECKPOINT, /* by the current key; names the next one */
     AUDIT_SEAL_LAST,       /* by the current key; names none */
+    AUDIT_SEAL_SUCCESSION, /* by the token's audit key; names the audit key that follows it */
 };
 
 struct audit_chain {
@@ -32,6 +33,8 @@ struct audit_entry {
     const struct audit_event *event;
     const uint64_t *uses; /* NULL: none */
     enum audit_seal seal;
+    const struct secret *signer; /* of a succession: the audit key's seed */
+    const unsigned char *successor;
 };
 
 /* Appends a line, before it a line "file" where the file is another one, behind it a checkpoint

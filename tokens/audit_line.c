@@ -13,32 +13,32 @@ enum form { FORM_TEXT, FORM_NUMBER, FORM_HEX };
 
 static const struct {
     const char *name;
-    enum form form;
     size_t len; /* of hexadecimal digits */
+    enum form form;
     bool required;
 } rows[AUDIT_FIELDS] = {
-    [AUDIT_VERSION] = {"v", FORM_NUMBER, 0, true},
-    [AUDIT_TIME] = {"time", FORM_TEXT, 0, true},
-    [AUDIT_TOKEN] = {"token", FORM_TEXT, 0, true},
-    [AUDIT_WRITER] = {"writer", FORM_HEX, 2 * AUDIT_WRITER_LEN, true},
-    [AUDIT_SEQ] = {"seq", FORM_NUMBER, 0, true},
-    [AUDIT_PREV] = {"prev", FORM_HEX, 2 * AUDIT_HASH_LEN, true},
-    [AUDIT_ABOVE] = {"above", FORM_HEX, 2 * AUDIT_HASH_LEN, false},
-    [AUDIT_EVENT] = {"event", FORM_TEXT, 0, true},
-    [AUDIT_PHASE] = {"phase", FORM_TEXT, 0, false},
-    [AUDIT_ROLE] = {"role", FORM_TEXT, 0, false},
-    [AUDIT_PID] = {"pid", FORM_NUMBER, 0, true},
-    [AUDIT_UID] = {"uid", FORM_NUMBER, 0, true},
-    [AUDIT_PROGRAM] = {"program", FORM_TEXT, 0, true},
-    [AUDIT_KEY] = {"key", FORM_HEX, 32, false},
-    [AUDIT_LABEL] = {"label", FORM_TEXT, 0, false},
-    [AUDIT_MECHANISM] = {"mechanism", FORM_TEXT, 0, false},
-    [AUDIT_USES] = {"uses", FORM_NUMBER, 0, false},
-    [AUDIT_RESULT] = {"result", FORM_TEXT, 0, false},
-    [AUDIT_CAUSE] = {"cause", FORM_TEXT, 0, false},
-    [AUDIT_NEXT] = {"next", FORM_HEX, 64, false},
-    [AUDIT_MAC] = {"mac", FORM_HEX, 64, false},
-    [AUDIT_SIG] = {"sig", FORM_HEX, 128, false},
+    [AUDIT_VERSION] = {"v", 0, FORM_NUMBER, true},
+    [AUDIT_TIME] = {"time", 0, FORM_TEXT, true},
+    [AUDIT_TOKEN] = {"token", 0, FORM_TEXT, true},
+    [AUDIT_WRITER] = {"writer", 32, FORM_HEX, true},
+    [AUDIT_SEQ] = {"seq", 0, FORM_NUMBER, true},
+    [AUDIT_PREV] = {"prev", 64, FORM_HEX, true},
+    [AUDIT_ABOVE] = {"above", 64, FORM_HEX, false},
+    [AUDIT_EVENT] = {"event", 0, FORM_TEXT, true},
+    [AUDIT_PHASE] = {"phase", 0, FORM_TEXT, false},
+    [AUDIT_ROLE] = {"role", 0, FORM_TEXT, false},
+    [AUDIT_PID] = {"pid", 0, FORM_NUMBER, true},
+    [AUDIT_UID] = {"uid", 0, FORM_NUMBER, true},
+    [AUDIT_PROGRAM] = {"program", 0, FORM_TEXT, true},
+    [AUDIT_KEY] = {"key", 32, FORM_HEX, false},
+    [AUDIT_LABEL] = {"label", 0, FORM_TEXT, false},
+    [AUDIT_MECHANISM] = {"mechanism", 0, FORM_TEXT, false},
+    [AUDIT_USES] = {"uses", 0, FORM_NUMBER, false},
+    [AUDIT_RESULT] = {"result", 0, FORM_TEXT, false},
+    [AUDIT_CAUSE] = {"cause", 0, FORM_TEXT, false},
+    [AUDIT_NEXT] = {"next", 64, FORM_HEX, false},
+    [AUDIT_MAC] = {"mac", 64, FORM_HEX, false},
+    [AUDIT_SIG] = {"sig", 128, FORM_HEX, false},
 };
 
 /* ---- writing ---- */

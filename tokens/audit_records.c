@@ -155,8 +155,8 @@ struct audit_record *audit_records_by_hash(const struct audit_records *records,
     const struct audit_record *key = &wanted;
 
     memcpy(wanted.hash, hash, sizeof(wanted.hash));
-    struct audit_record **found =
-        bsearch(&key, records->by_hash, records->count, sizeof(key), compare_hash);
+    struct audit_record **found = bsearch(&key, records->by_hash, records->count,
+                                          sizeof(struct audit_record *), compare_hash);
     return found == NULL ? NULL : *found;
 }
 

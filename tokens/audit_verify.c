@@ -11,6 +11,7 @@
 
 #define TEXT_MAX 256
 #define SHOWN_WRITER 9
+#define SUCCESSORS_MAX 64
 
 /* One verification. */
 struct check {
@@ -18,6 +19,9 @@ struct check {
     struct audit_verdict verdict;
     struct audit_records records;
     struct audit_records head;
+    /* Audit keys that lines signed by known ones have named. */
+    unsigned char successors[SUCCESSORS_MAX][ED25519_PUBLIC_LEN];
+    size_t successor_count;
 };
 
 static void check_clear(struct check *check)
@@ -160,7 +164,28 @@ static bool verifies_by_token(const struct check *check, const struct audit_reco
     for (size_t i = 0; i < check->asked->public_key_count; i++)
         if (verifies(record, check->asked->public_keys[i]))
             return true;
+    for (size_t i = 0; i < check->successor_count; i++)
+        if (verifies(record, check->successors[i]))
+            return true;
     return false;
+}
+
+static bool is_succession(const struct audit_record *record)
+{
+    return audit_line_is(&record->line, AUDIT_EVENT, "audit-key") &&
+           audit_line_has(&record->line, AUDIT_NEXT) && audit_line_has(&record->line, AUDIT_SIG);
+}
+
+/* In the order of the files, in which one key follows another. */
+static void learn_successors(struct check *check)
+{
+    for (size_t i = 0; i < check->records.count; i++) {
+        const struct audit_record *record = &check->records.rows[i];
+        if (!is_succession(record) || check->successor_count == SUCCESSORS_MAX ||
+            !verifies_by_token(check, record))
+            continue;
+        audit_line_bytes(&record->line, AUDIT_NEXT, check->successors[check->successor_count++]);
+    }
 }
 
 /* A key that was named by a line kept outside, where the files begin later. */
@@ -195,13 +220,13 @@ static void check_signature(struct chain *chain, struct audit_record **at)
 
     if (!audit_line_has(&record->line, AUDIT_SIG))
         return;
-    if (is_login(record))
+    if (is_login(record) || is_succession(record))
         record->is_signed = verifies_by_token(check, record);
     else
         record->is_signed = (chain->has_key && verifies(record, chain->key)) ||
                             (chain->missed_keys && verifies_by_head(check, record));
     if (!record->is_signed) {
-        bool may_be_good = !is_login(record) && chain->missed_keys;
+        bool may_be_good = !is_login(record) && !is_succession(record) && chain->missed_keys;
         tell(check, may_be_good ? AUDIT_UNPROVED : AUDIT_RESEALED, spot_of(check, record),
              may_be_good ? "its signature's key stands in a line that is missing"
                          : "its signature is wrong: edited, or sealed again by somebody else");
@@ -210,7 +235,8 @@ static void check_signature(struct chain *chain, struct audit_record **at)
         return;
     }
     check->verdict.good_signatures++;
-    take_next_key(chain, record);
+    if (!is_succession(record))
+        take_next_key(chain, record);
     for (struct audit_record **proved = chain->run; proved <= at; proved++)
         (*proved)->is_proved = true;
     chain->run = at;
@@ -410,6 +436,12 @@ static void spread_proof(struct check *check)
     }
 }
 
+static void tell_end(struct check *check, const struct audit_record *last)
+{
+    tell(check, AUDIT_UNPROVED, spot_of(check, last),
+         "without a line that was kept elsewhere nothing shows that no later ones were cut off");
+}
+
 static void tell_unproved(struct check *check)
 {
     const struct audit_record *first = NULL;
@@ -420,19 +452,14 @@ static void tell_unproved(struct check *check)
         if (!record->is_proved && first == NULL)
             first = record;
         count += !record->is_proved;
+        bool is_last = i + 1 == check->records.count || record[1].file != record->file;
+        if (is_last && check->asked->head.text.len == 0)
+            tell_end(check, record);
     }
     check->verdict.unproved += count;
     if (first != NULL)
         tell(check, AUDIT_UNPROVED, spot_of(check, first),
              "%zu lines from here on stand under no signature", count);
-    if (check->asked->head.text.len > 0 || check->asked->file_count == 0)
-        return;
-    size_t last_file = check->asked->file_count - 1;
-    struct spot spot = {
-        check->asked->files[last_file].name,
-        check->records.count == 0 ? 0 : check->records.rows[check->records.count - 1].number};
-    tell(check, AUDIT_UNPROVED, spot,
-         "without a line that was kept elsewhere nothing shows that no later ones were cut off");
 }
 
 static void check_head(struct check *check)
@@ -464,6 +491,7 @@ CK_RV audit_verify(const struct audit_verification *verification, struct audit_v
     check.verdict.lines = check.records.count;
     for (size_t i = 0; i < check.records.count; i++)
         check_above(&check, &check.records.rows[i]);
+    learn_successors(&check);
     TRY(check_chains(&check));
     spread_proof(&check);
     tell_unproved(&check);

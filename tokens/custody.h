@@ -23,6 +23,7 @@
 #include "base/bytes.h"
 #include "base/secret.h"
 #include "conf/conf.h"
+#include "tokens/audit.h"
 #include "tokens/store.h"
 
 #define TOKEN_LABEL_LEN 32  /* CK_TOKEN_INFO.label, blank-padded */
@@ -74,6 +75,10 @@ CK_RV custody_set_direct_keys(struct custody *custody, const struct conf *conf,
 
 /* As long as the custody; NULL: neither audit nor metrics are configured (tokens/audit.h). */
 struct audit *custody_audit(const struct custody *custody);
+/* While somebody is logged in; else CKR_USER_NOT_LOGGED_IN, not logged. */
+CK_RV custody_audit_public_key(struct custody *custody,
+                               unsigned char ret_public[AUDIT_PUBLIC_KEY_LEN]);
+CK_RV custody_audit_mac_key(struct custody *custody, struct secret *ret_key);
 
 enum custody_login custody_login_mode(const struct custody *custody);
 

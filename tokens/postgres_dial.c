@@ -32,12 +32,20 @@ static bool is_worth_another(const struct dial *dial, int64_t begun_ms)
     return ping == PQPING_REJECT || ping == PQPING_NO_RESPONSE;
 }
 
+/* libpq prints them to stderr else. */
+static void drop_notice(void *context, const PGresult *notice)
+{
+    (void) context;
+    (void) notice;
+}
+
 static void run(struct apart *apart)
 {
     struct dial *dial = (struct dial *) apart;
     struct postgres_dialled *dialled = &dial->dialled;
     int64_t begun_ms = clock_boot_ms();
     PGconn *conn = PQconnectdbParams(dial->place->keywords, dial->place->values, 0);
+    (void) PQsetNoticeReceiver(conn, drop_notice, NULL);
     if (conn != NULL && PQstatus(conn) == CONNECTION_OK &&
         PQserverVersion(conn) >= SERVER_VERSION_MIN) {
         dialled->conn = conn;

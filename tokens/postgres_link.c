@@ -41,13 +41,6 @@ static CK_RV lost_connection(struct postgres_link *link)
     return lost(link, PQerrorMessage(link->conn));
 }
 
-/* libpq prints them to stderr else. */
-static void drop_notice(void *context, const PGresult *notice)
-{
-    (void) context;
-    (void) notice;
-}
-
 CK_RV postgres_link_connect(struct postgres_link *link, const char *rest)
 {
     struct postgres_dialled dialled = {0};
@@ -59,7 +52,6 @@ CK_RV postgres_link_connect(struct postgres_link *link, const char *rest)
     }
     INSIDE;
     link->conn = dialled.conn;
-    (void) PQsetNoticeReceiver(link->conn, drop_notice, NULL);
     if (PQsetnonblocking(link->conn, 1) != 0 || PQenterPipelineMode(link->conn) != 1)
         return lost_connection(link);
     return CKR_OK;

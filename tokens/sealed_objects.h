@@ -64,14 +64,15 @@ struct sealed_change {
  * CKR_OBJECT_HANDLE_INVALID when another process changed or destroyed one of them first. */
 CK_RV sealed_objects_commit(struct custody *custody, const struct sealed_change *changes,
                             size_t count);
-/* The same, for a row whose going back would do harm that nothing mends: only while all rows
- * together are what the summary says, and the store is not older than its anchor. Reads every row.
- * CKR_DEVICE_ERROR (TAMPERED). */
-CK_RV sealed_objects_verified_attributes(struct custody *custody, const struct object_id *id,
-                                         uint64_t *ret_version, struct blob *ret_attributes);
 
 /* New attributes, same value; compare-and-swap on `version`, new one in `ret_version`.
  * CKR_OBJECT_HANDLE_INVALID when another process changed or destroyed it first. */
 CK_RV sealed_objects_update(struct custody *custody, const struct object_id *id, uint64_t version,
                             struct view attributes, uint64_t *ret_version);
 CK_RV sealed_objects_destroy(struct custody *custody, const struct object_id *id, uint64_t version);
+
+/* sealed_objects_attributes of a row whose going back would do harm that nothing mends: only while
+ * all rows together are what the summary says, and the store is not older than its anchor. Reads
+ * every row. CKR_DEVICE_ERROR (TAMPERED). */
+CK_RV sealed_objects_verified_attributes(struct custody *custody, const struct object_id *id,
+                                         uint64_t *ret_version, struct blob *ret_attributes);

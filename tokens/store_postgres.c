@@ -55,6 +55,10 @@ static pthread_mutex_t *mutex_take(pthread_mutex_t *mutex)
     return mutex;
 }
 
+/* Until the end of the scope. */
+#define HOLD(mutex)                                                                                \
+    __attribute__((cleanup(mutex_release), unused)) pthread_mutex_t *held_ = mutex_take(mutex)
+
 static CK_RV postgres_open(const char *rest, struct store **ret_store)
 {
     _cleanup_(mem_free_pointer) struct store_postgres *store = mem_calloc(1, sizeof(*store));
@@ -143,7 +147,7 @@ static CK_RV read_from(struct store_postgres *store, const struct reading *readi
     struct postgres_patience patience = {0};
     for (;;) {
         {
-            _cleanup_(mutex_release) pthread_mutex_t *held = mutex_take(&store->read_mutex);
+            HOLD(&store->read_mutex);
             CK_RV rv = try_read(store, reading);
             if (rv != POSTGRES_LOST || !postgres_patience_left(&patience))
                 return postgres_session_fail(&store->reader, rv, reading->what);
@@ -207,14 +211,14 @@ static CK_RV plan_inside(void *context, const struct store_change **ret_changes,
 
 static void count_as_known(struct store_postgres *store, uint64_t number)
 {
-    _cleanup_(mutex_release) pthread_mutex_t *held = mutex_take(&store->count_mutex);
+    HOLD(&store->count_mutex);
     store->known = number;
     store->changes++;
 }
 
 static CK_RV transact(struct store_postgres *store, const struct postgres_transaction *transaction)
 {
-    _cleanup_(mutex_release) pthread_mutex_t *held = mutex_take(&store->write_mutex);
+    HOLD(&store->write_mutex);
     TRY(postgres_turn_run(&store->writer, transaction));
     count_as_known(store, store->writer.turn);
     return CKR_OK;
@@ -250,7 +254,7 @@ static CK_RV postgres_reset(struct store *base, const char *guard, uint64_t guar
 static bool is_known(struct store_postgres *store, const char *payload)
 {
     char known[24];
-    _cleanup_(mutex_release) pthread_mutex_t *held = mutex_take(&store->count_mutex);
+    HOLD(&store->count_mutex);
     (void) snprintf(known, sizeof(known), "%llu", (unsigned long long) store->known);
     return strcmp(known, payload) == 0;
 }
@@ -278,25 +282,30 @@ static CK_RV look_for_changes(struct postgres_session *session, void *context)
     if (!postgres_number(row, 0, 0, &number))
         return postgres_read_malformed(session, "the table \"store\"");
     store->asked_ms = clock_boot_ms();
-    _cleanup_(mutex_release) pthread_mutex_t *held = mutex_take(&store->count_mutex);
+    HOLD(&store->count_mutex);
     store->changes += number != store->known ? 1 : 0;
     store->known = number;
     return CKR_OK;
+}
+
+static uint64_t changes_now(struct store_postgres *store)
+{
+    HOLD(&store->count_mutex);
+    return store->changes;
 }
 
 static CK_RV postgres_change_count(struct store *base, uint64_t *ret_count)
 {
     struct store_postgres *store = (struct store_postgres *) base;
     const struct reading reading = {look_for_changes, store, "asking for changes"};
-    _cleanup_(mutex_release) pthread_mutex_t *held = mutex_take(&store->read_mutex);
+    HOLD(&store->read_mutex);
     /* Once more with a new connection, and no longer: this is asked all the time. */
     CK_RV rv = try_read(store, &reading);
     if (rv == POSTGRES_LOST)
         rv = try_read(store, &reading);
     if (rv != CKR_OK && rv != STORE_ABSENT)
         return postgres_session_fail(&store->reader, rv, reading.what);
-    _cleanup_(mutex_release) pthread_mutex_t *counting = mutex_take(&store->count_mutex);
-    *ret_count = store->changes;
+    *ret_count = changes_now(store);
     return CKR_OK;
 }
 

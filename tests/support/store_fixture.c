@@ -78,10 +78,11 @@ const char *store_fixture_path(const char *suffix)
 struct store *store_fixture_open(const char *kind)
 {
     char location[POSTGRES_LOCATION_MAX];
-    bool is_memory = kind != NULL && strcmp(kind, "memory") == 0;
-    (void) snprintf(location, sizeof(location), "%s:%s", is_memory ? "memory" : "sqlite",
-                    is_memory ? "" : store_fixture_path(""));
-    if (kind != NULL && strcmp(kind, "postgresql") == 0)
+    if (kind == NULL || strcmp(kind, "sqlite") == 0)
+        (void) snprintf(location, sizeof(location), "sqlite:%s", store_fixture_path(""));
+    else if (strcmp(kind, "memory") == 0)
+        (void) snprintf(location, sizeof(location), "memory:");
+    else
         postgres_fixture_location(location, "");
     struct store *store = NULL;
     ck_assert_uint_eq(store_open(location, &store), CKR_OK);
