@@ -35,6 +35,7 @@ struct command {
 const struct command *commands_all(size_t *ret_count);
 
 CK_RV command_anchor(struct run *run);
+CK_RV command_audit_key(struct run *run);
 CK_RV command_audit_show(struct run *run);
 CK_RV command_audit_verify(struct run *run);
 CK_RV command_check(struct run *run);
