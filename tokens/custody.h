@@ -143,6 +143,46 @@ CK_RV custody_set_pin(struct custody *custody, enum custody_role role, struct vi
  * be done again. */
 CK_RV custody_shred(struct custody *custody);
 
+/* [admin] Another token key: both roles, and all objects, are sealed anew in one commit. Both PINs
+ * are proved and counted as at login; `user_pin` is ignored where the user has none. Works logged
+ * in or not: whoever is logged in, in this process or another one, is logged out by his next tick.
+ * A former copy of the store stays what it was. CKR_DEVICE_ERROR (cause STORE) also as with
+ * custody_shred. */
+CK_RV custody_rotate_token_key(struct custody *custody, struct view so_pin, struct view user_pin);
+
+#define CUSTODY_KEY_TEXT_MAX 512
+
+/* Key and version at the source, as far as a wrapped key tells them; else "". */
+struct custody_rewrap {
+    char old_key[CUSTODY_KEY_TEXT_MAX];
+    char new_key[CUSTODY_KEY_TEXT_MAX];
+};
+
+/* [admin] Wraps the data key under the newest version of the source's key, while either role is
+ * logged in. What came of it is opened before it is kept. */
+CK_RV custody_rewrap(struct custody *custody, struct custody_rewrap *ret_report);
+
+/* All of `bytes` is taken, or the backup fails with what it answers. */
+typedef CK_RV custody_write_fn(void *context, struct view bytes);
+/* At most `len` bytes; `ret_len` 0 is the end. */
+typedef CK_RV custody_read_fn(void *context, unsigned char *bytes, size_t len, size_t *ret_len);
+
+/* [admin] The token as it is at one moment, while either role is logged in: sealed, to be opened
+ * with the source and a PIN alone. Takes memory for all of it. */
+CK_RV custody_backup(struct custody *custody, custody_write_fn *write, void *context);
+
+struct custody_restore {
+    custody_read_fn *read;
+    void *context;
+    enum custody_role role;
+    struct view pin; /* of the backup; not counted */
+    bool force;      /* over the token itself, which is then as old as the backup */
+};
+
+/* [admin] Into an empty store, or that token's own one, in one commit, once all of the backup is
+ * proved. Nobody is logged in in this process. An anchor has to be told of it afterwards. */
+CK_RV custody_restore(struct custody *custody, const struct custody_restore *what);
+
 /* When (clock_coarse_ms) the next call into this token has to run custody_tick first; INT64_MAX
  * while nobody is logged in. Read on the data path. */
 const _Atomic int64_t *custody_due(const struct custody *custody);

@@ -84,6 +84,10 @@ CK_RV custody_unwrap(struct custody *custody, const struct token_record *record,
 CK_RV custody_prove(struct custody *custody, const struct token_record *record,
                     enum custody_role role, struct view pin, struct proof *ret_proof);
 
+/* What the login was given, if it was a credential. A copy: no lock is held while the source is
+ * asked, and a logout may wipe the original. CKR_USER_NOT_LOGGED_IN. */
+CK_RV custody_copy_credential(struct custody *custody, struct secret *ret_credential);
+
 /* derive_refusal of a record that does not open. */
 const char *custody_record_refusal(const struct custody *custody, const char *name);
 /* Logs that the keys record does not open under the token key. */

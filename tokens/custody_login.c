@@ -6,6 +6,7 @@
 #define TICK_MS 50
 /* A store that fails says so in the log each time it is asked. */
 #define STORE_RETRY_MS 1000
+#define CONFLICTS_MAX 20
 
 CK_RV custody_read_initialized(struct custody *custody, struct token_record *ret_record)
 {
@@ -46,7 +47,17 @@ static CK_RV begin_login(struct custody *custody, enum custody_role role, int64_
     return CKR_OK;
 }
 
-static CK_RV log_in(struct custody *custody, enum custody_role role, struct view pin)
+/* STORE_CONFLICT: the token key was rotated since the record was read; the keys belong to the next
+ * one. */
+static CK_RV check_is_current(struct custody *custody, const struct token_record *record)
+{
+    _cleanup_(blob_clear) struct blob bytes = {0};
+    uint64_t version;
+    TRY(custody_read_record(custody, RECORD_TOKEN, &bytes, &version));
+    return version == record->version ? CKR_OK : STORE_CONFLICT;
+}
+
+static CK_RV log_in_once(struct custody *custody, enum custody_role role, struct view pin)
 {
     _cleanup_(token_record_clear) struct token_record record = {0};
     _cleanup_(proof_clear) struct proof proof = {0};
@@ -57,6 +68,7 @@ static CK_RV log_in(struct custody *custody, enum custody_role role, struct view
     TRY(custody_prove(custody, &record, role, pin, &proof));
     secret_clear(&proof.data_key);
     TRY(custody_read_record(custody, RECORD_KEYS, &keys, &version));
+    TRY(check_is_current(custody, &record));
     /* Before the module loads the objects, so that no change falls between. */
     TRY(custody->store->ops->change_count(custody->store, &changes));
     atomic_store(&custody->store_changes, changes);
@@ -70,14 +82,25 @@ static CK_RV log_in(struct custody *custody, enum custody_role role, struct view
     return begin_login(custody, role, proof.asked_ms, &opening);
 }
 
+static CK_RV log_in(struct custody *custody, enum custody_role role, struct view pin)
+{
+    for (size_t i = 0; i < CONFLICTS_MAX; i++) {
+        CK_RV rv = log_in_once(custody, role, pin);
+        if (rv != STORE_CONFLICT)
+            return rv;
+    }
+    return FAIL_CAUSE(INDEXKEY_CAUSE_STORE,
+                      "token '%s': other processes keep changing its record; try again",
+                      custody->name);
+}
+
 static bool is_open(struct custody *custody)
 {
     _cleanup_(keyring_release) struct keyring *held = NULL;
     return keyring_hold(&custody->keyring, &held) == CKR_OK;
 }
 
-/* A copy: no lock is held while the source is asked, and a logout may wipe the original. */
-static CK_RV copy_credential(struct custody *custody, struct secret *ret_credential)
+CK_RV custody_copy_credential(struct custody *custody, struct secret *ret_credential)
 {
     _cleanup_(keyring_release) struct keyring *held = NULL;
     TRY(keyring_hold(&custody->keyring, &held));
@@ -90,7 +113,7 @@ static void keep_direct_keys(struct custody *custody)
 {
     _cleanup_(secret_clear) struct secret credential = {0};
     if (!direct_keys_are_due(custody->direct_keys) ||
-        copy_credential(custody, &credential) != CKR_OK)
+        custody_copy_credential(custody, &credential) != CKR_OK)
         return;
     const struct direct_keys_source source = {
         .source = custody->source,
@@ -160,7 +183,7 @@ static CK_RV ask_source(struct custody *custody)
     _cleanup_(secret_clear) struct secret credential = {0};
     _cleanup_(secret_clear) struct secret data_key = {0};
     _cleanup_(token_record_clear) struct token_record record = {0};
-    TRY(copy_credential(custody, &credential));
+    TRY(custody_copy_credential(custody, &credential));
     CK_RV rv = custody_read_token(custody, &record);
     if (rv == STORE_ABSENT)
         return FAIL_CAUSE(INDEXKEY_CAUSE_DELETED,

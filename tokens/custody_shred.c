@@ -3,19 +3,11 @@
  * commit. What an older copy of a row holds opens by no key that is left in the store. Versions and
  * attributes stay, so that whoever knows an object is not disturbed.
  */
-#include <string.h>
-
-#include "base/alloc.h"
 #include "tokens/custody_anchor.h"
-#include "tokens/seal.h"
+#include "tokens/row_changes.h"
 
-#define CAPACITY_FIRST 64
-
-struct new_value {
-    struct object_id id;
-    uint64_t version;
-    struct blob value;
-};
+/* A turn may be lost with the store's connection. */
+#define CONFLICTS_MAX 20
 
 struct shred {
     struct custody *custody;
@@ -24,28 +16,16 @@ struct shred {
     struct blob keys_bytes;
     struct stored_summary stored;
     struct blob summary;
-    struct new_value *values;
-    size_t count;
-    size_t capacity;
-    struct store_change *changes;
+    struct row_changes rows;
     bool is_told; /* to custody_tick, that its generation is an own one */
 };
 
-static void shred_reset(struct shred *shred)
+static void shred_clear(struct shred *shred)
 {
-    for (size_t i = 0; i < shred->count; i++)
-        blob_clear(&shred->values[i].value);
-    mem_free(shred->values);
-    mem_free(shred->changes);
     keys_record_clear(&shred->keys);
     blob_clear(&shred->keys_bytes);
     blob_clear(&shred->summary);
-    *shred = (struct shred){.custody = shred->custody, .is_told = shred->is_told};
-}
-
-static CK_RV fail_memory(const struct custody *custody)
-{
-    return FAIL(CKR_HOST_MEMORY, "token '%s': no memory to change its epoch", custody->name);
+    row_changes_clear(&shred->rows);
 }
 
 static CK_RV make_keys(struct shred *shred)
@@ -67,19 +47,6 @@ static CK_RV make_keys(struct shred *shred)
     return keys_record_encode(held->serial, &held->keys_key, &shred->keys, &shred->keys_bytes);
 }
 
-static CK_RV reserve(struct shred *shred)
-{
-    if (shred->count < shred->capacity)
-        return CKR_OK;
-    size_t capacity = shred->capacity == 0 ? CAPACITY_FIRST : 2 * shred->capacity;
-    struct new_value *values = mem_resize(shred->values, capacity, sizeof(*values));
-    if (values == NULL)
-        return fail_memory(shred->custody);
-    shred->values = values;
-    shred->capacity = capacity;
-    return CKR_OK;
-}
-
 static CK_RV seal_again(struct shred *shred, const struct store_row *row, struct blob *ret_value)
 {
     _cleanup_(keyring_release) struct keyring *held = NULL;
@@ -94,19 +61,16 @@ static CK_RV seal_again(struct shred *shred, const struct store_row *row, struct
 static CK_RV take_row(void *context, const struct store_row *row)
 {
     struct shred *shred = context;
+    struct sealed_row fresh = {0};
     if (row->value.len == 0)
         return CKR_OK;
-    TRY(reserve(shred));
-    struct new_value *value = &shred->values[shred->count];
-    *value = (struct new_value){.id = row->id, .version = row->version};
-    CK_RV rv = seal_again(shred, row, &value->value);
+    CK_RV rv = seal_again(shred, row, &fresh.value);
     if (rv == CKR_ENCRYPTED_DATA_INVALID) {
         (void) sealed_objects_fail_row(shred->custody, &row->id);
         return CKR_OK;
     }
     TRY(rv);
-    shred->count++;
-    return CKR_OK;
+    return row_changes_add(&shred->rows, row, &fresh);
 }
 
 /* The set of objects is the same; the generation tells this store from a copy made before. */
@@ -123,26 +87,18 @@ static CK_RV make_summary(struct shred *shred)
     return summary_seal(held, &shred->stored.summary, &shred->summary);
 }
 
-static CK_RV list_changes(struct shred *shred)
+static CK_RV list_changes(struct shred *shred, const struct store_change **ret_changes,
+                          size_t *ret_change_count)
 {
-    struct store_change *changes = mem_calloc(shred->count + 2, sizeof(*changes));
-    if (changes == NULL)
-        return fail_memory(shred->custody);
-    shred->changes = changes;
-    changes[0] = (struct store_change){.record = RECORD_KEYS,
-                                       .expected = shred->keys_version,
-                                       .attributes = blob_view(&shred->keys_bytes)};
-    changes[1] = (struct store_change){.record = RECORD_SUMMARY,
-                                       .expected = shred->stored.version,
-                                       .attributes = blob_view(&shred->summary)};
-    for (size_t i = 0; i < shred->count; i++) {
-        const struct new_value *value = &shred->values[i];
-        changes[i + 2] = (struct store_change){.object = &value->id,
-                                               .expected = value->version,
-                                               .value_only = true,
-                                               .value = blob_view(&value->value)};
-    }
-    return CKR_OK;
+    const struct store_change records[] = {
+        {.record = RECORD_KEYS,
+         .expected = shred->keys_version,
+         .attributes = blob_view(&shred->keys_bytes)},
+        {.record = RECORD_SUMMARY,
+         .expected = shred->stored.version,
+         .attributes = blob_view(&shred->summary)},
+    };
+    return row_changes_list(&shred->rows, records, 2, ret_changes, ret_change_count);
 }
 
 /* In the store's turn: whoever changes objects meanwhile waits, and then finds the new epoch. */
@@ -157,20 +113,17 @@ static CK_RV plan(void *context, const struct store_change **ret_changes, size_t
     TRY(make_keys(shred));
     TRY(make_summary(shred));
     TRY(custody->store->ops->read_objects(custody->store, take_row, shred));
-    TRY(list_changes(shred));
+    TRY(list_changes(shred, ret_changes, ret_change_count));
     uint64_t known = shred->stored.summary.generation - 1;
     (void) atomic_compare_exchange_strong(&custody->objects_generation, &known, known + 1);
     shred->is_told = true;
-    *ret_changes = shred->changes;
-    *ret_change_count = shred->count + 2;
     return CKR_OK;
 }
 
-CK_RV custody_shred(struct custody *custody)
+static CK_RV shred_once(struct custody *custody)
 {
-    cause_clear();
     struct store *store = custody->store;
-    _cleanup_(shred_reset) struct shred shred = {.custody = custody};
+    _cleanup_(shred_clear) struct shred shred = {.custody = custody};
     if (keyring_epoch(&custody->keyring) == 0)
         return CKR_USER_NOT_LOGGED_IN;
     TRY(custody_anchor_ready(custody, &custody->keyring));
@@ -183,5 +136,20 @@ CK_RV custody_shred(struct custody *custody)
     custody_generation_follow(custody, &custody->keyring, shred.stored.summary.generation);
     /* A failure is not one: whoever meets the new epoch asks again. */
     (void) custody_confirm_keys(custody);
+    return CKR_OK;
+}
+
+CK_RV custody_shred(struct custody *custody)
+{
+    struct store *store = custody->store;
+    CK_RV rv = STORE_CONFLICT;
+    cause_clear();
+    for (size_t i = 0; i < CONFLICTS_MAX && rv == STORE_CONFLICT; i++)
+        rv = shred_once(custody);
+    if (rv == STORE_CONFLICT)
+        return FAIL_CAUSE(INDEXKEY_CAUSE_STORE,
+                          "token '%s': its store lost the connection too often; try again",
+                          custody->name);
+    TRY(rv);
     return store->ops->scrub == NULL ? CKR_OK : store->ops->scrub(store);
 }

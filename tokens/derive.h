@@ -21,6 +21,7 @@
 #define LABEL_SET "indexkey/1/seal/set"
 #define LABEL_ATTRIBUTES "indexkey/1/seal/attributes"
 #define LABEL_VALUE_ID "indexkey/1/seal/value-id"
+#define LABEL_BACKUP "indexkey/1/seal/backup"
 #define LABEL_ANCHOR "indexkey/1/seal/anchor"
 /* The audit log's (tokens/audit_keys.h); the last is a message under a MAC key. */
 #define LABEL_AUDIT_MAC "indexkey/1/audit/mac"

@@ -134,7 +134,7 @@ static CK_RV send_change(struct postgres_writer *writer, const struct store_chan
     bool is_record = change->record != NULL;
     postgres_add_bytes(&params, is_record ? view_text(change->record)
                                           : (struct view){change->object->bytes, OBJECT_ID_LEN});
-    postgres_add_number(&params, change->expected);
+    postgres_add_number(&params, store_change_base(change));
     if (change->remove)
         return send(writer, is_record ? POSTGRES_REMOVE_RECORD : POSTGRES_REMOVE_OBJECT, &params);
     if (!change->value_only)

@@ -18,6 +18,7 @@
 #include "conf/conf.h"
 
 #define DATA_KEY_LEN 32
+#define SOURCE_KEY_TEXT_MAX 512
 
 struct source;
 
@@ -62,6 +63,16 @@ struct source_ops {
     CK_RV(*make_data_key)
     (struct source *source, const struct source_call *call, struct secret *ret_data_key,
      struct blob *ret_wrapped);
+    /* The same data key under the newest version of the root key, without the key leaving the
+     * service. NULL where the service has no such call, or none that binds a context: then wrap is
+     * used. */
+    CK_RV(*rewrap)
+    (struct source *source, const struct source_call *call, struct view wrapped,
+     struct blob *ret_wrapped);
+    /* Which root key, and which version of it, a wrapped key says to be of; no I/O. Leaves the text
+     * alone where it cannot be told. */
+    void (*describe)(struct source *source, struct view wrapped,
+                     char ret_text[SOURCE_KEY_TEXT_MAX]);
     /* Unwraps up to SOURCE_ITEMS_MAX of any lengths with one request; the call's own context is not
      * used. CKR_OK: whatever is then still empty has failed by itself, and `unwrap` tells why. NULL
      * where the service has none. */
@@ -100,6 +111,12 @@ CK_RV source_read_parameter(struct source *source, const struct source_call *cal
 /* make_data_key, or the DRBG and wrap. */
 CK_RV source_make_data_key(struct source *source, const struct source_call *call,
                            struct secret *ret_data_key, struct blob *ret_wrapped);
+/* rewrap, or wrap. */
+CK_RV source_rewrap(struct source *source, const struct source_call *call, struct view wrapped,
+                    const struct secret *data_key, struct blob *ret_wrapped);
+/* "": not told. Printable, whatever the store holds. */
+void source_describe(struct source *source, struct view wrapped,
+                     char ret_text[SOURCE_KEY_TEXT_MAX]);
 /* Unwraps and insists on DATA_KEY_LEN bytes. */
 CK_RV source_unwrap(struct source *source, const struct source_call *call, struct view wrapped,
                     struct secret *ret_data_key);

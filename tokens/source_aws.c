@@ -1,5 +1,6 @@
 #include "tokens/source_aws.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -27,6 +28,8 @@
 
 static const struct aws_act make_act = {"GenerateDataKey", "make a data key"};
 static const struct aws_act wrap_act = {"Encrypt", "wrap the data key"};
+/* By the permissions kms:ReEncryptFrom and kms:ReEncryptTo. */
+static const struct aws_act rewrap_act = {"ReEncrypt", "wrap the data key anew"};
 static const struct aws_act unwrap_act = {"Decrypt", "unwrap the data key"};
 
 /* ---- configuration ---- */
@@ -276,14 +279,15 @@ static CK_RV write_pair(const struct aws *aws, struct view name, struct view val
 
 /* The canonical context as a map; no map for an empty one, since `aws kms generate-data-key` makes
  * direct keys without. */
-static CK_RV write_context(const struct aws *aws, struct view context, struct json_writer *writer)
+static CK_RV write_context(const struct aws *aws, const char *member, struct view context,
+                           struct json_writer *writer)
 {
     if (context.len == 0)
         return CKR_OK;
     struct reader reader = reader_of(context);
     uint8_t format = read_u8(&reader);
     struct view token = read_string(&reader, CONTEXT_FIELD_MAX);
-    json_write_object(writer, "EncryptionContext");
+    json_write_object(writer, member);
     /* A direct key's context has no token. */
     if (token.len > 0)
         json_write_view(writer, CONTEXT_TOKEN, token);
@@ -300,10 +304,8 @@ static CK_RV write_context(const struct aws *aws, struct view context, struct js
     return CKR_OK;
 }
 
-static CK_RV finish_body(const struct aws *aws, const struct source_call *call,
-                         struct json_writer *writer, struct secret *ret_body)
+static CK_RV end_body(const struct aws *aws, struct json_writer *writer, struct secret *ret_body)
 {
-    TRY(write_context(aws, call->context, writer));
     json_write_end_object(writer);
     CK_RV rv = json_write_finish(writer, ret_body);
     if (rv == CKR_DATA_INVALID)
@@ -313,6 +315,13 @@ static CK_RV finish_body(const struct aws *aws, const struct source_call *call,
     if (rv != CKR_OK)
         return FAIL(rv, "token '%s': no memory for a request to AWS KMS", aws->http.token);
     return CKR_OK;
+}
+
+static CK_RV finish_body(const struct aws *aws, const struct source_call *call,
+                         struct json_writer *writer, struct secret *ret_body)
+{
+    TRY(write_context(aws, "EncryptionContext", call->context, writer));
+    return end_body(aws, writer, ret_body);
 }
 
 /* ---- replies ---- */
@@ -388,7 +397,7 @@ static CK_RV fail_tampered(const struct aws *aws)
                       aws->http.token);
 }
 
-static CK_RV read_wrapped(const struct aws *aws, struct view bytes, struct wrapped *ret_wrapped)
+static bool split_wrapped(struct view bytes, struct wrapped *ret_wrapped)
 {
     struct reader reader = reader_of(bytes);
     struct wrapped wrapped = {.ciphertext = bytes};
@@ -397,9 +406,27 @@ static CK_RV read_wrapped(const struct aws *aws, struct view bytes, struct wrapp
         wrapped.arn = read_string(&reader, AWS_KEY_LEN_MAX);
         wrapped.ciphertext = read_raw(&reader, (size_t) (reader.end - reader.at));
         if (reader.failed || format != WRAPPED_FORMAT || !aws_key_is_key_arn(wrapped.arn))
-            return fail_tampered(aws);
+            return false;
     }
-    if (wrapped.ciphertext.len == 0 || wrapped.ciphertext.len > CIPHERTEXT_LEN_MAX)
+    *ret_wrapped = wrapped;
+    return wrapped.ciphertext.len > 0 && wrapped.ciphertext.len <= CIPHERTEXT_LEN_MAX;
+}
+
+/* The version of the key is AWS's own affair: no answer tells it. */
+static void aws_describe(struct source *source, struct view bytes,
+                         char ret_text[SOURCE_KEY_TEXT_MAX])
+{
+    struct wrapped wrapped;
+    (void) source;
+    if (split_wrapped(bytes, &wrapped) && wrapped.arn.len > 0)
+        (void) snprintf(ret_text, SOURCE_KEY_TEXT_MAX, "%.*s", (int) wrapped.arn.len,
+                        (const char *) wrapped.arn.bytes);
+}
+
+static CK_RV read_wrapped(const struct aws *aws, struct view bytes, struct wrapped *ret_wrapped)
+{
+    struct wrapped wrapped;
+    if (!split_wrapped(bytes, &wrapped))
         return fail_tampered(aws);
     if (wrapped.arn.len > 0 && !aws_key_matches(aws->key, wrapped.arn))
         return FAIL_CAUSE(INDEXKEY_CAUSE_CONTEXT,
@@ -448,6 +475,29 @@ static CK_RV aws_wrap(struct source *source, const struct source_call *call,
     TRY(finish_body(aws, call, &writer, &body));
     TRY(aws_exchange_begin(aws, call, &exchange));
     TRY(aws_exchange_send(&exchange, &wrap_act, &body, &result));
+    return take_ciphertext(&exchange, &result, ret_wrapped);
+}
+
+static CK_RV aws_rewrap(struct source *source, const struct source_call *call, struct view bytes,
+                        struct blob *ret_wrapped)
+{
+    struct aws *aws = (struct aws *) source;
+    _cleanup_(aws_exchange_clear) struct aws_exchange exchange = {.aws = aws};
+    _cleanup_(json_writer_clear) struct json_writer writer = {0};
+    _cleanup_(secret_clear) struct secret body = {0};
+    _cleanup_(http_result_clear) struct http_result result = {0};
+    struct wrapped wrapped;
+    TRY(read_wrapped(aws, bytes, &wrapped));
+    json_write_object(&writer, NULL);
+    json_write_base64(&writer, "CiphertextBlob", wrapped.ciphertext);
+    if (wrapped.arn.len > 0)
+        json_write_view(&writer, "SourceKeyId", wrapped.arn);
+    json_write_text(&writer, "DestinationKeyId", aws->key);
+    TRY(write_context(aws, "SourceEncryptionContext", call->context, &writer));
+    TRY(write_context(aws, "DestinationEncryptionContext", call->context, &writer));
+    TRY(end_body(aws, &writer, &body));
+    TRY(aws_exchange_begin(aws, call, &exchange));
+    TRY(aws_exchange_send(&exchange, &rewrap_act, &body, &result));
     return take_ciphertext(&exchange, &result, ret_wrapped);
 }
 
@@ -504,6 +554,8 @@ const struct source_ops source_aws_ops = {
     .wrap = aws_wrap,
     .unwrap = aws_unwrap,
     .make_data_key = aws_make_data_key,
+    .rewrap = aws_rewrap,
+    .describe = aws_describe,
     .parameter_schemes = AWS_PARAMETER_SCHEMES,
     .read_parameter = aws_parameter_read,
 };

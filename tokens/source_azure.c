@@ -1,5 +1,6 @@
 #include "tokens/source_azure.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -373,6 +374,17 @@ static CK_RV azure_unwrap(struct source *source, const struct source_call *call,
     return CKR_OK;
 }
 
+static void azure_describe(struct source *source, struct view bytes,
+                           char ret_text[SOURCE_KEY_TEXT_MAX])
+{
+    const struct azure *azure = (const struct azure *) source;
+    _cleanup_(azure_wrapped_clear) struct azure_wrapped wrapped = {.json = NULL};
+    if (azure_wrapped_read(bytes, azure->algorithm, &wrapped) == CKR_OK && wrapped.version.len > 0)
+        (void) snprintf(ret_text, SOURCE_KEY_TEXT_MAX, "%s/keys/%.*s/%.*s", azure->http.endpoint,
+                        (int) wrapped.name.len, (const char *) wrapped.name.bytes,
+                        (int) wrapped.version.len, (const char *) wrapped.version.bytes);
+}
+
 const struct source_ops source_azure_ops = {
     .name = "azure",
     .keys = azure_keys,
@@ -381,6 +393,7 @@ const struct source_ops source_azure_ops = {
     .close = azure_close,
     .wrap = azure_wrap,
     .unwrap = azure_unwrap,
+    .describe = azure_describe,
     .parameter_schemes = AZURE_SECRET_SCHEMES,
     .read_parameter = azure_secret_read,
 };

@@ -127,4 +127,5 @@ const struct source_ops source_file_ops = {
     .close = source_local_close,
     .wrap = source_local_wrap,
     .unwrap = source_local_unwrap,
+    .describe = source_local_describe,
 };

@@ -248,7 +248,7 @@ static CK_RV fail_tampered(const struct gcp *gcp)
                       gcp->http.token);
 }
 
-static CK_RV read_wrapped(const struct gcp *gcp, struct view bytes, struct wrapped *ret_wrapped)
+static bool split_wrapped(struct view bytes, struct wrapped *ret_wrapped)
 {
     struct reader reader = reader_of(bytes);
     struct wrapped wrapped = {.ciphertext = bytes};
@@ -257,9 +257,26 @@ static CK_RV read_wrapped(const struct gcp *gcp, struct view bytes, struct wrapp
         wrapped.version = read_string(&reader, GCP_KEY_VERSION_LEN_MAX);
         wrapped.ciphertext = read_raw(&reader, (size_t) (reader.end - reader.at));
         if (reader.failed || format != WRAPPED_FORMAT || !gcp_key_is_version(wrapped.version))
-            return fail_tampered(gcp);
+            return false;
     }
-    if (wrapped.ciphertext.len == 0 || wrapped.ciphertext.len > CIPHERTEXT_LEN_MAX)
+    *ret_wrapped = wrapped;
+    return wrapped.ciphertext.len > 0 && wrapped.ciphertext.len <= CIPHERTEXT_LEN_MAX;
+}
+
+static void gcp_describe(struct source *source, struct view bytes,
+                         char ret_text[SOURCE_KEY_TEXT_MAX])
+{
+    struct wrapped wrapped;
+    (void) source;
+    if (split_wrapped(bytes, &wrapped) && wrapped.version.len > 0)
+        (void) snprintf(ret_text, SOURCE_KEY_TEXT_MAX, "%.*s", (int) wrapped.version.len,
+                        (const char *) wrapped.version.bytes);
+}
+
+static CK_RV read_wrapped(const struct gcp *gcp, struct view bytes, struct wrapped *ret_wrapped)
+{
+    struct wrapped wrapped;
+    if (!split_wrapped(bytes, &wrapped))
         return fail_tampered(gcp);
     if (wrapped.version.len > 0 && !gcp_key_has_version(gcp->key, wrapped.version))
         return FAIL_CAUSE(INDEXKEY_CAUSE_CONTEXT,
@@ -327,6 +344,7 @@ const struct source_ops source_gcp_ops = {
     .close = gcp_close,
     .wrap = gcp_wrap,
     .unwrap = gcp_unwrap,
+    .describe = gcp_describe,
     .parameter_schemes = GCP_SECRET_SCHEMES,
     .read_parameter = gcp_secret_read,
 };

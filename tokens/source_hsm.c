@@ -1,10 +1,12 @@
 #include "tokens/source_hsm.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "base/alloc.h"
 #include "base/crypto.h"
+#include "tokens/hsm_blob.h"
 #include "tokens/hsm_work.h"
 #include "tokens/secret_file.h"
 
@@ -182,6 +184,18 @@ static CK_RV hsm_unwrap_data_key(struct source *source, const struct source_call
     return CKR_OK;
 }
 
+static void hsm_describe(struct source *source, struct view bytes,
+                         char ret_text[SOURCE_KEY_TEXT_MAX])
+{
+    struct hsm_blob blob;
+    (void) source;
+    if (!hsm_blob_read(bytes, HSM_AUTO, &blob) || blob.key_id.len == 0)
+        return;
+    size_t used = (size_t) snprintf(ret_text, SOURCE_KEY_TEXT_MAX, "CKA_ID ");
+    for (size_t i = 0; i < blob.key_id.len && used + 3 <= SOURCE_KEY_TEXT_MAX; i++, used += 2)
+        (void) snprintf(ret_text + used, 3, "%02x", blob.key_id.bytes[i]);
+}
+
 const struct source_ops source_hsm_ops = {
     .name = "hsm",
     .keys = hsm_keys,
@@ -190,4 +204,5 @@ const struct source_ops source_hsm_ops = {
     .close = hsm_close,
     .wrap = hsm_wrap_data_key,
     .unwrap = hsm_unwrap_data_key,
+    .describe = hsm_describe,
 };

@@ -387,6 +387,16 @@ static CK_RV kmip_unwrap(struct source *source, const struct source_call *source
                : kmip_object_get(&call, &wrapped.object, source_call->context, ret_data_key);
 }
 
+static void kmip_describe(struct source *source, struct view bytes,
+                          char ret_text[SOURCE_KEY_TEXT_MAX])
+{
+    struct wrapped wrapped;
+    (void) source;
+    if (read_wrapped(bytes, &wrapped) && !wrapped.is_bare)
+        (void) snprintf(ret_text, SOURCE_KEY_TEXT_MAX, "key %.*s", (int) wrapped.key_id.len,
+                        (const char *) wrapped.key_id.bytes);
+}
+
 const struct source_ops source_kmip_ops = {
     .name = "kmip",
     .keys = kmip_keys,
@@ -394,4 +404,5 @@ const struct source_ops source_kmip_ops = {
     .close = kmip_close,
     .wrap = kmip_wrap,
     .unwrap = kmip_unwrap,
+    .describe = kmip_describe,
 };

@@ -1,5 +1,6 @@
 #include "tokens/source_local.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -99,6 +100,20 @@ CK_RV source_local_wrap(struct source *source, const struct source_call *call,
     write_raw(&writer, (struct view){id, ROOT_ID_LEN});
     write_raw(&writer, blob_view(&sealed));
     return writer_finish(&writer, ret_wrapped);
+}
+
+void source_local_describe(struct source *source, struct view wrapped,
+                           char ret_text[SOURCE_KEY_TEXT_MAX])
+{
+    (void) source;
+    struct reader reader = reader_of(wrapped);
+    uint8_t format = read_u8(&reader);
+    struct view id = read_raw(&reader, ROOT_ID_LEN);
+    if (reader.failed || format != SEAL_FORMAT)
+        return;
+    int used = snprintf(ret_text, SOURCE_KEY_TEXT_MAX, "root key ");
+    for (size_t i = 0; i < id.len; i++)
+        (void) snprintf(ret_text + used + 2 * i, 3, "%02x", id.bytes[i]);
 }
 
 static CK_RV fail_tampered(const struct source_local *local)

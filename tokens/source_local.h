@@ -18,6 +18,8 @@ typedef CK_RV source_local_reader(const char *token, const char *place, struct s
 CK_RV source_local_open(const struct source_ops *ops, const struct conf_section *section,
                         const char *key, source_local_reader *reader, struct source **ret_source);
 /* The rest of source_ops. */
+void source_local_describe(struct source *source, struct view wrapped,
+                           char ret_text[SOURCE_KEY_TEXT_MAX]);
 void source_local_close(struct source *source);
 CK_RV source_local_wrap(struct source *source, const struct source_call *call,
                         const struct secret *data_key, struct blob *ret_wrapped);

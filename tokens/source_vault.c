@@ -1,5 +1,6 @@
 #include "tokens/source_vault.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -225,6 +226,16 @@ static CK_RV vault_make_data_key(struct source *source, const struct source_call
     return CKR_OK;
 }
 
+static void vault_describe(struct source *source, struct view wrapped,
+                           char ret_text[SOURCE_KEY_TEXT_MAX])
+{
+    const struct vault *vault = (const struct vault *) source;
+    int64_t version;
+    if (vault_ciphertext_version(wrapped, &version))
+        (void) snprintf(ret_text, SOURCE_KEY_TEXT_MAX, "%s/keys/%s version %lld", vault->mount,
+                        vault->key, (long long) version);
+}
+
 static CK_RV vault_unwrap_many(struct source *source, const struct source_call *call,
                                struct source_item *items, size_t count)
 {
@@ -251,6 +262,8 @@ const struct source_ops source_vault_ops = {
     .wrap = vault_wrap,
     .unwrap = vault_unwrap,
     .make_data_key = vault_make_data_key,
+    /* No rewrap: Vault's decrypts without associated data, and so refuses a key with a context. */
+    .describe = vault_describe,
     .unwrap_many = vault_unwrap_many,
     .parameter_schemes = KV_SCHEME,
     .read_parameter = vault_read_parameter,

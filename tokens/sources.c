@@ -114,3 +114,22 @@ CK_RV source_unwrap(struct source *source, const struct source_call *call, struc
     *ret_data_key = secret_move(&data_key);
     return CKR_OK;
 }
+
+CK_RV source_rewrap(struct source *source, const struct source_call *call, struct view wrapped,
+                    const struct secret *data_key, struct blob *ret_wrapped)
+{
+    if (source->ops->rewrap != NULL)
+        return source->ops->rewrap(source, call, wrapped, ret_wrapped);
+    return source->ops->wrap(source, call, data_key, ret_wrapped);
+}
+
+void source_describe(struct source *source, struct view wrapped, char ret_text[SOURCE_KEY_TEXT_MAX])
+{
+    memset(ret_text, 0, SOURCE_KEY_TEXT_MAX);
+    if (source->ops->describe != NULL)
+        source->ops->describe(source, wrapped, ret_text);
+    for (char *at = ret_text; *at != '\0'; at++) {
+        if (*at < ' ' || *at > '~')
+            *at = '?';
+    }
+}

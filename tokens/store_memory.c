@@ -84,7 +84,7 @@ static CK_RV row_new(const struct store_change *change, const struct row *former
     if (row == NULL)
         return CKR_HOST_MEMORY;
     row->key = change_key(change);
-    row->version = change->expected + (former == NULL ? 1 : 0);
+    row->version = former == NULL ? store_change_base(change) + 1 : former->version;
     TRY(blob_from(attributes.bytes, attributes.len, &row->attributes));
     if (change->record == NULL)
         TRY(blob_from(change->value.bytes, change->value.len, &row->value));

@@ -323,7 +323,7 @@ static int bind_change(sqlite3_stmt *statement, const struct store_change *chang
                    ? sqlite3_bind_text(statement, 1, change->record, -1, SQLITE_STATIC)
                    : bind_bytes(statement, 1, change->object->bytes, OBJECT_ID_LEN);
     if (code == SQLITE_OK)
-        code = sqlite3_bind_int64(statement, 2, (sqlite3_int64) change->expected);
+        code = sqlite3_bind_int64(statement, 2, (sqlite3_int64) store_change_base(change));
     int count = sqlite3_bind_parameter_count(statement);
     if (code == SQLITE_OK && count >= 3)
         code = bind_bytes(statement, 3, change->attributes.bytes, change->attributes.len);

@@ -83,6 +83,10 @@ static CK_RV check_change(const struct store_change *change)
         return FAIL(CKR_GENERAL_ERROR, "store: a change names no row");
     if (change->value_only && (change->record != NULL || change->remove))
         return FAIL(CKR_GENERAL_ERROR, "store: only an object that stays keeps its attributes");
+    if (change->begins_at > 0 &&
+        (change->record != NULL || change->expected > 0 || change->begins_at >= INT64_MAX))
+        return FAIL(CKR_GENERAL_ERROR, "store: only a new object begins at version %llu",
+                    (unsigned long long) change->begins_at);
     /* Versions are signed 64-bit numbers in the databases. */
     if (change->expected >= INT64_MAX ||
         ((change->remove || change->value_only) && change->expected == 0))
@@ -94,6 +98,11 @@ static CK_RV check_change(const struct store_change *change)
         return FAIL(CKR_DEVICE_MEMORY, "store: a row of %zu bytes is over the limit of %zu", len,
                     STORE_BLOB_MAX);
     return CKR_OK;
+}
+
+uint64_t store_change_base(const struct store_change *change)
+{
+    return change->begins_at > 0 ? change->begins_at - 1 : change->expected;
 }
 
 CK_RV store_changes_check(const struct store_change *changes, size_t change_count)

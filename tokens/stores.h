@@ -28,6 +28,8 @@ bool store_name_is_valid(const char *name);
  * error brings about (a bad name, a removal of a row that must not exist, a version out of range).
  * */
 CK_RV store_changes_check(const struct store_change *changes, size_t change_count);
+/* One less than the version that the change leaves. */
+uint64_t store_change_base(const struct store_change *change);
 
 /* A recursive one: a plan reads from the store whose update it is. Cannot fail on Linux. */
 void store_mutex_init(pthread_mutex_t *mutex);

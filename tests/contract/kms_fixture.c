@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/crypto.h"
 
 static atomic_bool cancelled;
 
@@ -72,7 +73,8 @@ int kms_refresh_ms(void)
     return text == NULL ? 12000 : atoi(text);
 }
 
-CK_RV kms_try_open(struct source **ret_source)
+/* Borrowed from the configuration, which is freed with conf_free. */
+static const struct conf_section *load_token(struct conf **ret_conf)
 {
     static const struct conf_key no_keys[] = {{.name = NULL}};
     struct conf_schema schema = {
@@ -81,14 +83,30 @@ CK_RV kms_try_open(struct source **ret_source)
         .source_keys = custody_source_keys,
         .source_names = custody_source_names(),
     };
-    struct conf *conf = NULL;
     size_t count;
-    ck_assert_uint_eq(conf_load(fixture_path("indexkey.conf"), &schema, &conf), CKR_OK);
-    const struct conf_section *tokens = conf_tokens(conf, &count);
+    ck_assert_uint_eq(conf_load(fixture_path("indexkey.conf"), &schema, ret_conf), CKR_OK);
+    const struct conf_section *tokens = conf_tokens(*ret_conf, &count);
     ck_assert_uint_eq(count, 1);
-    CK_RV rv = tokens[0].bad ? CKR_FUNCTION_FAILED : source_open(&tokens[0], ret_source);
+    return tokens;
+}
+
+CK_RV kms_try_open(struct source **ret_source)
+{
+    struct conf *conf = NULL;
+    const struct conf_section *token = load_token(&conf);
+    CK_RV rv = token->bad ? CKR_FUNCTION_FAILED : source_open(token, ret_source);
     conf_free(&conf);
     return rv;
+}
+
+struct custody *kms_open_custody(void)
+{
+    struct conf *conf = NULL;
+    struct custody *custody = NULL;
+    ck_assert_uint_eq(crypto_init(), CKR_OK); /* C_Finalize may have let it go */
+    kms_assert_ok(custody_open(load_token(&conf), &custody));
+    conf_free(&conf);
+    return custody;
 }
 
 struct source *kms_open(void)

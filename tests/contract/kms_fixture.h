@@ -54,6 +54,8 @@ int kms_refresh_ms(void);
 /* The source of that configuration. */
 CK_RV kms_try_open(struct source **ret_source);
 struct source *kms_open(void);
+/* The whole token of that configuration; freed with custody_close. */
+struct custody *kms_open_custody(void);
 /* A configuration with these lines is refused, which the log says once. */
 void kms_assert_refused(const char *kind, const char *lines, const char *says);
 

@@ -4,11 +4,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "tests/support/vfs_faults.h"
+#include "tokens/seal.h"
 
 #define STEPS_MAX 400
 
@@ -86,10 +89,15 @@ void renewal_keep(void)
     ck_assert_ptr_nonnull(kept.bytes);
 }
 
-void renewal_put_back(void)
+void renewal_remove_store(void)
 {
     for (size_t i = 0; i < COUNT_OF(suffixes); i++)
         (void) unlink(database(suffixes[i]));
+}
+
+void renewal_put_back(void)
+{
+    renewal_remove_store();
     FILE *file = fopen(database(""), "wb");
     ck_assert_ptr_nonnull(file);
     ck_assert_int_eq(fchmod(fileno(file), 0600), 0);
@@ -178,4 +186,68 @@ void renewal_fail_everywhere(renewal_act_fn *act, void (*check)(void))
 {
     strike_everywhere(act, check, VFS_FAULT_IO);
     strike_everywhere(act, check, VFS_FAULT_FULL);
+}
+
+#define BATCH 1000
+
+struct stored_row {
+    struct object_id id;
+    struct sealed_row sealed;
+};
+
+static void put_batch(struct custody *custody, uint32_t first, struct stored_row *rows)
+{
+    static const unsigned char attributes[200];
+    static struct store_change changes[BATCH];
+    struct secret value = {0};
+    struct keyring *held = NULL;
+    ck_assert_uint_eq(secret_from(attributes, RENEWAL_VALUE_LEN, &value), CKR_OK);
+    ck_assert_uint_eq(keyring_hold(&custody->keyring, &held), CKR_OK);
+    for (uint32_t i = 0; i < BATCH; i++) {
+        uint32_t number = first + i;
+        rows[i] =
+            (struct stored_row){.id = {{(unsigned char) (number >> 16),
+                                        (unsigned char) (number >> 8), (unsigned char) number}}};
+        struct seal_content content = {.id = &rows[i].id,
+                                       .version = 1,
+                                       .attributes = {attributes, sizeof(attributes)},
+                                       .value = &value};
+        ck_assert_uint_eq(seal_row(held, &content, &rows[i].sealed), CKR_OK);
+        changes[i] = (struct store_change){.object = &rows[i].id,
+                                           .attributes = blob_view(&rows[i].sealed.attributes),
+                                           .value = blob_view(&rows[i].sealed.value)};
+    }
+    keyring_release(&held);
+    ck_assert_uint_eq(custody->store->ops->commit(custody->store, changes, BATCH), CKR_OK);
+    for (uint32_t i = 0; i < BATCH; i++)
+        sealed_row_clear(&rows[i].sealed);
+    secret_clear(&value);
+}
+
+static long peak_kib(void)
+{
+    struct rusage usage;
+    ck_assert_int_eq(getrusage(RUSAGE_SELF, &usage), 0);
+    return usage.ru_maxrss;
+}
+
+struct object_id renewal_put_many(struct custody *custody)
+{
+    static struct stored_row rows[BATCH];
+    for (uint32_t i = 0; i < RENEWAL_MANY; i += BATCH)
+        put_batch(custody, i, rows);
+    return rows[BATCH - 1].id;
+}
+
+void renewal_measure(struct custody *custody, renewal_act_fn *act, const char *what)
+{
+    long before = peak_kib();
+    int64_t begin = clock_boot_ms();
+    CK_RV rv = act(custody);
+    int64_t took = clock_boot_ms() - begin;
+    ck_assert_msg(rv == CKR_OK, "%lx %s", rv, fixture_log());
+    printf("%d objects: %s in %lld ms with %ld MiB\n", RENEWAL_MANY, what, (long long) took,
+           (peak_kib() - before) / 1024);
+    /* A second or two; the rest is for sanitizers and busy machines. */
+    ck_assert_int_lt(took, 30000);
 }

@@ -15,6 +15,8 @@ void renewal_check(struct custody *custody);
 /* The store opened anew, as by a process that starts: the user logs in and finds all objects. */
 void renewal_check_anew(void);
 
+/* The store as before its first use. All custodies are closed. */
+void renewal_remove_store(void);
 /* The store's files as they are now; put back by renewal_put_back. All custodies are closed. */
 void renewal_keep(void);
 void renewal_put_back(void);
@@ -30,3 +32,11 @@ typedef CK_RV renewal_act_fn(struct custody *custody);
 void renewal_kill_everywhere(renewal_act_fn *act, void (*check)(void));
 /* The same steps fail by an I/O error or a full device. */
 void renewal_fail_everywhere(renewal_act_fn *act, void (*check)(void));
+
+#define RENEWAL_MANY 100000
+#define RENEWAL_VALUE_LEN 32
+
+/* Rows that the summary does not count. Returns the last one's id. */
+struct object_id renewal_put_many(struct custody *custody);
+/* Prints how long it took, and how much the peak of memory went up. */
+void renewal_measure(struct custody *custody, renewal_act_fn *act, const char *what);

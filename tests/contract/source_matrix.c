@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "tests/support/object_fixture.h"
 #include "tokens/token_record.h"
 
 #define TENANT "acme"
@@ -23,6 +24,7 @@ static const char *const cell_names[] = {
     [MATRIX_DISABLED] = "disabled",
     [MATRIX_DELETED] = "deleted",
     [MATRIX_ROTATED] = "rotated",
+    [MATRIX_REWRAPPED] = "rewrapped",
     [MATRIX_TAMPERED] = "tampered blob",
     [MATRIX_CONTEXT] = "wrong context",
     [MATRIX_THROTTLED] = "throttled",
@@ -306,6 +308,69 @@ START_TEST(init_and_login)
 }
 END_TEST
 
+static const struct matrix_row *row_of(enum matrix_cell cell)
+{
+    for (size_t i = 0; i < adapter->row_count; i++) {
+        if (adapter->rows[i].cell == cell && adapter->rows[i].absent == NULL)
+            return &adapter->rows[i];
+    }
+    return NULL;
+}
+
+static void rotate(const struct matrix_row *row, const struct kms_settings *settings)
+{
+    struct kms_settings rotated = broken_settings(settings, row);
+    configure(&rotated, TENANT);
+    if (row->command != NULL)
+        fake_service_command(adapter->fake, "%s", row->command);
+}
+
+static void rewrap(struct custody_rewrap *ret_report)
+{
+    struct custody *custody = kms_open_custody();
+    fixture_login_user(custody);
+    struct object_id id = objects_create(custody, "before", "value");
+    CK_RV rv = custody_rewrap(custody, ret_report);
+    ck_assert_msg(rv == CKR_OK && fixture_log_count() == 0, "%lx %s", rv, fixture_log());
+    custody_close(&custody);
+    custody = kms_open_custody();
+    fixture_login_user(custody);
+    objects_assert_value(custody, &id, 1, "value");
+    ck_assert_uint_eq(sealed_objects_destroy(custody, &id, 1), CKR_OK);
+    custody_close(&custody);
+}
+
+/* The data key is wrapped anew, and the token with all that is in it opens as before. */
+START_TEST(rewraps)
+{
+    static const struct matrix_row rewrapped = {.cell = MATRIX_REWRAPPED};
+    const struct matrix_row *rotation = adapter->rotation;
+    struct kms_settings settings = {0};
+    struct custody_rewrap first;
+    struct custody_rewrap second;
+    char line[2 * CUSTODY_KEY_TEXT_MAX + 8];
+    if (rotation == NULL)
+        rotation = row_of(MATRIX_ROTATED);
+    begin_cell((int) adapter->row_count + 1, &settings);
+    if (rotation != NULL)
+        rotate(rotation, &settings);
+    rewrap(&first);
+    rewrap(&second);
+    assert_logs_in();
+    ck_assert(first.old_key[0] != '\0' && first.new_key[0] != '\0');
+    ck_assert_msg((strcmp(first.old_key, first.new_key) == 0) == (rotation == NULL), "%s, %s",
+                  first.old_key, first.new_key);
+    ck_assert_str_eq(second.old_key, first.new_key);
+    ck_assert_str_eq(second.new_key, first.new_key);
+    if (adapter->fake != NULL)
+        kms_reset(adapter->fake);
+    if (rotation != NULL && rotation->heal != NULL)
+        rotation->heal();
+    (void) snprintf(line, sizeof(line), "%s -> %s", first.old_key, first.new_key);
+    print_cell(&rewrapped, mark_of(&rewrapped), CKR_OK, line);
+}
+END_TEST
+
 static void start(void)
 {
     /* Another CA than a real server's, and here, so that all cells find it. */
@@ -337,6 +402,8 @@ int main(int argc, char **argv)
     tcase_add_checked_fixture(cases, kms_first_call, NULL);
     if (adapter->is_for_all)
         tcase_add_test(cases, init_and_login);
+    if (adapter->rewraps)
+        tcase_add_test(cases, rewraps);
     tcase_add_loop_test(cases, a_row, 0, (int) adapter->row_count);
     return fixture_run("source matrix", cases);
 }

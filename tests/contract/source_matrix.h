@@ -25,6 +25,7 @@ enum matrix_cell {
     MATRIX_DISABLED,
     MATRIX_DELETED,
     MATRIX_ROTATED,
+    MATRIX_REWRAPPED, /* no row: after the rotation, where there is one */
     MATRIX_TAMPERED,
     MATRIX_CONTEXT,
     MATRIX_THROTTLED,
@@ -63,6 +64,8 @@ struct matrix_adapter {
     const char *server;
     struct fake_service *fake; /* NULL: a real server or an emulator */
     bool is_for_all;           /* cells; else for the rows alone: another adapter has the rest */
+    bool rewraps;
+    const struct matrix_row *rotation; /* before that; NULL: the row of that cell, if any */
     void (*start)(void);       /* NULL, as stop, where there is nothing to be done */
     void (*stop)(void);
     void (*prepare)(struct kms_settings *settings); /* a key of this cell's own; may be NULL */

@@ -38,7 +38,8 @@ python3 - "$cells" <<'PYTHON' || failed=1
 import sys
 
 CELLS = ("init", "login", "wrong credential", "denied", "disabled", "deleted", "rotated",
-         "tampered blob", "wrong context", "throttled", "unreachable", "wrong CA", "slow")
+         "rewrapped", "tampered blob", "wrong context",
+         "throttled", "unreachable", "wrong CA", "slow")
 SOURCES = ("file", "env", "vault", "aws", "gcp", "azure", "kmip", "hsm")
 # What a service may have no such thing as.
 MAY_LACK = {

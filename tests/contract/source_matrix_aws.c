@@ -78,6 +78,11 @@ static void stop_server(struct kms_settings *settings)
     aws_emulator_run("stop", "", NULL, NULL);
 }
 
+#define ROTATED                                                                                    \
+    {                                                                                              \
+        MATRIX_ROTATED, INDEXKEY_CAUSE_NONE, "", .break_it = rotate                                \
+    }
+
 static const struct matrix_row rows[] = {
     {MATRIX_CREDENTIAL, INDEXKEY_CAUSE_CREDENTIAL, "secret access key is wrong",
      .with = {.secret = "wrong/secret+"}},
@@ -86,7 +91,7 @@ static const struct matrix_row rows[] = {
     {MATRIX_DISABLED, INDEXKEY_CAUSE_DISABLED, "enable-key", .break_it = disable, .heal = enable},
     {MATRIX_DELETED, INDEXKEY_CAUSE_DELETED, "cancel-key-deletion", .break_it = delete_key,
      .heal = restore_key},
-    {MATRIX_ROTATED, INDEXKEY_CAUSE_NONE, "", .break_it = rotate},
+    ROTATED,
     {MATRIX_CONTEXT, INDEXKEY_CAUSE_TAMPERED, "another context", .change = MATRIX_STORED_CONTEXT},
     {MATRIX_WRONG_CA, INDEXKEY_CAUSE_TLS, "ca_file", .with = {.ca = "ca.pem"}},
     {MATRIX_SLOW, INDEXKEY_CAUSE_TIMEOUT, "timeout", .with = {.deadline_ms = MATRIX_SHORT_MS},
@@ -106,7 +111,8 @@ const struct matrix_adapter matrix_ministack = {
     .row_count = COUNT_OF(rows),
 };
 
-/* ministack answers 200 with an altered key. */
+/* ministack answers 200 with an altered key, and has no ReEncrypt. */
+static const struct matrix_row rotation = ROTATED;
 static const struct matrix_row moto_rows[] = {
     {MATRIX_TAMPERED, INDEXKEY_CAUSE_TAMPERED, "was changed", .change = MATRIX_WRAPPED},
 };
@@ -115,6 +121,8 @@ const struct matrix_adapter matrix_moto = {
     .name = "moto",
     .source = "aws",
     .server = "moto",
+    .rewraps = true,
+    .rotation = &rotation,
     .prepare = prepare,
     .configure = configure,
     .rows = moto_rows,

@@ -177,6 +177,7 @@ const struct matrix_adapter matrix_hsm = {
     .source = "hsm",
     .server = "SoftHSM",
     .is_for_all = true,
+    .rewraps = true,
     .prepare = prepare,
     .configure = configure,
     .rows = rows,

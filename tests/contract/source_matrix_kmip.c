@@ -74,6 +74,7 @@ const struct matrix_adapter matrix_kmip = {
     .source = "kmip",
     .server = "PyKMIP",
     .is_for_all = true,
+    .rewraps = true,
     .prepare = prepare,
     .configure = real_kmip_configure,
     .rows = rows,

@@ -141,6 +141,7 @@ const struct matrix_adapter matrix_vault = {
     .source = "vault",
     .server = "Vault",
     .is_for_all = true,
+    .rewraps = true,
     .start = real_vault_start,
     .stop = real_vault_stop,
     .prepare = prepare,

@@ -1,14 +1,10 @@
 /* The change of epoch: what it leaves readable, what it does not, and who is in its way. */
 #include <pthread.h>
 #include <stdatomic.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 
 #include "base/clock.h"
 #include "tests/contract/renewal_fixture.h"
-#include "tokens/seal.h"
 #include "tokens/summary.h"
 
 static struct summary summary_of(struct custody *custody)
@@ -260,68 +256,15 @@ START_TEST(a_failing_device_leaves_the_old_or_the_new)
 }
 END_TEST
 
-#define MANY 100000
-#define BATCH 1000
-
-struct stored_row {
-    struct object_id id;
-    struct sealed_row sealed;
-};
-
-static void put_batch(struct custody *custody, uint32_t first, struct stored_row *rows)
-{
-    static const unsigned char attributes[200];
-    static struct store_change changes[BATCH];
-    struct secret value = {0};
-    struct keyring *held = NULL;
-    ck_assert_uint_eq(secret_from(attributes, 32, &value), CKR_OK);
-    ck_assert_uint_eq(keyring_hold(&custody->keyring, &held), CKR_OK);
-    for (uint32_t i = 0; i < BATCH; i++) {
-        uint32_t number = first + i;
-        rows[i] =
-            (struct stored_row){.id = {{(unsigned char) (number >> 16),
-                                        (unsigned char) (number >> 8), (unsigned char) number}}};
-        struct seal_content content = {.id = &rows[i].id,
-                                       .version = 1,
-                                       .attributes = {attributes, sizeof(attributes)},
-                                       .value = &value};
-        ck_assert_uint_eq(seal_row(held, &content, &rows[i].sealed), CKR_OK);
-        changes[i] = (struct store_change){.object = &rows[i].id,
-                                           .attributes = blob_view(&rows[i].sealed.attributes),
-                                           .value = blob_view(&rows[i].sealed.value)};
-    }
-    keyring_release(&held);
-    ck_assert_uint_eq(custody->store->ops->commit(custody->store, changes, BATCH), CKR_OK);
-    for (uint32_t i = 0; i < BATCH; i++)
-        sealed_row_clear(&rows[i].sealed);
-    secret_clear(&value);
-}
-
-static long peak_kib(void)
-{
-    struct rusage usage;
-    ck_assert_int_eq(getrusage(RUSAGE_SELF, &usage), 0);
-    return usage.ru_maxrss;
-}
-
 START_TEST(a_hundred_thousand_objects)
 {
-    static struct stored_row rows[BATCH];
     struct custody *custody = objects_token(fixture_store(1));
     struct secret value = {0};
-    for (uint32_t i = 0; i < MANY; i += BATCH)
-        put_batch(custody, i, rows);
-    long before = peak_kib();
-    int64_t begin = clock_boot_ms();
-    shred(custody);
-    int64_t took = clock_boot_ms() - begin;
-    printf("%d objects: the epoch changed in %lld ms with %ld MiB\n", MANY, (long long) took,
-           (peak_kib() - before) / 1024);
-    ck_assert_uint_eq(sealed_objects_value(custody, &rows[BATCH - 1].id, 1, &value), CKR_OK);
-    ck_assert_uint_eq(value.len, 32);
+    struct object_id last = renewal_put_many(custody);
+    renewal_measure(custody, custody_shred, "the epoch changed");
+    ck_assert_uint_eq(sealed_objects_value(custody, &last, 1, &value), CKR_OK);
+    ck_assert_uint_eq(value.len, RENEWAL_VALUE_LEN);
     secret_clear(&value);
-    /* A second or two; the rest is for sanitizers and busy machines. */
-    ck_assert_int_lt(took, 30000);
     custody_close(&custody);
 }
 END_TEST

@@ -337,6 +337,34 @@ START_TEST(no_lack_of_memory_leaks_or_crashes)
 }
 END_TEST
 
+/* By ReEncrypt: the key does not come back, and both contexts are the token's. */
+START_TEST(the_service_wraps_anew)
+{
+    static const unsigned char context[] = {1,   0,   0, 0, 0, 0, 0,   0,   3,  'f',
+                                            'o', 'o', 0, 0, 0, 3, 'b', 'a', 'r'};
+    struct view bound = {context, sizeof(context)};
+    struct blob wrapped = {0};
+    struct blob again = {0};
+    struct secret unused = {0};
+    aws_configure(&fake, &plain);
+    struct source *source = kms_open();
+    struct source_call call = kms_call(&plain, bound);
+    kms_assert_ok(kms_make_in(source, bound, &wrapped));
+    kms_assert_ok(source_rewrap(source, &call, blob_view(&wrapped), &unused, &again));
+    kms_assert_sent(&fake, "\"SourceEncryptionContext\": {\"foo\": \"bar\"}", true);
+    kms_assert_sent(&fake, "\"DestinationEncryptionContext\": {\"foo\": \"bar\"}", true);
+    kms_assert_sent(&fake, "\"SourceKeyId\": \"arn:", true);
+    kms_assert_ok(kms_unwrap_in(source, bound, blob_view(&again)));
+    blob_clear(&again);
+    fake_service_command(&fake, "%s", HANDLER("\"deny\", \"act\": \"ReEncrypt\""));
+    fixture_forget_log();
+    CK_RV rv = source_rewrap(source, &call, blob_view(&wrapped), &unused, &again);
+    kms_assert_failed(rv, INDEXKEY_CAUSE_DENIED, "kms:ReEncrypt");
+    blob_clear(&wrapped);
+    source_close(&source);
+}
+END_TEST
+
 int main(void)
 {
     TCase *cases = tcase_create("use");
@@ -355,6 +383,7 @@ int main(void)
     tcase_add_test(cases, a_corrected_clock_is_kept);
     tcase_add_test(cases, the_credential_is_the_pin);
     tcase_add_test(cases, the_environment_logs_in);
+    tcase_add_test(cases, the_service_wraps_anew);
     tcase_add_test(cases, no_lack_of_memory_leaks_or_crashes);
     return fixture_run("source aws: use", cases);
 }

@@ -14,7 +14,7 @@ use: it only notices each change of ciphertext, context and key.
     {"do": "handler", "what": "xml"}               refuses who calls in XML, as moto does
     {"do": "handler", "what": "state", "state": S} Enabled, Disabled, PendingDeletion,
                                                    PendingImport, Unavailable, Odd
-    {"do": "handler", "what": "deny", "act": A}    Decrypt, Encrypt, GenerateDataKey
+    {"do": "handler", "what": "deny", "act": A}    Decrypt, Encrypt, GenerateDataKey, ReEncrypt
     {"do": "handler", "what": "delete_key"}
     {"do": "handler", "what": "move_alias"}        to a new key; the old one stays
     {"do": "handler", "what": "add", "file": F}    the credentials of a credentials file's [default]
@@ -45,6 +45,7 @@ ID_LEN = 36
 NONCE_LEN = 12
 TAG_LEN = 16
 SKEW_MAX = 300
+ACTS = ("Decrypt", "Encrypt", "GenerateDataKey", "ReEncrypt")
 STATES = {
     "Disabled": ("DisabledException", "is disabled."),
     "PendingDeletion": ("KMSInvalidStateException", "is pending deletion."),
@@ -187,20 +188,36 @@ class FakeAws:
             raise Refused(code, f"{key.arn} {text}")
         return key
 
+    def _decrypt(self, key, text, context):
+        blob = base64.b64decode(text, validate=True)
+        if not blob.startswith(PREFIX):
+            raise Refused("InvalidCiphertextException")
+        if blob[len(PREFIX):][:ID_LEN] != key.id.encode():
+            raise Refused("IncorrectKeyException", "The key ID in the request does not "
+                          "identify a CMK that can perform this operation.")
+        return key.decrypt(blob[len(PREFIX) + ID_LEN:], context)
+
+    def _re_encrypt(self, body):
+        source = self._key_of(body["SourceKeyId"])
+        destination = self._key_of(body["DestinationKeyId"])
+        plaintext = self._decrypt(source, body["CiphertextBlob"],
+                                  body.get("SourceEncryptionContext", {}))
+        blob = destination.encrypt(plaintext, body.get("DestinationEncryptionContext", {}))
+        return {"KeyId": destination.arn, "SourceKeyId": source.arn,
+                "CiphertextBlob": base64.b64encode(blob).decode(),
+                "SourceEncryptionAlgorithm": "SYMMETRIC_DEFAULT",
+                "DestinationEncryptionAlgorithm": "SYMMETRIC_DEFAULT"}
+
     def _act(self, act, body):
         if act in self.state.denied:
             raise Refused("AccessDeniedException", f"User is not authorized to perform: kms:{act}")
+        if act == "ReEncrypt":
+            return self._re_encrypt(body)
         key = self._key_of(body["KeyId"])
         context = body.get("EncryptionContext", {})
         answer = {"KeyId": key.arn}
         if act == "Decrypt":
-            blob = base64.b64decode(body["CiphertextBlob"], validate=True)
-            if not blob.startswith(PREFIX):
-                raise Refused("InvalidCiphertextException")
-            if blob[len(PREFIX):][:ID_LEN] != key.id.encode():
-                raise Refused("IncorrectKeyException", "The key ID in the request does not "
-                              "identify a CMK that can perform this operation.")
-            plaintext = key.decrypt(blob[len(PREFIX) + ID_LEN:], context)
+            plaintext = self._decrypt(key, body["CiphertextBlob"], context)
             answer["EncryptionAlgorithm"] = "SYMMETRIC_DEFAULT"
         elif act == "Encrypt":
             plaintext = base64.b64decode(body["Plaintext"], validate=True)
@@ -216,7 +233,7 @@ class FakeAws:
     def _answer(self, request):
         self._authenticate(request)
         service, _, act = request.headers.get("x-amz-target", "").partition(".")
-        if service != "TrentService" or act not in ("Decrypt", "Encrypt", "GenerateDataKey"):
+        if service != "TrentService" or act not in ACTS:
             raise Refused("UnknownOperationException")
         if request.headers.get("content-type") != "application/x-amz-json-1.1":
             raise Refused("UnknownOperationException")
