@@ -105,6 +105,9 @@ CK_RV slot_logout(struct slot *slot);
 void slot_logout_unused(struct slot *slot);
 CK_RV slot_init_token(struct slot *slot, struct view so_pin,
                       const unsigned char label[TOKEN_LABEL_LEN]);
+/* As slot_init_token, without a proof of the former SO PIN (custody_reset_token). */
+CK_RV slot_reset_token(struct slot *slot, struct view so_pin,
+                       const unsigned char label[TOKEN_LABEL_LEN]);
 CK_RV slot_init_pin(struct slot *slot, struct view pin);
 CK_RV slot_set_pin(struct slot *slot, struct view old_pin, struct view new_pin);
 

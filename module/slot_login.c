@@ -154,25 +154,45 @@ void slot_logout_unused(struct slot *slot)
     slot_end_admin(slot);
 }
 
+/* custody_init_token, custody_reset_token. */
+typedef CK_RV init_fn(struct custody *custody, struct view so_pin,
+                      const unsigned char label[TOKEN_LABEL_LEN]);
+
 /* What takes two persons to destroy takes two to make away with as a whole. */
-static CK_RV init_approved(struct slot *slot, struct view so_pin,
-                           const unsigned char label[TOKEN_LABEL_LEN])
+static CK_RV check_approval(struct slot *slot, const unsigned char label[TOKEN_LABEL_LEN])
 {
     unsigned char digest[SHA256_LEN];
     struct custody_info info;
     struct approval_grant grant;
 
     if (slot->approvals == NULL)
-        return custody_init_token(slot->custody, so_pin, label);
+        return CKR_OK;
     TRY(custody_info(slot->custody, &info));
-    if (info.initialized) {
-        TRY(custody_incarnation(slot->custody, (struct view){label, TOKEN_LABEL_LEN}, digest));
-        const struct approval_request request = {.operation = APPROVAL_RESET,
-                                                 .subject = {digest, sizeof(digest)}};
-        CK_RV rv = approvals_take(slot, &request, &grant);
-        TRY(rv == CKR_ACTION_PROHIBITED ? CKR_TOKEN_WRITE_PROTECTED : rv);
-    }
-    return custody_init_token(slot->custody, so_pin, label);
+    if (!info.initialized)
+        return CKR_OK;
+    TRY(custody_incarnation(slot->custody, (struct view){label, TOKEN_LABEL_LEN}, digest));
+    const struct approval_request request = {.operation = APPROVAL_RESET,
+                                             .subject = {digest, sizeof(digest)}};
+    CK_RV rv = approvals_take(slot, &request, &grant);
+    return rv == CKR_ACTION_PROHIBITED ? CKR_TOKEN_WRITE_PROTECTED : rv;
+}
+
+static CK_RV init_approved(struct slot *slot, init_fn *init, struct view so_pin,
+                           const unsigned char label[TOKEN_LABEL_LEN])
+{
+    TRY(check_approval(slot, label));
+    return init(slot->custody, so_pin, label);
+}
+
+static CK_RV init_audited(struct slot *slot, init_fn *init, const struct audit_act *act,
+                          struct view so_pin, const unsigned char label[TOKEN_LABEL_LEN])
+{
+    slot_begin_admin(slot);
+    CK_RV rv = is_unused(slot) ? audit_log_intent(slot, act) : CKR_SESSION_EXISTS;
+    if (rv == CKR_OK)
+        rv = audit_log_outcome(slot, act, init_approved(slot, init, so_pin, label));
+    slot_end_admin(slot);
+    return rv;
 }
 
 CK_RV slot_init_token(struct slot *slot, struct view so_pin,
@@ -180,12 +200,15 @@ CK_RV slot_init_token(struct slot *slot, struct view so_pin,
 {
     const struct audit_act act = {.event = "init-token"};
 
-    slot_begin_admin(slot);
-    CK_RV rv = is_unused(slot) ? audit_log_intent(slot, &act) : CKR_SESSION_EXISTS;
-    if (rv == CKR_OK)
-        rv = audit_log_outcome(slot, &act, init_approved(slot, so_pin, label));
-    slot_end_admin(slot);
-    return rv;
+    return init_audited(slot, custody_init_token, &act, so_pin, label);
+}
+
+CK_RV slot_reset_token(struct slot *slot, struct view so_pin,
+                       const unsigned char label[TOKEN_LABEL_LEN])
+{
+    const struct audit_act act = {.event = "reset-token"};
+
+    return init_audited(slot, custody_reset_token, &act, so_pin, label);
 }
 
 CK_RV slot_init_pin(struct slot *slot, struct view pin)

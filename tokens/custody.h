@@ -96,6 +96,12 @@ CK_RV custody_incarnation(struct custody *custody, struct view more, unsigned ch
 CK_RV custody_init_token(struct custody *custody, struct view so_pin,
                          const unsigned char label[TOKEN_LABEL_LEN]);
 
+/* [admin] The same where the source of the former token is gone for good, and so are its keys: no
+ * PIN is proved, and the token gets another serial. For whoever owns the store, and could remove
+ * it. */
+CK_RV custody_reset_token(struct custody *custody, struct view so_pin,
+                          const unsigned char label[TOKEN_LABEL_LEN]);
+
 /* [admin] Asks the source as a login would, without a PIN and by the source's ambient credential,
  * and wipes what comes: the token's data key, whose record must verify, or, while the token is not
  * initialised, a fresh one that the source has to wrap and unwrap. */

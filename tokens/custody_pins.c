@@ -123,6 +123,18 @@ static CK_RV store_token(struct custody *custody, uint64_t former_version,
     return rv;
 }
 
+/* A token of that serial and label in place of the one whose record has that version; 0: of none. */
+static CK_RV init_anew(struct custody *custody, struct view so_pin, uint64_t former_version,
+                       struct token_record *record)
+{
+    _cleanup_(fresh_token_clear) struct fresh_token fresh = {0};
+    TRY(make_token(custody, so_pin, record, &fresh));
+    TRY(custody_anchor_admit(custody, record->serial, &fresh.token_key, 0));
+    TRY(store_token(custody, former_version, &fresh));
+    custody_anchor_settle(custody, record->serial, &fresh.token_key, 0);
+    return CKR_OK;
+}
+
 CK_RV custody_init_token(struct custody *custody, struct view so_pin,
                          const unsigned char label[TOKEN_LABEL_LEN])
 {
@@ -140,12 +152,22 @@ CK_RV custody_init_token(struct custody *custody, struct view so_pin,
         memcpy(record.serial, former.serial, SERIAL_LEN);
     }
     memcpy(record.label, label, TOKEN_LABEL_LEN);
-    _cleanup_(fresh_token_clear) struct fresh_token fresh = {0};
-    TRY(make_token(custody, so_pin, &record, &fresh));
-    TRY(custody_anchor_admit(custody, record.serial, &fresh.token_key, 0));
-    TRY(store_token(custody, former.version, &fresh));
-    custody_anchor_settle(custody, record.serial, &fresh.token_key, 0);
-    return CKR_OK;
+    return init_anew(custody, so_pin, former.version, &record);
+}
+
+CK_RV custody_reset_token(struct custody *custody, struct view so_pin,
+                          const unsigned char label[TOKEN_LABEL_LEN])
+{
+    cause_clear();
+    _cleanup_(token_record_clear) struct token_record former = {0};
+    struct token_record record = {0};
+    CK_RV rv = custody_read_token(custody, &former);
+    if (rv != STORE_ABSENT)
+        TRY(rv);
+    TRY(check_new_pin(custody, so_pin));
+    TRY(crypto_random(record.serial, SERIAL_LEN));
+    memcpy(record.label, label, TOKEN_LABEL_LEN);
+    return init_anew(custody, so_pin, former.version, &record);
 }
 
 /* The record with a changed role, on its way to the store. */

@@ -35,6 +35,7 @@ struct command {
 const struct command *commands_all(size_t *ret_count);
 
 CK_RV command_anchor(struct run *run);
+CK_RV command_audit_key(struct run *run);
 CK_RV command_audit_show(struct run *run);
 CK_RV command_audit_verify(struct run *run);
 CK_RV command_check(struct run *run);
@@ -45,6 +46,7 @@ CK_RV command_hold(struct run *run);
 CK_RV command_import(struct run *run);
 CK_RV command_keys(struct run *run);
 CK_RV command_purge(struct run *run);
+CK_RV command_reset(struct run *run);
 CK_RV command_resume(struct run *run);
 CK_RV command_rotate(struct run *run);
 CK_RV command_status(struct run *run);

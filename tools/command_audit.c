@@ -2,13 +2,16 @@
 
 #include "base/alloc.h"
 #include "base/crypto.h"
+#include "module/admin_audit.h"
 #include "tokens/audit_line.h"
 #include "tokens/audit_verify.h"
 #include "tools/command.h"
 #include "tools/input.h"
 #include "tools/logs.h"
+#include "tools/token.h"
 
 #define PUBLIC_KEYS_MAX 64
+#define FINDINGS "found file line detail"
 #define HEX_LEN (2 * (size_t) ED25519_PUBLIC_LEN)
 
 /* ---- show ---- */
@@ -107,8 +110,6 @@ static CK_RV read_keys(const struct options *options, struct keys *keys)
     const char *given = options_value(options, OPTION_PUBLIC_KEY);
     struct audit_input file;
     keys->count = 0;
-    if (given == NULL)
-        return FAIL_TOOL(EXIT_CODE_USAGE, "audit verify: give the token's audit --public-key");
     if (add_key(view_text(given), keys))
         return CKR_OK;
     TRY(logs_read_file(given, &file));
@@ -133,35 +134,46 @@ static void show_finding(void *context, const struct audit_finding *finding)
     output_end_record(output);
 }
 
-static CK_RV verify(struct run *run, const struct logs *logs, const struct keys *keys,
-                    const struct audit_input *head)
+static void show_verdict(const struct audit_verdict *verdict, struct run *run)
 {
-    const struct audit_verification verification = {
-        .files = logs->files,
-        .file_count = logs->count,
-        .public_keys = keys->bytes,
-        .public_key_count = keys->count,
-        .head = *head,
-        .found = show_finding,
-        .context = run->output,
-    };
-    struct audit_verdict verdict;
-    /* No token is asked, so that C_Initialize is not called. */
+    output_flag(run->output, "good", verdict->wrong == 0);
+    output_number(run->output, "lines", verdict->lines);
+    output_number(run->output, "writers", verdict->writers);
+    output_number(run->output, "good_signatures", verdict->good_signatures);
+    output_number(run->output, "wrong", verdict->wrong);
+    output_number(run->output, "unproved", verdict->unproved);
+    if (verdict->wrong > 0)
+        run->exit = EXIT_CODE_TAMPERED;
+}
+
+/* Without the token: whoever holds its public keys. */
+static CK_RV verify_alone(struct run *run, struct audit_verification *verification,
+                          struct audit_verdict *verdict)
+{
+    struct keys keys;
+    TRY(read_keys(run->options, &keys));
+    verification->public_keys = keys.bytes;
+    verification->public_key_count = keys.count;
+    /* C_Initialize, which would do it, needs a configuration. */
     TRY(failure_of(crypto_init(), INDEXKEY_CAUSE_NONE, "OpenSSL"));
-    output_list(run->output, "findings", "found file line detail");
-    CK_RV rv = audit_verify(&verification, &verdict);
+    output_list(run->output, "findings", FINDINGS);
+    CK_RV rv = audit_verify(verification, verdict);
     output_end_list(run->output);
     crypto_finish();
-    TRY(failure_of(rv, INDEXKEY_CAUSE_NONE, "verifying the logs"));
-    output_flag(run->output, "good", verdict.wrong == 0);
-    output_number(run->output, "lines", verdict.lines);
-    output_number(run->output, "writers", verdict.writers);
-    output_number(run->output, "good_signatures", verdict.good_signatures);
-    output_number(run->output, "wrong", verdict.wrong);
-    output_number(run->output, "unproved", verdict.unproved);
-    if (verdict.wrong > 0)
-        run->exit = EXIT_CODE_TAMPERED;
-    return CKR_OK;
+    return failure_of(rv, INDEXKEY_CAUSE_NONE, "verifying the logs");
+}
+
+/* By the token's own keys, that of the MACs too. */
+static CK_RV verify_logged_in(struct run *run, const struct audit_verification *verification,
+                              struct audit_verdict *verdict)
+{
+    struct token token = {0};
+    TRY(token_select(run->options, &token));
+    TRY(token_login(&token, run->options));
+    output_list(run->output, "findings", FINDINGS);
+    CK_RV rv = admin_audit_verify(token.session, verification, verdict);
+    output_end_list(run->output);
+    return token_check(&token, rv, "verifying the logs");
 }
 
 CK_RV command_audit_verify(struct run *run)
@@ -169,12 +181,37 @@ CK_RV command_audit_verify(struct run *run)
     const char *head_path = options_value(run->options, OPTION_HEAD);
     _cleanup_(logs_clear) struct logs logs = {0};
     struct audit_input head = {0};
-    struct keys keys;
-    TRY(read_keys(run->options, &keys));
+    struct audit_verdict verdict;
     TRY(logs_read(run->options, &logs));
     if (head_path != NULL)
         TRY(logs_read_file(head_path, &head));
-    CK_RV rv = verify(run, &logs, &keys, &head);
+    struct audit_verification verification = {
+        .files = logs.files,
+        .file_count = logs.count,
+        .head = head,
+        .found = show_finding,
+        .context = run->output,
+    };
+    CK_RV rv = options_has(run->options, OPTION_PUBLIC_KEY)
+                   ? verify_alone(run, &verification, &verdict)
+                   : verify_logged_in(run, &verification, &verdict);
     mem_free((void *) (uintptr_t) head.text.bytes);
-    return rv;
+    TRY(rv);
+    show_verdict(&verdict, run);
+    return CKR_OK;
+}
+
+/* ---- key ---- */
+
+CK_RV command_audit_key(struct run *run)
+{
+    unsigned char public_key[ED25519_PUBLIC_LEN];
+    struct token token = {0};
+    TRY(token_select(run->options, &token));
+    TRY(token_login(&token, run->options));
+    TRY(token_check(&token, admin_audit_public_key(token.session, public_key),
+                    "the audit public key"));
+    output_text(run->output, "token", token.label);
+    output_hex(run->output, "public_key", (struct view){public_key, sizeof(public_key)});
+    return CKR_OK;
 }

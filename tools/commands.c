@@ -129,6 +129,13 @@ static const struct command commands[] = {
         .run = command_anchor,
     },
     {
+        .name = "reset",
+        .arguments = "",
+        .summary = "wipes a token whose source is gone for good, and begins a new one",
+        .options = SO | OPTION_BIT(OPTION_LABEL),
+        .run = command_reset,
+    },
+    {
         .name = "usage",
         .arguments = "LOG...",
         .summary = "counts the uses of keys by key, mechanism and day, from audit logs",
@@ -149,11 +156,18 @@ static const struct command commands[] = {
     {
         .name = "audit verify",
         .arguments = "LOG...",
-        .summary = "verifies audit logs by public keys alone, oldest file first",
+        .summary = "verifies audit logs, oldest file first",
         .arguments_min = 1,
         .arguments_max = ARGUMENTS_MAX,
-        .options = OFFLINE | OPTION_BIT(OPTION_PUBLIC_KEY) | OPTION_BIT(OPTION_HEAD),
+        .options = LOGIN | OPTION_BIT(OPTION_PUBLIC_KEY) | OPTION_BIT(OPTION_HEAD),
         .run = command_audit_verify,
+    },
+    {
+        .name = "audit key",
+        .arguments = "",
+        .summary = "shows the token's audit public key, for whoever verifies its logs",
+        .options = LOGIN,
+        .run = command_audit_key,
     },
 };
 

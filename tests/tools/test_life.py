@@ -138,6 +138,47 @@ class Life(tool.TokenCase):
         return os.waitstatus_to_exitcode(status)
 
 
+class Reset(tool.TokenCase):
+    """The root key is gone, and with it all keys: the store's owner begins anew."""
+
+    def type_serial(self, serial):
+        signal.alarm(60)
+        self.addCleanup(signal.alarm, 0)
+        pid, terminal = pty.fork()
+        if pid == 0:
+            os.execv(tool.TOOL, [tool.TOOL, "reset", "--so-pin-file", self.path("new-so-pin")])
+        seen = b""
+        while b"': " not in seen:
+            seen += os.read(terminal, 4096)
+        os.write(terminal, serial.encode() + b"\n")
+        try:
+            while os.read(terminal, 4096):
+                pass
+        except OSError:  # the other side is closed
+            pass
+        _, status = os.waitpid(pid, 0)
+        os.close(terminal)
+        return os.waitstatus_to_exitcode(status)
+
+    def test_reset(self):
+        self.keygen("lost", "01")
+        self.write("new-so-pin", "another-so-pin\n")
+        self.write("root.key", base64.b64encode(os.urandom(32)))
+        self.assertNotEqual(run("check").code, OK)
+        (former,) = run("status", "--json").json()["tokens"]
+        self.bad(USAGE, "reset", "--so-pin-file", self.path("new-so-pin"))
+        self.assertEqual(self.type_serial("0" * 16), FAILED)
+        self.assertEqual(run("status", "--json").json()["tokens"][0]["serial"], former["serial"])
+        self.assertEqual(self.type_serial(former["serial"]), OK)
+        (token,) = run("status", "--json").json()["tokens"]
+        self.assertEqual((token["label"], token["user_pin"]), ("vectors", "not set"))
+        self.assertNotEqual(token["serial"], former["serial"])
+        self.assertEqual(run("check").code, OK)
+        self.pkcs11("--token-label", "vectors", "--login", "--login-type", "so", "--so-pin",
+                    "another-so-pin", "--init-pin", "--new-pin", "env:PIN")
+        self.assertEqual(self.good("keys")["keys"], [])
+
+
 class ShortWindow(tool.TokenCase):
     MORE = "undo_window = 1s"
 
