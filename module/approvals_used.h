@@ -26,7 +26,6 @@ struct approvals_used {
     size_t count;
 };
 
-
 /* As the store has it. Freed with approvals_used_clear. */
 CK_RV approvals_used_read(struct custody *custody, struct approvals_used *ret_used);
 void approvals_used_clear(struct approvals_used *used);

@@ -36,7 +36,7 @@
 #define LIFE(tag_, name_, kind_, unset_, most_)                                                    \
     {                                                                                              \
         ROW(tag_, CKA_INDEXKEY_##name_, kind_, CLASS_KEY, IN_NONE, NONE, NONE), .unset = (unset_), \
-            .most = (most_)                                                                        \
+                                                                                .most = (most_)    \
     }
 
 #define MECHANISMS_LEN (ALLOWED_MECHANISMS_MAX * sizeof(uint32_t))

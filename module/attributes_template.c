@@ -3,8 +3,8 @@
 #include <string.h>
 
 #include "base/rv.h"
-#include "module/lifecycle.h"
 #include "module/attributes_values.h"
+#include "module/lifecycle.h"
 #include "module/policy_rules.h"
 
 #define CIPHER_FLAGS (FLAG_BIT(FLAG_ENCRYPT) | FLAG_BIT(FLAG_DECRYPT))

@@ -19,7 +19,6 @@
  * within its block. */
 #define SHARE_PART 16
 
-
 #define PATIENCE_MS 50
 
 struct row {

@@ -272,7 +272,8 @@ CK_RV key_lifecycle_purge(struct slot *slot, size_t *ret_count)
     do
         rv = purge_once(slot, ret_count);
     while (rv == CKR_OBJECT_HANDLE_INVALID);
-    return rv;
+    /* Under another epoch no older copy of their rows opens with what the store still has. */
+    return rv == CKR_OK && *ret_count > 0 ? custody_shred(slot->custody) : rv;
 }
 
 void key_lifecycle_purge_overdue(struct slot *slot)
@@ -285,7 +286,7 @@ void key_lifecycle_purge_overdue(struct slot *slot)
     CK_RV rv = key_lifecycle_purge(slot, &count);
     if (rv != CKR_OK)
         log_line(LOG_LEVEL_WARNING,
-                 "token %s: destroyed keys whose undo window is over could not be removed "
-                 "(0x%lx); the next login tries again",
+                 "token %s: destroyed keys whose undo window is over could not be removed for "
+                 "good (0x%lx); the next login tries again, and so does indexkey shred",
                  slot->name, rv);
 }

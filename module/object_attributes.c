@@ -64,8 +64,8 @@ static void read_wide(const struct object *root, const struct attribute_row *row
 {
     bool is_moving = row->type == CKA_INDEXKEY_STATE || row->type == CKA_INDEXKEY_ACTIVATION ||
                      row->type == CKA_INDEXKEY_DEACTIVATION;
-    CK_ULONG number = is_moving ? lifecycle_shown(root, row->type)
-                                : lifecycle_get(&root->attributes, row->type);
+    CK_ULONG number =
+        is_moving ? lifecycle_shown(root, row->type) : lifecycle_get(&root->attributes, row->type);
     memcpy(room->bytes, &number, sizeof(number));
     *ret_shown = (struct view){room->bytes, sizeof(number)};
 }

@@ -1,7 +1,5 @@
 #include "tokens/kmip_object.h"
 
-#include <openssl/crypto.h>
-
 #include "tokens/derive.h"
 #include "tokens/secret_file.h"
 
@@ -177,7 +175,7 @@ CK_RV kmip_object_get(const struct kmip_call *call, const struct kmip_object *ob
                           call->kmip->token, call->kmip->wrapping_key_file, call->kmip->key_id);
     TRY(rv);
     TRY(compute_mac(call, &data_key, object->id, context, mac));
-    if (CRYPTO_memcmp(mac, object->mac.bytes, SHA256_LEN) != 0)
+    if (!secret_bytes_equal(mac, object->mac.bytes, SHA256_LEN))
         return FAIL_CAUSE(INDEXKEY_CAUSE_TAMPERED,
                           "token '%s': the KMIP server's object %.*s is not the data key that was "
                           "stored under this context; restore the store from a backup, or set the "

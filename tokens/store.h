@@ -35,7 +35,7 @@ struct store_change {
     const char *record;             /* a record's name, or NULL: an object */
     const struct object_id *object; /* when record is NULL */
     uint64_t expected;
-    uint64_t begins_at;     /* the version of a new object, in place of 1; 0: that */
+    uint64_t begins_at; /* the version of a new object, in place of 1; 0: that */
     bool remove;
     bool value_only;        /* an object keeps its version and its attributes */
     struct view attributes; /* a record's bytes; an object's attribute seal */

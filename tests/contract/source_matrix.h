@@ -66,7 +66,7 @@ struct matrix_adapter {
     bool is_for_all;           /* cells; else for the rows alone: another adapter has the rest */
     bool rewraps;
     const struct matrix_row *rotation; /* before that; NULL: the row of that cell, if any */
-    void (*start)(void);       /* NULL, as stop, where there is nothing to be done */
+    void (*start)(void);               /* NULL, as stop, where there is nothing to be done */
     void (*stop)(void);
     void (*prepare)(struct kms_settings *settings); /* a key of this cell's own; may be NULL */
     void (*configure)(const struct kms_settings *settings);

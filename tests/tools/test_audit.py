@@ -20,7 +20,8 @@ class Audit(tool.TokenCase):
                        "--mechanism", "SHA256-HMAC", "--id", "0101", "--input-file",
                        cls.path("message"), "--output-file", cls.path("mac"))
         cls.log = cls.path("audit.jsonl")
-        cls.public = run("audit", "key", "--pin-file", cls.path("pin"), "--json").json()["public_key"]
+        shown = run("audit", "key", "--pin-file", cls.path("pin"), "--json")
+        cls.public = shown.json()["public_key"]
 
     def verify(self, *arguments):
         """As a third party: no configuration, no token."""
