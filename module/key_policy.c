@@ -78,9 +78,9 @@ void key_policies_close(struct key_policies **policies)
     mem_free(closed);
 }
 
-bool key_policies_offer(const struct key_policies *policies, const struct mechanism *mechanism)
+bool key_policies_offer_all(const struct key_policies *policies, const struct mechanism *mechanism)
 {
-    for (size_t i = 0; policies != NULL && i < policies->count; i++)
+    for (size_t i = 0; i < policies->count; i++)
         if (policies->rules[i].keys == NULL && !key_rule_offers(&policies->rules[i], mechanism))
             return false;
     return true;
@@ -146,23 +146,23 @@ static CK_RV add(struct key_policies *policies, uint64_t more, struct attributes
     return rules == rules_of(attributes) ? CKR_OK : policy_of(policies, rules, &attributes->policy);
 }
 
-CK_RV key_policies_apply(struct key_policies *policies, struct attributes *attributes)
+CK_RV key_policies_add_named(struct key_policies *policies, struct attributes *attributes)
 {
-    if (policies == NULL || attributes->object_class != CKO_SECRET_KEY)
+    if (attributes->object_class != CKO_SECRET_KEY)
         return CKR_OK;
     return add(policies, named_by(policies, attributes), attributes);
 }
 
-CK_RV key_policies_inherit(struct key_policies *policies, const struct attributes *source,
-                           struct attributes *attributes)
+CK_RV key_policies_add_of(struct key_policies *policies, const struct attributes *source,
+                          struct attributes *attributes)
 {
-    return policies == NULL ? CKR_OK : add(policies, rules_of(source), attributes);
+    return add(policies, rules_of(source), attributes);
 }
 
-bool key_policies_keep(const struct key_policies *policies, const struct attributes *source,
-                       const struct attributes *attributes)
+bool key_policies_keep_all(const struct key_policies *policies, const struct attributes *source,
+                           const struct attributes *attributes)
 {
-    return policies == NULL || !attributes_has(attributes, FLAG_TOKEN) ||
+    return !attributes_has(attributes, FLAG_TOKEN) ||
            (rules_of(source) & ~named_by(policies, attributes)) == 0;
 }
 
@@ -259,12 +259,10 @@ static struct view label_of(struct view prf_input)
     return (struct view){rest.bytes, (size_t) (end - rest.bytes)};
 }
 
-CK_RV key_policy_check_prf_input(const struct object *key, struct view prf_input)
+CK_RV key_policy_ask_prf_input(const struct object *key, struct view prf_input)
 {
     unsigned char purpose = PURPOSE_NONE;
 
-    if (key->attributes.policy == NULL)
-        return CKR_OK;
     TRY(policy_purpose(prf_input, &purpose));
     if (purpose == PURPOSE_NONE)
         return check_label(key, label_of(prf_input));
@@ -274,7 +272,7 @@ CK_RV key_policy_check_prf_input(const struct object *key, struct view prf_input
     return CKR_OK;
 }
 
-CK_RV key_policy_check_info(const struct object *key, struct view info)
+CK_RV key_policy_ask_info(const struct object *key, struct view info)
 {
-    return key->attributes.policy == NULL ? CKR_OK : check_label(key, info);
+    return check_label(key, info);
 }

@@ -28,17 +28,44 @@ CK_RV key_policies_open(const struct conf *conf, const struct conf_section *toke
                         struct key_policies **ret_policies);
 void key_policies_close(struct key_policies **policies);
 
-/* False for a mechanism that no key of the token may be used with. `policies` may be NULL. */
-bool key_policies_offer(const struct key_policies *policies, const struct mechanism *mechanism);
+/* The long ways of what follows: where the configuration has a policy. */
+bool key_policies_offer_all(const struct key_policies *policies, const struct mechanism *mechanism);
+CK_RV key_policies_add_named(struct key_policies *policies, struct attributes *attributes);
+CK_RV key_policies_add_of(struct key_policies *policies, const struct attributes *source,
+                          struct attributes *attributes);
+bool key_policies_keep_all(const struct key_policies *policies, const struct attributes *source,
+                           const struct attributes *attributes);
+CK_RV key_policy_ask_prf_input(const struct object *key, struct view prf_input);
+CK_RV key_policy_ask_info(const struct object *key, struct view info);
+
+/* False for a mechanism that no key of the token may be used with. */
+static inline bool key_policies_offer(const struct key_policies *policies,
+                                      const struct mechanism *mechanism)
+{
+    return policies == NULL || key_policies_offer_all(policies, mechanism);
+}
 
 /* Adds the rules that name the label to those that the attributes have. */
-CK_RV key_policies_apply(struct key_policies *policies, struct attributes *attributes);
+static inline CK_RV key_policies_apply(struct key_policies *policies, struct attributes *attributes)
+{
+    return policies == NULL ? CKR_OK : key_policies_add_named(policies, attributes);
+}
+
 /* Adds the rules of another key, which the new one is made of. */
-CK_RV key_policies_inherit(struct key_policies *policies, const struct attributes *source,
-                           struct attributes *attributes);
+static inline CK_RV key_policies_inherit(struct key_policies *policies,
+                                         const struct attributes *source,
+                                         struct attributes *attributes)
+{
+    return policies == NULL ? CKR_OK : key_policies_add_of(policies, source, attributes);
+}
+
 /* False for a token object whose label is not named by every rule that `source` has. */
-bool key_policies_keep(const struct key_policies *policies, const struct attributes *source,
-                       const struct attributes *attributes);
+static inline bool key_policies_keep(const struct key_policies *policies,
+                                     const struct attributes *source,
+                                     const struct attributes *attributes)
+{
+    return policies == NULL || key_policies_keep_all(policies, source, attributes);
+}
 
 /* For a key that has a policy. CKR_MECHANISM_INVALID (key-mechanisms-are-allowed);
  * CKR_KEY_FUNCTION_NOT_PERMITTED (keys-have-hours). */
@@ -46,8 +73,15 @@ CK_RV key_policy_check_use(const struct object *key, const struct mechanism *mec
 /* The second alone: asked when an operation begins again with the key that it has. */
 CK_RV key_policy_check_time(const struct object *key);
 /* CKR_MECHANISM_PARAM_INVALID (purposes-are-allowed, derivation-labels-are-listed). */
-CK_RV key_policy_check_prf_input(const struct object *key, struct view prf_input);
-CK_RV key_policy_check_info(const struct object *key, struct view info);
+static inline CK_RV key_policy_check_prf_input(const struct object *key, struct view prf_input)
+{
+    return key->attributes.policy == NULL ? CKR_OK : key_policy_ask_prf_input(key, prf_input);
+}
+
+static inline CK_RV key_policy_check_info(const struct object *key, struct view info)
+{
+    return key->attributes.policy == NULL ? CKR_OK : key_policy_ask_info(key, info);
+}
 
 static inline bool key_policy_allows_purpose(const struct key_policy *policy, unsigned char purpose)
 {
