@@ -123,7 +123,7 @@ static CK_RV store_token(struct custody *custody, uint64_t former_version,
     return rv;
 }
 
-/* A token of that serial and label in place of the one whose record has that version; 0: of none. */
+/* A token of that serial and label; `former_version` is of the record that it replaces, 0: none. */
 static CK_RV init_anew(struct custody *custody, struct view so_pin, uint64_t former_version,
                        struct token_record *record)
 {

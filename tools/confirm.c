@@ -1,18 +1,23 @@
 #include "tools/confirm.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/log_text.h"
 #include "base/rv.h"
-#include "tools/failure.h"
+#include "tools/command.h"
+#include "tools/input.h"
 
 #define ANSWER_MAX 512
 
-static void close_file(FILE **file)
+/* One line, without its end; "" where none comes. */
+static void read_answer(int terminal, char *answer, size_t size)
 {
-    if (*file != NULL)
-        (void) fclose(*file);
+    ssize_t got = read(terminal, answer, size - 1);
+    answer[got > 0 ? got : 0] = '\0';
+    answer[strcspn(answer, "\n")] = '\0';
 }
 
 CK_RV confirm(const struct options *options, const char *what, struct view word)
@@ -21,16 +26,15 @@ CK_RV confirm(const struct options *options, const char *what, struct view word)
     char answer[ANSWER_MAX];
     if (options_has(options, OPTION_YES))
         return CKR_OK;
-    _cleanup_(close_file) FILE *terminal = fopen("/dev/tty", "r+e");
-    if (terminal == NULL)
-        return FAIL_TOOL(EXIT_CODE_USAGE, "no terminal to ask at before I %s: give --yes", what);
+    _cleanup_(input_close) int terminal = open("/dev/tty", O_RDWR | O_NOCTTY | O_CLOEXEC);
+    if (terminal < 0)
+        return FAIL_TOOL(
+            EXIT_CODE_USAGE, "no terminal to ask at before I %s%s", what,
+            (options->command->options & OPTION_BIT(OPTION_YES)) == 0 ? "" : ": give --yes");
     (void) snprintf(shown, sizeof(shown), "%.*s", (int) word.len, (const char *) word.bytes);
     log_text_clean(shown);
-    (void) fprintf(terminal, "To %s, type '%s': ", what, shown);
-    (void) fflush(terminal);
-    if (fgets(answer, sizeof(answer), terminal) == NULL)
-        answer[0] = '\0';
-    answer[strcspn(answer, "\n")] = '\0';
+    (void) dprintf(terminal, "To %s, type '%s': ", what, shown);
+    read_answer(terminal, answer, sizeof(answer));
     if (strlen(answer) != word.len || memcmp(answer, word.bytes, word.len) != 0)
         return FAIL_TOOL(EXIT_CODE_FAILED, "nothing was done: the answer was another");
     return CKR_OK;
