@@ -38,6 +38,8 @@ CK_RV command_rotate_token_key(struct run *run)
     _cleanup_(secret_clear) struct secret so_pin = {0};
     _cleanup_(secret_clear) struct secret user_pin = {0};
     struct token token = {0};
+    if (options_argument(run->options) != NULL || options_has(run->options, OPTION_ID))
+        return FAIL_TOOL(EXIT_CODE_USAGE, "rotate: --token-key or a key, one of them");
     TRY(token_select(run->options, &token));
     TRY(token_check_initialized(&token));
     TRY(token_read_so_pin(&token, run->options, &so_pin));

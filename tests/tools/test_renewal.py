@@ -5,7 +5,7 @@ import os
 import unittest
 
 import tool
-from tool import FAILED, NOT_FOUND, OK, REFUSED, run
+from tool import FAILED, NOT_FOUND, OK, REFUSED, USAGE, run
 
 
 class Renewal(tool.TokenCase):
@@ -49,6 +49,7 @@ class Renewal(tool.TokenCase):
         self.bad(REFUSED, "rotate", "--token-key", "--so-pin-file", self.path("pin"), "--pin-file",
                  self.path("pin"))
         self.bad(REFUSED, "rotate", "--token-key", *so, "--pin-file", self.path("so-pin"))
+        self.bad(USAGE, "rotate", "packages", "--token-key", *so, "--pin-file", self.path("pin"))
         self.still_reads()
 
     def test_backup_and_restore(self):
