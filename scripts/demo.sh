@@ -16,6 +16,7 @@ usage() {
 (($# >= 1)) || usage
 module=$(realpath "$1/module/indexkey-pkcs11.so")
 vector_index=$(realpath "$1/examples/vector-index/vector-index")
+indexkey=$(realpath "$1/tools/indexkey")
 data=$(realpath examples/vector-index/data)
 scripts=$(realpath scripts)
 servers=$(realpath tests/servers)
@@ -49,7 +50,7 @@ trap clean_up EXIT
 trap 'exit 1' HUP INT TERM
 cd "$folder"
 # Short names, for commands that fit a line.
-ln -s "$module" "$vector_index" "$data" .
+ln -s "$module" "$vector_index" "$indexkey" "$data" .
 
 # ---- the steps ----
 
@@ -178,6 +179,13 @@ flipped_byte() {
     must_work
 }
 
+operators_view() {
+    step "The operator's view of the token, by the indexkey command."
+    run './indexkey keys --pin-env USER_PIN'
+    must_work
+    must_show "packages"
+}
+
 # LINES: the configuration, with these lines to say where the root key is.
 configure() {
     cat >indexkey.conf <<CONF
@@ -199,7 +207,7 @@ cat <<TEXT
 An encrypted vector index whose keys never leave their PKCS#11 token.
 
 In the demo's folder are links to the module ($module),
-to the example application (vector-index) and to its data. In the commands below, \$KEYS is
+to the example application (vector-index), to the indexkey command and to its data. In the commands below, \$KEYS is
 "$KEYS".
 TEXT
 root_start
@@ -210,5 +218,6 @@ questions
 no_plaintext
 refused_export
 flipped_byte
+operators_view
 root_refuses
 printf '\nThe demo ended well: all %d steps did what they say (%d s).\n' "$number" "$SECONDS"

@@ -12,6 +12,7 @@ CK_RV command_anchor(struct run *run)
         return FAIL_TOOL(EXIT_CODE_USAGE, "anchor: --accept says that the store was put back on "
                                           "purpose; indexkey check looks at the anchor");
     TRY(token_select(run->options, &token));
+    TRY(token_check_initialized(&token));
     TRY(token_read_so_pin(&token, run->options, &pin));
     cause_clear();
     CK_RV rv = admin_anchor_accept(token.slot, (struct view){pin.bytes, pin.len}, &generation);

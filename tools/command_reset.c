@@ -27,6 +27,7 @@ CK_RV command_reset(struct run *run)
     struct token token = {0};
     TRY(token_select(run->options, &token));
     TRY(fill_label(wanted == NULL ? token.label : wanted, label));
+    TRY(token_check_initialized(&token));
     TRY(token_read_so_pin(&token, run->options, &pin));
     TRY(confirm(run->options, "wipe the token with all its keys, by its serial",
                 (struct view){token.info.serialNumber, sizeof(token.info.serialNumber)}));

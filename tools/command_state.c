@@ -122,6 +122,8 @@ CK_RV command_rotate(struct run *run)
 {
     struct subject subject;
     CK_OBJECT_HANDLE new_key;
+    if (options_has(run->options, OPTION_TOKEN_KEY))
+        return command_rotate_token_key(run);
     TRY(open_subject(run, &subject));
     TRY(token_check(&subject.token, admin_key_rotate(subject.token.session, subject.key, &new_key),
                     "the rotation"));

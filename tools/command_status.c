@@ -2,6 +2,7 @@
 
 #include "base/alloc.h"
 #include "base/clock.h"
+#include "module/admin.h"
 #include "tools/command.h"
 #include "tools/sections.h"
 #include "tools/token.h"
@@ -81,9 +82,20 @@ static CK_RV count_objects(const struct token *token, CK_OBJECT_CLASS class, con
 }
 
 /* Subkey objects count too: they are what applications find. */
+static CK_RV show_open(const struct token *token, struct output *output)
+{
+    struct admin_status status;
+    TRY(token_check(token, admin_token_status(token->slot, &status), "the token's status"));
+    output_text(output, "wrapping_key", *status.wrapping_key == '\0' ? NULL : status.wrapping_key);
+    output_number(output, "epoch", status.epoch);
+    output_number(output, "generation", status.generation);
+    return CKR_OK;
+}
+
 static CK_RV show_counts(struct token *token, const struct options *options, struct output *output)
 {
     TRY(token_login(token, options));
+    TRY(show_open(token, output));
     TRY(count_objects(token, CKO_SECRET_KEY, "secret_keys", output));
     return count_objects(token, CKO_DATA, "data_objects", output);
 }

@@ -173,70 +173,50 @@ static CK_RV read_value(struct import_module *module, struct secret *ret_value)
     return CKR_OK;
 }
 
-/* The same session key on either side: AES-256 for one use. */
-struct wrapping {
-    CK_OBJECT_CLASS class;
-    CK_KEY_TYPE type;
-    CK_BBOOL yes;
-    CK_BBOOL no;
-    CK_ATTRIBUTE template[7];
-};
-
-static void fill_wrapping(struct wrapping *wrapping, CK_ATTRIBUTE_TYPE use,
-                          const struct secret *value)
-{
-    *wrapping =
-        (struct wrapping){.class = CKO_SECRET_KEY, .type = CKK_AES, .yes = CK_TRUE, .no = CK_FALSE};
-    const CK_ATTRIBUTE template[7] = {
-        {CKA_CLASS, &wrapping->class, sizeof(wrapping->class)},
-        {CKA_KEY_TYPE, &wrapping->type, sizeof(wrapping->type)},
-        {CKA_TOKEN, &wrapping->no, sizeof(wrapping->no)},
-        {CKA_PRIVATE, &wrapping->yes, sizeof(wrapping->yes)},
-        {CKA_SENSITIVE, &wrapping->yes, sizeof(wrapping->yes)},
-        {use, &wrapping->yes, sizeof(wrapping->yes)},
-        {CKA_VALUE, value->bytes, value->len},
-    };
-    memcpy(wrapping->template, template, sizeof(template));
-}
-
-static CK_RV wrap_there(struct import_module *module, const struct secret *value,
+/* Under a session key there, AES-256 for one use. */
+static CK_RV wrap_there(struct import_module *module, const struct secret *wrapping_key,
                         CK_BYTE wrapped[WRAPPED_MAX], CK_ULONG *ret_len)
 {
-    struct wrapping wrapping;
+    CK_OBJECT_CLASS class = CKO_SECRET_KEY;
+    CK_KEY_TYPE type = CKK_AES;
+    CK_BBOOL yes = CK_TRUE;
+    CK_BBOOL no = CK_FALSE;
+    CK_ATTRIBUTE template[] = {
+        {CKA_CLASS, &class, sizeof(class)},
+        {CKA_KEY_TYPE, &type, sizeof(type)},
+        {CKA_TOKEN, &no, sizeof(no)},
+        {CKA_PRIVATE, &yes, sizeof(yes)},
+        {CKA_SENSITIVE, &yes, sizeof(yes)},
+        {CKA_WRAP, &yes, sizeof(yes)},
+        {CKA_VALUE, wrapping_key->bytes, wrapping_key->len},
+    };
     CK_MECHANISM mechanism = {CKM_AES_KEY_WRAP, NULL, 0};
     CK_OBJECT_HANDLE under;
-    *ret_len = WRAPPED_MAX;
-    fill_wrapping(&wrapping, CKA_WRAP, value);
-    TRY(check(module->calls->C_CreateObject(module->session, wrapping.template, 7, &under),
+    CK_ULONG len = WRAPPED_MAX;
+    TRY(check(module->calls->C_CreateObject(module->session, template,
+                                            sizeof(template) / sizeof(template[0]), &under),
               "C_CreateObject of a wrapping key"));
-    return check(
-        module->calls->C_WrapKey(module->session, &mechanism, under, module->key, wrapped, ret_len),
-        "C_WrapKey");
+    TRY(check(
+        module->calls->C_WrapKey(module->session, &mechanism, under, module->key, wrapped, &len),
+        "C_WrapKey"));
+    *ret_len = len;
+    return CKR_OK;
 }
 
-static CK_RV carry_wrapped(struct import_module *module, const struct token *token,
-                           CK_ATTRIBUTE *template, CK_ULONG count, CK_OBJECT_HANDLE *ret_key)
+static CK_RV read_wrapped(struct import_module *module, struct secret *ret_value)
 {
-    _cleanup_(secret_clear) struct secret value = {0};
-    struct wrapping wrapping;
-    CK_MECHANISM mechanism = {CKM_AES_KEY_WRAP, NULL, 0};
+    _cleanup_(secret_clear) struct secret wrapping_key = {0};
     CK_BYTE wrapped[WRAPPED_MAX];
     CK_ULONG len;
-    CK_OBJECT_HANDLE under;
-    TRY(failure_of(crypto_random_secret(WRAPPING_KEY_LEN, &value), INDEXKEY_CAUSE_NONE,
+    TRY(failure_of(crypto_random_secret(WRAPPING_KEY_LEN, &wrapping_key), INDEXKEY_CAUSE_NONE,
                    "a wrapping key"));
-    TRY(wrap_there(module, &value, wrapped, &len));
+    TRY(wrap_there(module, &wrapping_key, wrapped, &len));
     /* RFC 3394 adds eight bytes. */
     if (len != INDEXKEY_KEY_LEN + 8)
         return FAIL_TOOL(EXIT_CODE_FAILED, "that key has not the %d bytes of an index key",
                          INDEXKEY_KEY_LEN);
-    fill_wrapping(&wrapping, CKA_UNWRAP, &value);
-    TRY(token_check(token, C_CreateObject(token->session, wrapping.template, 7, &under),
-                    "C_CreateObject"));
-    return token_check(
-        token,
-        C_UnwrapKey(token->session, &mechanism, under, wrapped, len, template, count, ret_key),
-        "C_UnwrapKey");
+    return failure_of(crypto_key_unwrap(&wrapping_key, (struct view){wrapped, len}, ret_value),
+                      INDEXKEY_CAUSE_NONE, "what the other module's C_WrapKey gave");
 }
 
 CK_RV import_module_create(struct import_module *module, const struct token *token,
@@ -245,7 +225,7 @@ CK_RV import_module_create(struct import_module *module, const struct token *tok
     _cleanup_(secret_clear) struct secret value = {0};
     TRY(read_value(module, &value));
     if (value.len == 0)
-        return carry_wrapped(module, token, template, count, ret_key);
+        TRY(read_wrapped(module, &value));
     template[count] = (CK_ATTRIBUTE){CKA_VALUE, value.bytes, value.len};
     return token_check(token, C_CreateObject(token->session, template, count + 1, ret_key),
                        "C_CreateObject");

@@ -9,7 +9,7 @@
 
 #include "tools/failure.h"
 
-static void close_fd(int *fd)
+void input_close(int *fd)
 {
     if (*fd > STDIN_FILENO)
         (void) close(*fd);
@@ -30,7 +30,7 @@ static CK_RV open_input(const char *path, const char *what, int *ret_fd)
         *ret_fd = STDIN_FILENO;
         return CKR_OK;
     }
-    _cleanup_(close_fd) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    _cleanup_(input_close) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
     if (fd < 0 || fstat(fd, &status) != 0)
         return fail_errno(path, what);
     if (S_ISDIR(status.st_mode))
@@ -46,7 +46,7 @@ static CK_RV open_input(const char *path, const char *what, int *ret_fd)
 
 CK_RV input_read_secret(const char *path, const char *what, size_t len_max, struct secret *ret_text)
 {
-    _cleanup_(close_fd) int fd = -1;
+    _cleanup_(input_close) int fd = -1;
     _cleanup_(secret_clear) struct secret text = {0};
     size_t len = 0;
     TRY(open_input(path, what, &fd));

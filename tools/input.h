@@ -11,5 +11,8 @@
 CK_RV input_read_secret(const char *path, const char *what, size_t len_max,
                         struct secret *ret_text);
 
+/* For the cleanup attribute on a descriptor; -1 and standard input are left alone. */
+void input_close(int *fd);
+
 /* Up to `len_max` bytes of hexadecimal digits, in pairs. False when it is nothing else. */
 bool input_parse_hex(const char *text, unsigned char *bytes, size_t len_max, size_t *ret_len);

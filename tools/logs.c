@@ -9,12 +9,7 @@
 #include "base/alloc.h"
 #include "base/rv.h"
 #include "tools/failure.h"
-
-static void close_fd(int *fd)
-{
-    if (*fd >= 0)
-        (void) close(*fd);
-}
+#include "tools/input.h"
 
 static CK_RV fail_errno(const char *path)
 {
@@ -26,7 +21,7 @@ static CK_RV fail_errno(const char *path)
 CK_RV logs_read_file(const char *path, struct audit_input *ret_file)
 {
     struct stat status;
-    _cleanup_(close_fd) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    _cleanup_(input_close) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
     if (fd < 0 || fstat(fd, &status) != 0)
         return fail_errno(path);
     if (!S_ISREG(status.st_mode) || (uintmax_t) status.st_size > LOG_FILE_MAX)

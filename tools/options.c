@@ -38,6 +38,8 @@ const struct option_row option_rows[OPTION_COUNT] = {
                            "active from then on: 2026-12-31T23:59:59Z, or `now`"},
     [OPTION_DEACTIVATION] = {"deactivation", "TIME|none", "no longer active from then on"},
     [OPTION_OFF] = {"off", NULL, "ends it"},
+    [OPTION_TOKEN_KEY] = {"token-key", NULL, "the key that seals the store; takes both PINs"},
+    [OPTION_FORCE] = {"force", NULL, "over the same token, newer than the backup as it is"},
 };
 
 bool options_has(const struct options *options, enum option_id id)

@@ -47,12 +47,6 @@ static CK_RV read_variable(const struct pin_source *source, struct secret *ret_p
     return take_line(source, &text, ret_pin);
 }
 
-static void close_fd(int *fd)
-{
-    if (*fd >= 0)
-        (void) close(*fd);
-}
-
 /* Without echo and without signals, which would leave the terminal so. */
 static CK_RV ask(const struct pin_source *source, int terminal, struct secret *text)
 {
@@ -76,7 +70,7 @@ static CK_RV ask(const struct pin_source *source, int terminal, struct secret *t
 
 static CK_RV read_terminal(const struct pin_source *source, struct secret *ret_pin)
 {
-    _cleanup_(close_fd) int terminal = open("/dev/tty", O_RDWR | O_NOCTTY | O_CLOEXEC);
+    _cleanup_(input_close) int terminal = open("/dev/tty", O_RDWR | O_NOCTTY | O_CLOEXEC);
     if (terminal < 0)
         return FAIL_TOOL(EXIT_CODE_USAGE, "no terminal to ask for %s: give %s", source->whose,
                          source->file_option);

@@ -169,18 +169,16 @@ CK_RV token_check(const struct token *token, CK_RV rv, const char *call)
     return failure_of(rv, cause, call);
 }
 
-static CK_RV check_initialized(const struct token *token)
+/* Of the label; of the section while the token has none. */
+static void name_pin(const struct token *token, const char *role, char *whose, size_t size)
 {
-    if ((token->info.flags & CKF_TOKEN_INITIALIZED) == 0)
-        return FAIL_TOOL(EXIT_CODE_NOT_FOUND,
-                         "[token %s] is not initialised; do that first: pkcs11-tool --init-token",
-                         token->name);
-    return CKR_OK;
+    (void) snprintf(whose, size, "the %s PIN of token '%s'", role,
+                    *token->label == '\0' ? token->name : token->label);
 }
 
-CK_RV token_login(struct token *token, const struct options *options)
+CK_RV token_read_pin(const struct token *token, const struct options *options,
+                     struct secret *ret_pin)
 {
-    _cleanup_(secret_clear) struct secret pin = {0};
     char whose[96];
     const struct pin_source source = {
         .whose = whose,
@@ -188,15 +186,8 @@ CK_RV token_login(struct token *token, const struct options *options)
         .variable = options_value(options, OPTION_PIN_ENV),
         .file_option = "--pin-file",
     };
-    TRY(check_initialized(token));
-    TRY(token_check(token,
-                    C_OpenSession(token->slot, CKF_SERIAL_SESSION | CKF_RW_SESSION, NULL, NULL,
-                                  &token->session),
-                    "C_OpenSession"));
-    (void) snprintf(whose, sizeof(whose), "the user PIN of token '%s'", token->label);
-    if ((token->info.flags & CKF_PROTECTED_AUTHENTICATION_PATH) == 0)
-        TRY(pin_read(&source, &pin));
-    return token_check(token, C_Login(token->session, CKU_USER, pin.bytes, pin.len), "C_Login");
+    name_pin(token, "user", whose, sizeof(whose));
+    return pin_read(&source, ret_pin);
 }
 
 CK_RV token_read_so_pin(const struct token *token, const struct options *options,
@@ -209,9 +200,30 @@ CK_RV token_read_so_pin(const struct token *token, const struct options *options
         .variable = options_value(options, OPTION_SO_PIN_ENV),
         .file_option = "--so-pin-file",
     };
-    TRY(check_initialized(token));
-    (void) snprintf(whose, sizeof(whose), "the SO PIN of token '%s'", token->label);
+    name_pin(token, "SO", whose, sizeof(whose));
     return pin_read(&source, ret_pin);
+}
+
+CK_RV token_check_initialized(const struct token *token)
+{
+    if ((token->info.flags & CKF_TOKEN_INITIALIZED) == 0)
+        return FAIL_TOOL(EXIT_CODE_NOT_FOUND,
+                         "[token %s] is not initialised; do that first: pkcs11-tool --init-token",
+                         token->name);
+    return CKR_OK;
+}
+
+CK_RV token_login(struct token *token, const struct options *options)
+{
+    _cleanup_(secret_clear) struct secret pin = {0};
+    TRY(token_check_initialized(token));
+    TRY(token_check(token,
+                    C_OpenSession(token->slot, CKF_SERIAL_SESSION | CKF_RW_SESSION, NULL, NULL,
+                                  &token->session),
+                    "C_OpenSession"));
+    if ((token->info.flags & CKF_PROTECTED_AUTHENTICATION_PATH) == 0)
+        TRY(token_read_pin(token, options, &pin));
+    return token_check(token, C_Login(token->session, CKU_USER, pin.bytes, pin.len), "C_Login");
 }
 
 static CK_RV collect(const struct token *token, CK_OBJECT_HANDLE **keys, size_t *ret_count)

@@ -42,7 +42,12 @@ CK_RV token_refresh(struct token *token);
  * token says CKF_PROTECTED_AUTHENTICATION_PATH. */
 CK_RV token_login(struct token *token, const struct options *options);
 
-/* The SO PIN of the options, or of the terminal. Freed with secret_clear. */
+/* Failure: EXIT_CODE_NOT_FOUND, with the remedy. */
+CK_RV token_check_initialized(const struct token *token);
+
+/* The user PIN of the options, or of the terminal; the SO's. Freed with secret_clear. */
+CK_RV token_read_pin(const struct token *token, const struct options *options,
+                     struct secret *ret_pin);
 CK_RV token_read_so_pin(const struct token *token, const struct options *options,
                         struct secret *ret_pin);
 

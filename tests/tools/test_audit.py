@@ -20,8 +20,8 @@ class Audit(tool.TokenCase):
                        "--mechanism", "SHA256-HMAC", "--id", "0101", "--input-file",
                        cls.path("message"), "--output-file", cls.path("mac"))
         cls.log = cls.path("audit.jsonl")
-        shown = run("audit", "key", "--pin-file", cls.path("pin"), "--json")
-        cls.public = shown.json()["public_key"]
+        key = run("audit", "key", "--pin-file", cls.path("pin"), "--json")
+        cls.public = key.json()["public_key"]
 
     def verify(self, *arguments):
         """As a third party: no configuration, no token."""
@@ -49,7 +49,8 @@ class Audit(tool.TokenCase):
         self.assertEqual(run("audit", "verify", self.log, "--public-key", keys).code, OK)
 
     def test_tampered_logs(self):
-        middle = len(open(self.log, "rb").readlines()) // 2
+        with open(self.log, "rb") as file:
+            middle = len(file.readlines()) // 2
         for name, edit in (
                 ("dropped", lambda lines: lines[:middle] + lines[middle + 1:]),
                 ("edited", lambda lines: [line.replace(b'"label":"packages"', b'"label":"packagee"')

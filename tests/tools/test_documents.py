@@ -2,6 +2,7 @@
 """The manual page and the completion tell the commands and options that the command has."""
 import os
 import re
+import shutil
 import subprocess
 import unittest
 
@@ -45,11 +46,11 @@ class Documents(unittest.TestCase):
         self.assertEqual(re.findall(r"(?m)^\.It (\d)$", text), list("01234567"))
 
     def test_the_manual_is_well_formed(self):
+        if not shutil.which("man") or not shutil.which("groff"):
+            self.skipTest("no man")
         result = subprocess.run(["man", "--warnings", "-l", os.path.join(TOP, "tools/indexkey.1")],
                                 capture_output=True, check=False,
                                 env={**os.environ, "MANROFFSEQ": "", "MANPAGER": "cat"})
-        if result.returncode != 0 and b"command not found" in result.stderr:
-            self.skipTest("no man")
         self.assertEqual(result.stderr, b"")
 
     def complete(self, *words):

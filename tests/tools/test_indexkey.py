@@ -230,7 +230,7 @@ class Importing(tool.TokenCase):
         key = os.urandom(32)
         document = self.import_file("a.b64", base64.b64encode(key) + b"\n", "a").json()
         self.assertRegex(document["id"], "^[0-9a-f]{32}$")
-        self.assertEqual(self.mac(document["id"], "one"), expected_mac(key, b"one"))
+        self.assertEqual(self.mac(document["id"], "one"), tool.subkey_mac(key, "token", b"one"))
         (listed,) = self.good("keys", "a")["keys"]
         self.assertEqual((listed["kind"], listed["local"], listed["extractable"]),
                          ("index key", False, False))
@@ -240,7 +240,7 @@ class Importing(tool.TokenCase):
         document = self.good("import", "-", "--label", "in", "--id", "77",
                              stdin=base64.b64encode(key))
         self.assertEqual(document["id"], "77")
-        self.assertEqual(self.mac("77", "two"), expected_mac(key, b"two"))
+        self.assertEqual(self.mac("77", "two"), tool.subkey_mac(key, "token", b"two"))
 
     def test_a_label_that_is_taken(self):
         text = base64.b64encode(os.urandom(32))
@@ -276,17 +276,6 @@ class Importing(tool.TokenCase):
                  "--pin-file", self.path("pin"))
         self.bad(FAILED, "import", "--label", "x", "--from-module", "libsqlite3.so.0",
                  "--pin-file", self.path("pin"), says="no PKCS #11 module")
-
-
-def expected_mac(key, message):
-    """By OpenSSL: the subkey of purpose token, and its HMAC."""
-    subkey = subprocess.run(
-        ["openssl", "kdf", "-keylen", "32", "-kdfopt", "mac:HMAC", "-kdfopt", "digest:SHA256",
-         "-kdfopt", "mode:COUNTER", "-kdfopt", f"hexkey:{key.hex()}", "-kdfopt",
-         "salt:indexkey/1/token", "-binary", "KBKDF"], check=True, capture_output=True).stdout
-    return subprocess.run(["openssl", "dgst", "-sha256", "-mac", "HMAC", "-macopt",
-                           f"hexkey:{subkey.hex()}", "-binary"], input=message, check=True,
-                          capture_output=True).stdout
 
 
 class Secrets(tool.TokenCase):

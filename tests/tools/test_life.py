@@ -83,7 +83,8 @@ class Life(tool.TokenCase):
                              "2099-01-01T00:00:00Z")
         self.assertEqual((document["state"], document["activation"]), ("active", None))
         self.still_reads()
-        for arguments in ((), ("--activation", "tomorrow"), ("--activation", "1960-01-01T00:00:00Z"),
+        for arguments in ((), ("--activation", "tomorrow"),
+                          ("--activation", "1960-01-01T00:00:00Z"),
                           ("--deactivation", "2026-13-01T00:00:00Z")):
             self.bad(USAGE, "times", self.label, *arguments, "--pin-file", self.path("pin"))
 

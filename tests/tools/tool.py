@@ -34,6 +34,17 @@ def run(*arguments, stdin=b"", **environment):
     return Result(process)
 
 
+def subkey_mac(key, purpose, message):
+    """By OpenSSL: the subkey of an index key's value, and its HMAC-SHA-256."""
+    subkey = subprocess.run(
+        ["openssl", "kdf", "-keylen", "32", "-kdfopt", "mac:HMAC", "-kdfopt", "digest:SHA256",
+         "-kdfopt", "mode:COUNTER", "-kdfopt", f"hexkey:{key.hex()}", "-kdfopt",
+         f"salt:indexkey/1/{purpose}", "-binary", "KBKDF"], check=True, capture_output=True).stdout
+    return subprocess.run(["openssl", "dgst", "-sha256", "-mac", "HMAC", "-macopt",
+                           f"hexkey:{subkey.hex()}", "-binary"], input=message, check=True,
+                          capture_output=True).stdout
+
+
 class TokenCase(unittest.TestCase):
     """A folder with one token `vectors` on `file` and SQLite, its PINs set; gone at the end."""
     MORE = ""  # lines of the token's section
