@@ -12,7 +12,9 @@
 #include <unistd.h>
 
 #include "include/indexkey.h"
+#include "module/admin.h"
 #include "tests/support/kill_at.h"
+#include "tests/support/postgres_fixture.h"
 #include "tests/support/token_fixture.h"
 
 #define WRITES_MAX 400
@@ -87,10 +89,10 @@ static void create_key(CK_SESSION_HANDLE session, const char *name, CK_OBJECT_HA
     OK(C_CreateObject(session, template, COUNT_OF(template), ret_key));
 }
 
-static CK_ULONG find_keys(CK_SESSION_HANDLE session, const char *name, CK_OBJECT_HANDLE *ret_key)
+static CK_ULONG find_labelled(CK_SESSION_HANDLE session, struct view label,
+                              CK_OBJECT_HANDLE *ret_key)
 {
-    char label[32];
-    CK_ATTRIBUTE template = {CKA_LABEL, label, label_of(name, label)};
+    CK_ATTRIBUTE template = {CKA_LABEL, (void *) (uintptr_t) label.bytes, label.len};
     CK_OBJECT_HANDLE keys[2];
     CK_ULONG count;
     OK(C_FindObjectsInit(session, &template, 1));
@@ -101,13 +103,18 @@ static CK_ULONG find_keys(CK_SESSION_HANDLE session, const char *name, CK_OBJECT
     return count;
 }
 
+static CK_ULONG find_keys(CK_SESSION_HANDLE session, const char *name, CK_OBJECT_HANDLE *ret_key)
+{
+    char label[32];
+    return find_labelled(session, (struct view){(CK_BYTE *) label, label_of(name, label)}, ret_key);
+}
+
 static CK_OBJECT_HANDLE find_key(CK_SESSION_HANDLE session, const char *name)
 {
     CK_OBJECT_HANDLE key = CK_INVALID_HANDLE;
     MUST(find_keys(session, name, &key) == 1);
     return key;
 }
-
 static CK_MECHANISM gcm(CK_GCM_PARAMS *params)
 {
     *params = (CK_GCM_PARAMS){.pIv = scene->iv, .ulIvLen = 12, .ulIvBits = 96, .ulTagBits = 128};
@@ -218,12 +225,59 @@ static void look_for_old(CK_SESSION_HANDLE session)
     read_data(session, find_key(session, "old"));
 }
 
+static void rotate(CK_SESSION_HANDLE session)
+{
+    CK_OBJECT_HANDLE newer;
+    OK(admin_key_rotate(session, find_key(session, "old"), &newer));
+}
+
+/* The old version reads, whatever its label is; under the first label there is a key that writes.
+ */
+static void look_for_rotated(CK_SESSION_HANDLE session)
+{
+    char label[32];
+    size_t len = label_of("old", label);
+    CK_OBJECT_HANDLE former = CK_INVALID_HANDLE;
+    len += (size_t) snprintf(label + len, sizeof(label) - len, "@1");
+    CK_ULONG count = find_labelled(session, (struct view){(CK_BYTE *) label, len}, &former);
+    CK_OBJECT_HANDLE key = find_key(session, "old");
+    MUST(count == 1 || (count == 0 && !scene->is_acknowledged));
+    read_data(session, count == 1 ? former : key);
+    write_data(session, key);
+}
+
+static void shred(CK_SESSION_HANDLE session)
+{
+    OK(admin_token_shred(session));
+}
+
+static struct view pin_now(void)
+{
+    return view_text(pins[scene->has_other_pin ? 1 : 0]);
+}
+
+static void rotate_token_key(CK_SESSION_HANDLE session)
+{
+    (void) session;
+    OK(admin_token_rotate_key(0, view_text(FIXTURE_SO_PIN), pin_now()));
+}
+
+static void rewrap(CK_SESSION_HANDLE session)
+{
+    struct admin_rewrap report;
+    OK(admin_token_rewrap(session, &report));
+}
+
 /* Logging in tells which PIN it is now. */
 static const struct change changes[] = {
     {"create", prepare_nothing, create, look_for_new},
     {"destroy", prepare_old, destroy, look_for_destroyed},
     {"set attributes", prepare_old, rename_key, look_for_renamed},
     {"PIN change", prepare_old, set_pin, look_for_old},
+    {"rotate", prepare_old, rotate, look_for_rotated},
+    {"shred", prepare_old, shred, look_for_old},
+    {"rotate the token key", prepare_old, rotate_token_key, look_for_old},
+    {"rewrap", prepare_old, rewrap, look_for_old},
 };
 
 static bool is_pin_change(const struct change *change)
@@ -304,17 +358,30 @@ static bool play_round(const struct change *change, unsigned int nth)
     return end == KILL_AT_NEVER;
 }
 
+/* With an anchor and an audit log, whose writes are among those that are killed. */
+static void configure(void)
+{
+    char conf[2048];
+    char store[POSTGRES_LOCATION_MAX];
+    if (postgres_fixture_is_here())
+        postgres_fixture_location(store, "");
+    else
+        (void) snprintf(store, sizeof(store), "sqlite:%s", fixture_path("token.db"));
+    (void) snprintf(conf, sizeof(conf),
+                    "[token vectors]\nsource = file\nkey_file = %s\nstore = %s\n"
+                    "anchor = file:%s\naudit = file:%s\n",
+                    fixture_path("root.key"), store, fixture_path("anchor"),
+                    fixture_path("audit.jsonl"));
+    fixture_write("indexkey.conf", conf, 0600);
+    ck_assert_int_eq(setenv("INDEXKEY_CONF", fixture_path("indexkey.conf"), 1), 0);
+}
+
 START_TEST(a_kill_leaves_old_or_new)
 {
     const struct change *change = &changes[_i];
-    char conf[1024];
     scene = mmap(NULL, sizeof(*scene), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     ck_assert_ptr_ne(scene, MAP_FAILED);
-    (void) snprintf(conf, sizeof(conf),
-                    "[token vectors]\nsource = file\nkey_file = %s\nstore = sqlite:%s\n",
-                    fixture_path("root.key"), fixture_path("token.db"));
-    fixture_write("indexkey.conf", conf, 0600);
-    ck_assert_int_eq(setenv("INDEXKEY_CONF", fixture_path("indexkey.conf"), 1), 0);
+    configure();
     ck_assert_int_eq(kill_at_nth_write(0, make_token, NULL), KILL_AT_NEVER);
     unsigned int nth = 1;
     while (!play_round(change, nth))
@@ -331,6 +398,8 @@ int main(void)
 {
     TCase *cases = tcase_create("custody_kill");
     tcase_set_timeout(cases, 280);
+    if (postgres_fixture_is_here())
+        tcase_add_checked_fixture(cases, postgres_fixture_setup, postgres_fixture_teardown);
     tcase_add_loop_test(cases, a_kill_leaves_old_or_new, 0, COUNT_OF(changes));
     return fixture_run("kill at every write", cases);
 }
