@@ -207,7 +207,8 @@ cat <<TEXT
 An encrypted vector index whose keys never leave their PKCS#11 token.
 
 In the demo's folder are links to the module ($module),
-to the example application (vector-index), to the indexkey command and to its data. In the commands below, \$KEYS is
+to the example application (vector-index), to the indexkey command and to its data.
+In the commands below, \$KEYS is
 "$KEYS".
 TEXT
 root_start
