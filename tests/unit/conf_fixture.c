@@ -32,6 +32,8 @@ static const struct conf_key module_keys[] = {
 static const struct conf_key token_keys[] = {
     {.name = "store", .type = CONF_STRING, .check = check_store},
     {.name = "anchor", .type = CONF_STRING},
+    {.name = "administer", .type = CONF_CHOICE, .choices = "user so"},
+    {.name = "undo_window", .type = CONF_DURATION, .max = UINT64_C(366) * 24 * 60 * 60 * 1000},
     {.name = "login", .type = CONF_CHOICE, .choices = "pin ambient"},
     {.name = "subkeys", .type = CONF_WORDS, .choices = "token centroid payload item query"},
     {.name = "policy", .type = CONF_CHOICE, .choices = "strengthen strict"},
