@@ -4,6 +4,7 @@
 
 #include "base/rv.h"
 #include "module/approvals.h"
+#include "module/audit_log.h"
 #include "module/key_policy.h"
 #include "module/new_object.h"
 #include "module/session.h"
@@ -121,20 +122,30 @@ static CK_RV take_approval(const struct object *key, const struct admin_export *
     return approvals_take(key->slot, &approval, ret_grant);
 }
 
+static CK_RV export_checked(struct object *key, const struct admin_export *request,
+                            struct admin_exported *exported)
+{
+    unsigned char fingerprint[SHA256_LEN];
+    struct approval_grant grant;
+
+    TRY(check_pin(key->slot, &request->to, fingerprint));
+    TRY(check_policy(key, request->form));
+    TRY(wrap_all(key, request, exported));
+    return take_approval(key, request, fingerprint, &grant);
+}
+
+/* What is not recorded does not leave. */
 static CK_RV export_key(const struct session_view *view, CK_OBJECT_HANDLE handle,
                         const struct admin_export *request, struct admin_exported *ret_exported)
 {
     _cleanup_(object_release) struct object *key = NULL;
     _cleanup_(admin_exported_clear) struct admin_exported exported = {.count = 0};
-    unsigned char fingerprint[SHA256_LEN];
-    struct approval_grant grant;
 
     TRY(new_object_check_administrator(view));
     TRY(find_index_key(view, handle, &key));
-    TRY(check_pin(view->slot, &request->to, fingerprint));
-    TRY(check_policy(key, request->form));
-    TRY(wrap_all(key, request, &exported));
-    TRY(take_approval(key, request, fingerprint, &grant));
+    const struct audit_act act = {.event = "export", .object = key};
+    TRY(audit_log_intent(view->slot, &act));
+    TRY(audit_log_outcome(view->slot, &act, export_checked(key, request, &exported)));
     log_line(LOG_LEVEL_NOTICE, "token %s: %s wrapped to the RSA key of migrate_to",
              view->slot->name,
              request->form == ADMIN_EXPORT_SUBKEYS ? "the subkeys of an index key were"
