@@ -13,6 +13,7 @@
 #include "module/admin_export.h"
 #include "module/admin_reset.h"
 #include "tests/support/api_fixture.h"
+#include "tokens/row_changes.h"
 
 #define TOKEN_LABEL "test                            "
 #define HOUR_MS (INT64_C(3600) * 1000)
@@ -300,6 +301,46 @@ START_TEST(the_former_public_key_verifies_on)
 }
 END_TEST
 
+static bool fails_to_commit;
+
+CK_RV __real_row_changes_list(struct row_changes *changes, const struct store_change *records,
+                              size_t record_count, const struct store_change **ret_changes,
+                              size_t *ret_count);
+CK_RV __wrap_row_changes_list(struct row_changes *changes, const struct store_change *records,
+                              size_t record_count, const struct store_change **ret_changes,
+                              size_t *ret_count);
+
+CK_RV __wrap_row_changes_list(struct row_changes *changes, const struct store_change *records,
+                              size_t record_count, const struct store_change **ret_changes,
+                              size_t *ret_count)
+{
+    return fails_to_commit
+               ? CKR_DEVICE_ERROR
+               : __real_row_changes_list(changes, records, record_count, ret_changes, ret_count);
+}
+
+/* As a kill between them leaves it: the former audit key goes on, and the next rotation too. */
+START_TEST(a_successor_that_was_named_in_vain)
+{
+    unsigned char former[1][ED25519_PUBLIC_LEN];
+
+    open_token();
+    OK(admin_audit_public_key(api.session, former[0]));
+    fails_to_commit = true;
+    EXPECT(CKR_DEVICE_ERROR, rotate_token_key(API_USER_PIN));
+    fails_to_commit = false;
+    ck_assert_uint_eq(count_successors(), 1);
+    OK(api.p11->C_Logout(api.session));
+    OK(login());
+    ck_assert_uint_eq(count_findings(former), 0);
+    OK(rotate_token_key(API_USER_PIN));
+    ck_assert_uint_eq(count_successors(), 2);
+    OK(login());
+    ck_assert_uint_eq(count_findings(former), 0);
+    close_token();
+}
+END_TEST
+
 static struct admin_status status_of(void)
 {
     struct admin_status status;
@@ -354,6 +395,7 @@ int main(void)
     tcase_add_test(cases, acts_on_keys_have_two_lines);
     tcase_add_test(cases, acts_on_the_token_have_two_lines);
     tcase_add_test(cases, the_former_public_key_verifies_on);
+    tcase_add_test(cases, a_successor_that_was_named_in_vain);
     tcase_add_test(cases, what_cannot_be_recorded_is_not_done);
     srunner_run_all(runner, CK_NORMAL);
     int failed = srunner_ntests_failed(runner);
