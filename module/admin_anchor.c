@@ -1,7 +1,17 @@
 #include "module/admin.h"
 
+#include "module/audit_log.h"
 #include "module/module.h"
 #include "module/slot.h"
+
+static CK_RV accept_recorded(struct slot *slot, struct view so_pin, uint64_t *ret_generation)
+{
+    const struct audit_act act = {.event = "anchor-accept"};
+
+    TRY(audit_log_intent(slot, &act));
+    return audit_log_outcome(slot, &act,
+                             custody_anchor_accept(slot->custody, so_pin, ret_generation));
+}
 
 CK_RV admin_anchor_accept(CK_SLOT_ID slot_id, struct view so_pin, uint64_t *ret_generation)
 {
@@ -13,7 +23,7 @@ CK_RV admin_anchor_accept(CK_SLOT_ID slot_id, struct view so_pin, uint64_t *ret_
         rv = slot_check_token(slot);
     if (rv == CKR_OK) {
         slot_begin_admin(slot);
-        rv = custody_anchor_accept(slot->custody, so_pin, ret_generation);
+        rv = accept_recorded(slot, so_pin, ret_generation);
         slot_end_admin(slot);
     }
     module_leave();

@@ -123,8 +123,8 @@ static CK_RV take_approval(const struct object *key, const struct admin_export *
     return approvals_take(key->slot, &approval, ret_grant);
 }
 
-static CK_RV wrap_approved(struct object *key, const struct admin_export *request,
-                           struct admin_exported *exported)
+static CK_RV export_checked(struct object *key, const struct admin_export *request,
+                            struct admin_exported *exported)
 {
     unsigned char fingerprint[SHA256_LEN];
     struct approval_grant grant;
@@ -139,6 +139,7 @@ static CK_RV wrap_approved(struct object *key, const struct admin_export *reques
     return take_approval(key, request, fingerprint, &grant);
 }
 
+/* What is not recorded does not leave. */
 static CK_RV export_key(const struct session_view *view, CK_OBJECT_HANDLE handle,
                         const struct admin_export *request, struct admin_exported *ret_exported)
 {
@@ -148,11 +149,8 @@ static CK_RV export_key(const struct session_view *view, CK_OBJECT_HANDLE handle
     TRY(new_object_check_administrator(view));
     TRY(find_index_key(view, handle, &key));
     const struct audit_act act = {.event = "export", .object = key};
-    CK_RV rv = wrap_approved(key, request, &exported);
-    if (rv != CKR_OK)
-        return audit_log_outcome(view->slot, &act, rv);
     TRY(audit_log_intent(view->slot, &act));
-    TRY(audit_log_outcome(view->slot, &act, CKR_OK));
+    TRY(audit_log_outcome(view->slot, &act, export_checked(key, request, &exported)));
     log_line(LOG_LEVEL_NOTICE, "token %s: %s wrapped to the RSA key of migrate_to",
              view->slot->name,
              request->form == ADMIN_EXPORT_SUBKEYS ? "the subkeys of an index key were"

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/rv.h"
+#include "module/audit_log.h"
 #include "module/key_lifecycle.h"
 #include "module/object_alter.h"
 
@@ -50,7 +51,9 @@ static CK_RV rotate(const struct session_view *view, CK_OBJECT_HANDLE handle,
     if (ret_new == NULL)
         return CKR_ARGUMENTS_BAD;
     TRY(object_alter_find_writable(view, handle, &key));
-    CK_RV rv = key_lifecycle_rotate(view->slot, key, ret_new);
+    const struct audit_act act = {.event = "rotate", .object = key};
+    TRY(audit_log_intent(view->slot, &act));
+    CK_RV rv = audit_log_outcome(view->slot, &act, key_lifecycle_rotate(view->slot, key, ret_new));
     /* Not tried again: the caller would rotate what somebody else has just rotated. */
     if (rv == CKR_OBJECT_HANDLE_INVALID)
         TRY(slot_objects_refresh(view->slot));

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "module/audit_log.h"
 #include "module/module.h"
 #include "module/session.h"
 #include "module/slot.h"
@@ -11,7 +12,8 @@ _Static_assert(ADMIN_KEY_TEXT_MAX == CUSTODY_KEY_TEXT_MAX, "what the custody tel
 /* ---- in a session ---- */
 
 /* Looks at the session as C_* functions do, and begins the administrative act. */
-static CK_RV begin(CK_SESSION_HANDLE session, CK_FLAGS needed, struct session_view *ret_view)
+static CK_RV begin(CK_SESSION_HANDLE session, CK_FLAGS needed, const struct audit_act *act,
+                   struct session_view *ret_view)
 {
     struct session_view view;
 
@@ -24,48 +26,58 @@ static CK_RV begin(CK_SESSION_HANDLE session, CK_FLAGS needed, struct session_vi
     if (rv != CKR_OK)
         return session_look_end(&view, rv);
     slot_begin_admin(view.slot);
+    rv = audit_log_intent(view.slot, act);
+    if (rv != CKR_OK) {
+        slot_end_admin(view.slot);
+        return session_look_end(&view, rv);
+    }
     *ret_view = view;
     return CKR_OK;
 }
 
-static CK_RV end(const struct session_view *view, CK_RV rv)
+static CK_RV end(const struct session_view *view, const struct audit_act *act, CK_RV rv)
 {
+    CK_RV told = audit_log_outcome(view->slot, act, rv);
+
     slot_end_admin(view->slot);
-    return session_look_end(view, rv);
+    return session_look_end(view, told);
 }
 
 CK_RV admin_token_shred(CK_SESSION_HANDLE session)
 {
+    const struct audit_act act = {.event = "shred"};
     struct session_view view;
 
-    TRY(begin(session, CKF_RW_SESSION, &view));
-    return end(&view, custody_shred(view.slot->custody));
+    TRY(begin(session, CKF_RW_SESSION, &act, &view));
+    return end(&view, &act, custody_shred(view.slot->custody));
 }
 
 CK_RV admin_token_rewrap(CK_SESSION_HANDLE session, struct admin_rewrap *ret_report)
 {
+    const struct audit_act act = {.event = "rewrap"};
     struct session_view view;
     struct custody_rewrap report;
 
     if (ret_report == NULL)
         return CKR_ARGUMENTS_BAD;
-    TRY(begin(session, CKF_RW_SESSION, &view));
+    TRY(begin(session, CKF_RW_SESSION, &act, &view));
     CK_RV rv = custody_rewrap(view.slot->custody, &report);
     if (rv == CKR_OK) {
         memcpy(ret_report->old_key, report.old_key, sizeof(ret_report->old_key));
         memcpy(ret_report->new_key, report.new_key, sizeof(ret_report->new_key));
     }
-    return end(&view, rv);
+    return end(&view, &act, rv);
 }
 
 CK_RV admin_backup(CK_SESSION_HANDLE session, admin_write_fn *write, void *context)
 {
+    const struct audit_act act = {.event = "backup"};
     struct session_view view;
 
     if (write == NULL)
         return CKR_ARGUMENTS_BAD;
-    TRY(begin(session, 0, &view));
-    return end(&view, custody_backup(view.slot->custody, write, context));
+    TRY(begin(session, 0, &act, &view));
+    return end(&view, &act, custody_backup(view.slot->custody, write, context));
 }
 
 /* ---- at a slot ---- */
@@ -93,10 +105,14 @@ struct pins {
 
 static CK_RV rotate_key(struct slot *slot, void *context)
 {
+    const struct audit_act act = {.event = "rotate-token-key"};
     const struct pins *pins = context;
 
     slot_begin_admin(slot);
-    CK_RV rv = custody_rotate_token_key(slot->custody, pins->so, pins->user);
+    CK_RV rv = audit_log_intent(slot, &act);
+    if (rv == CKR_OK)
+        rv = audit_log_outcome(slot, &act,
+                               custody_rotate_token_key(slot->custody, pins->so, pins->user));
     slot_end_admin(slot);
     /* Its keyring is the former token key's. The tick would find it, too. */
     if (rv == CKR_OK && slot_role(slot) != ROLE_PUBLIC)
@@ -142,6 +158,7 @@ CK_RV admin_token_status(CK_SLOT_ID slot_id, struct admin_status *ret_status)
 
 static CK_RV restore(struct slot *slot, void *context)
 {
+    const struct audit_act act = {.event = "restore"};
     const struct admin_restore *what = context;
     const struct custody_restore inner = {
         .read = what->read,
@@ -153,8 +170,10 @@ static CK_RV restore(struct slot *slot, void *context)
 
     slot_begin_admin(slot);
     /* No login comes in between: it is an administrative act, too. */
-    CK_RV rv = slot_role(slot) == ROLE_PUBLIC ? custody_restore(slot->custody, &inner)
-                                              : CKR_USER_ALREADY_LOGGED_IN;
+    CK_RV rv =
+        slot_role(slot) == ROLE_PUBLIC ? audit_log_intent(slot, &act) : CKR_USER_ALREADY_LOGGED_IN;
+    if (rv == CKR_OK)
+        rv = audit_log_outcome(slot, &act, custody_restore(slot->custody, &inner));
     slot_end_admin(slot);
     return rv;
 }

@@ -153,7 +153,7 @@ static CK_RV set_values(const struct session_view *view, struct object *object,
     TRY(attributes_change(&object->attributes, wanted->template, wanted->count,
                           view->role == ROLE_SO, &changed));
     TRY(policy_changed_object(view->slot, object, &changed));
-    return slot_objects_change(view->slot, object, &changed);
+    return slot_objects_change(view->slot, object, &changed, "set-attributes");
 }
 
 CK_RV C_SetAttributeValue(CK_SESSION_HANDLE hSession, CK_OBJECT_HANDLE hObject,

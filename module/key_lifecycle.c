@@ -3,6 +3,7 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/rv.h"
+#include "module/audit_log.h"
 #include "module/gcm_counts.h"
 #include "module/row_kinds.h"
 
@@ -59,6 +60,12 @@ CK_RV key_lifecycle_enter_state(struct attributes *attributes, CK_ULONG state)
 
 CK_RV key_lifecycle_set_state(struct slot *slot, struct object *key, CK_ULONG state)
 {
+    static const char *const events[] = {
+        [INDEXKEY_STATE_ACTIVE] = "resume",
+        [INDEXKEY_STATE_SUSPENDED] = "suspend",
+        [INDEXKEY_STATE_DEACTIVATED] = "deactivate",
+        [INDEXKEY_STATE_COMPROMISED] = "compromise",
+    };
     _cleanup_(attributes_clear) struct attributes changed = {0};
     CK_ULONG now = lifecycle_shown(key, CKA_INDEXKEY_STATE);
 
@@ -71,7 +78,7 @@ CK_RV key_lifecycle_set_state(struct slot *slot, struct object *key, CK_ULONG st
         return CKR_ACTION_PROHIBITED;
     TRY(attributes_copy(&key->attributes, &changed));
     TRY(key_lifecycle_enter_state(&changed, state));
-    return slot_objects_change(slot, key, &changed);
+    return slot_objects_change(slot, key, &changed, events[state]);
 }
 
 /* A key that was deactivated once is not made active by a later time. */
@@ -102,7 +109,7 @@ CK_RV key_lifecycle_set_times(struct slot *slot, struct object *key, const CK_UL
     TRY(attributes_copy(&key->attributes, &changed));
     TRY(lifecycle_set(&changed, CKA_INDEXKEY_ACTIVATION, begin));
     TRY(lifecycle_set(&changed, CKA_INDEXKEY_DEACTIVATION, end));
-    return slot_objects_change(slot, key, &changed);
+    return slot_objects_change(slot, key, &changed, "set-times");
 }
 
 CK_RV key_lifecycle_set_hold(struct slot *slot, struct object *key, bool hold)
@@ -114,7 +121,7 @@ CK_RV key_lifecycle_set_hold(struct slot *slot, struct object *key, bool hold)
         return CKR_OK;
     TRY(attributes_copy(&key->attributes, &changed));
     attributes_set_flag(&changed, FLAG_INDEXKEY_HOLD, hold);
-    return slot_objects_change(slot, key, &changed);
+    return slot_objects_change(slot, key, &changed, hold ? "hold" : "release");
 }
 
 static CK_RV hide_shared(struct slot *slot, struct object *key)
@@ -136,10 +143,14 @@ static CK_RV hide_shared(struct slot *slot, struct object *key)
 
 CK_RV key_lifecycle_destroy(struct slot *slot, struct object *object)
 {
+    const struct audit_act act = {.event = "destroy", .object = object};
+
     if (slot->undo_window_ms == 0 || key_lifecycle_check(object) != CKR_OK)
         return slot_objects_destroy(slot, object);
     pthread_rwlock_rdlock(&slot->changes);
-    CK_RV rv = hide_shared(slot, object);
+    CK_RV rv = audit_log_intent(slot, &act);
+    if (rv == CKR_OK)
+        rv = audit_log_outcome(slot, &act, hide_shared(slot, object));
     pthread_rwlock_unlock(&slot->changes);
     if (rv == CKR_OK) {
         slot_forget_key(slot, object);
@@ -167,22 +178,30 @@ static CK_RV read_pending(struct slot *slot, const struct object_id *id, struct 
     return CKR_OK;
 }
 
-static CK_RV undelete_shared(struct slot *slot, const struct object_id *id,
-                             CK_OBJECT_HANDLE *ret_key)
+static CK_RV show_again(struct slot *slot, struct object *hidden, CK_OBJECT_HANDLE *ret_key)
 {
-    _cleanup_(object_release) struct object *hidden = NULL;
     _cleanup_(object_release) struct object *shown = NULL;
     _cleanup_(attributes_clear) struct attributes changed = {0};
     _cleanup_(blob_clear) struct blob encoded = {NULL, 0};
 
-    TRY(read_pending(slot, id, &hidden));
     TRY(attributes_copy(&hidden->attributes, &changed));
     TRY(lifecycle_set(&changed, CKA_INDEXKEY_DESTROY_AT, 0));
     TRY(attributes_encode(&changed, &encoded));
     TRY(slot_objects_successor(hidden, &changed, &shown));
-    TRY(sealed_objects_update(slot->custody, id, hidden->version, blob_view(&encoded),
+    TRY(sealed_objects_update(slot->custody, &hidden->id, hidden->version, blob_view(&encoded),
                               &shown->version));
     return slot_objects_publish(slot, &shown, ret_key);
+}
+
+static CK_RV undelete_shared(struct slot *slot, const struct object_id *id,
+                             CK_OBJECT_HANDLE *ret_key)
+{
+    _cleanup_(object_release) struct object *hidden = NULL;
+
+    TRY(read_pending(slot, id, &hidden));
+    const struct audit_act act = {.event = "undelete", .object = hidden};
+    TRY(audit_log_intent(slot, &act));
+    return audit_log_outcome(slot, &act, show_again(slot, hidden, ret_key));
 }
 
 CK_RV key_lifecycle_undelete(struct slot *slot, const struct object_id *id,
@@ -247,6 +266,22 @@ static CK_RV remove_all(struct slot *slot, const struct overdue *overdue)
     }
     CK_RV rv = sealed_objects_commit(slot->custody, changes, overdue->count);
     mem_free(changes);
+    for (size_t i = 0; i < overdue->count && rv == CKR_OK; i++)
+        gcm_counts_destroyed(overdue->keys[i]);
+    return rv;
+}
+
+static CK_RV remove_recorded(struct slot *slot, const struct overdue *overdue)
+{
+    for (size_t i = 0; i < overdue->count; i++)
+        TRY(audit_log_intent(slot, &(struct audit_act){"purge", overdue->keys[i], NULL}));
+    CK_RV removed = remove_all(slot, overdue);
+    CK_RV rv = removed;
+    for (size_t i = 0; i < overdue->count; i++) {
+        const struct audit_act act = {.event = "purge", .object = overdue->keys[i]};
+        CK_RV told = audit_log_outcome(slot, &act, removed);
+        rv = rv == CKR_OK ? told : rv;
+    }
     return rv;
 }
 
@@ -258,9 +293,7 @@ static CK_RV purge_once(struct slot *slot, size_t *ret_count)
 
     TRY(slot_objects_refresh_pending(slot, add_overdue, &overdue));
     if (overdue.count > 0)
-        TRY(remove_all(slot, &overdue));
-    for (size_t i = 0; i < overdue.count; i++)
-        gcm_counts_destroyed(overdue.keys[i]);
+        TRY(remove_recorded(slot, &overdue));
     *ret_count = overdue.count;
     return CKR_OK;
 }

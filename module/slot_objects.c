@@ -472,22 +472,17 @@ static CK_RV change_shared(struct slot *slot, struct object *object, struct attr
     return CKR_OK;
 }
 
-static CK_RV change_recorded(struct slot *slot, struct object *object,
-                             struct attributes *attributes, bool *ret_changes_states)
+CK_RV slot_objects_change(struct slot *slot, struct object *object, struct attributes *attributes,
+                          const char *event)
 {
-    const struct audit_act act = {.event = "set-attributes", .object = object};
-
-    TRY(audit_log_intent(slot, &act));
-    CK_RV rv = change_shared(slot, object, attributes, ret_changes_states);
-    return audit_log_outcome(slot, &act, rv);
-}
-
-CK_RV slot_objects_change(struct slot *slot, struct object *object, struct attributes *attributes)
-{
+    const struct audit_act act = {.event = event, .object = object};
     bool changes_states = false;
 
     pthread_rwlock_rdlock(&slot->changes);
-    CK_RV rv = change_recorded(slot, object, attributes, &changes_states);
+    CK_RV rv = audit_log_intent(slot, &act);
+    if (rv == CKR_OK)
+        rv =
+            audit_log_outcome(slot, &act, change_shared(slot, object, attributes, &changes_states));
     pthread_rwlock_unlock(&slot->changes);
     if (changes_states)
         slot_enforce_states(slot);

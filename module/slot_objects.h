@@ -52,6 +52,8 @@ CK_RV slot_objects_copy(struct object *source, CK_SESSION_HANDLE owner,
 /* The next version of an object, with these attributes (taken over) and its value; in no table. */
 CK_RV slot_objects_successor(struct object *object, struct attributes *attributes,
                              struct object **ret_successor);
-/* New attributes (taken over) for an object, under the same handle. */
-CK_RV slot_objects_change(struct slot *slot, struct object *object, struct attributes *attributes);
+/* New attributes (taken over) for an object, under the same handle. `event`: the audit log's word
+ * for it. */
+CK_RV slot_objects_change(struct slot *slot, struct object *object, struct attributes *attributes,
+                          const char *event);
 CK_RV slot_objects_destroy(struct slot *slot, struct object *object);

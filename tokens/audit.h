@@ -63,8 +63,8 @@ void audit_logout(struct audit *audit, const struct audit_event *event);
 /* One line, on disk when it returns. */
 CK_RV audit_write(struct audit *audit, const struct audit_event *event);
 
-/* The token key is replaced, by an act that has its own lines: a line "audit-key" that the former
- * audit key signs names the new one, so that the former public key verifies on. */
+/* The token key is about to be replaced, by an act that has its own lines: a line "audit-key" that
+ * the former audit key signs names the new one, so that the former public key verifies on. */
 CK_RV audit_succeed(struct audit *audit, const unsigned char *serial, const struct secret *former,
                     const struct secret *token_key);
 

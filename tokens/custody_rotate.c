@@ -234,11 +234,22 @@ static CK_RV reseal(struct planning *planning)
                                 rotation->generation);
 }
 
+/* Last before the commit. After it the former token key is gone: a kill, or a full disk, would
+ * leave a log that no public key verifies on. A line without its commit names a key that nobody
+ * has, and verification goes on with the former one too. */
+static CK_RV name_successor(const struct planning *planning)
+{
+    const struct rotation *rotation = planning->rotation;
+    return audit_succeed(rotation->custody->audit, rotation->record.serial, planning->old_token_key,
+                         &rotation->token_key);
+}
+
 static CK_RV plan(void *context, const struct store_change **ret_changes, size_t *ret_change_count)
 {
     struct planning *planning = context;
     struct rotation *rotation = planning->rotation;
     TRY(reseal(planning));
+    TRY(name_successor(planning));
     const struct store_change records[] = {
         {.record = RECORD_TOKEN,
          .expected = rotation->record.version,
