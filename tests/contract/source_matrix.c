@@ -40,7 +40,7 @@ static const char *const cell_names[] = {
     [MATRIX_DEACTIVATE] = "deactivate",
     [MATRIX_DESTROY] = "destroy",
     [MATRIX_UNDELETE] = "undelete",
-    [MATRIX_RESTORE] = "backup, restore",
+    [MATRIX_RESTORE] = "backup and restore",
 };
 
 static const struct matrix_adapter *const adapters[] = {

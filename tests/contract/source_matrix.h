@@ -81,9 +81,9 @@ struct matrix_adapter {
     const char *server;
     struct fake_service *fake; /* NULL: a real server or an emulator */
     bool is_for_all;           /* cells; else for the rows alone: another adapter has the rest */
-    bool rewraps; /* and does all the other acts */
+    bool rewraps;              /* and does all the other acts */
     const struct matrix_row *rotation; /* before that; NULL: the row of that cell, if any */
-    void (*start)(void);       /* NULL, as stop, where there is nothing to be done */
+    void (*start)(void);               /* NULL, as stop, where there is nothing to be done */
     void (*stop)(void);
     void (*prepare)(struct kms_settings *settings); /* a key of this cell's own; may be NULL */
     void (*configure)(const struct kms_settings *settings);

@@ -49,7 +49,7 @@ static CK_SESSION_HANDLE session;
 
 /* ---- the token of this process ---- */
 
-static void begin(void)
+static void log_in(void)
 {
     CK_UTF8CHAR pin[] = FIXTURE_PIN;
     OK(C_OpenSession(0, CKF_SERIAL_SESSION | CKF_RW_SESSION, NULL, NULL, &session));
@@ -158,13 +158,13 @@ static void assert_all_opens(void)
 
 static void make(void)
 {
+    OK(C_Finalize(NULL)); /* kms_init_token does both itself */
     kms_init_token();
     OK(C_Initialize(NULL));
-    begin();
+    log_in();
     generate(CKM_AES_KEY_GEN, "data");
     generate(CKM_GENERIC_SECRET_KEY_GEN, "index");
     write_version(0);
-    OK(C_Finalize(NULL));
 }
 
 static void rotate_keys(void)
@@ -340,57 +340,43 @@ static const struct step steps[MATRIX_ACTS_END] = {
     [MATRIX_DEACTIVATE] = {.act = deactivate, .check = check_deactivated},
     [MATRIX_DESTROY] = {.act = destroy, .check = check_gone},
     [MATRIX_UNDELETE] = {.act = undelete, .check = check_deactivated},
-    [MATRIX_RESTORE] = {.before = back_up, .act = restore, .check = check_deactivated,
+    [MATRIX_RESTORE] = {.before = back_up,
+                        .act = restore,
+                        .check = check_deactivated,
                         .is_bare = true},
 };
 
 /* ---- processes ---- */
 
-static void run_made(void (*work)(void), bool logs_in)
+static void run(void (*work)(void), bool logs_in)
 {
     OK(C_Initialize(NULL));
     if (logs_in)
-        begin();
+        log_in();
     work();
     OK(C_Finalize(NULL));
 }
 
-static pid_t start_process(void)
-{
-    pid_t child = fork();
-    ck_assert_int_ge(child, 0);
-    return child;
-}
-
-static void await(pid_t child, const char *what)
-{
-    int how = 0;
-    ck_assert_int_eq(waitpid(child, &how, 0), child);
-    ck_assert_msg(how == 0, "%s: status 0x%x", what, how);
-}
-
 static void in_new_process(void (*work)(void), bool logs_in, const char *what)
 {
-    pid_t child = start_process();
+    int how = 0;
+    pid_t child = fork();
+    ck_assert_int_ge(child, 0);
     if (child == 0) {
-        run_made(work, logs_in);
+        run(work, logs_in);
         _exit(EXIT_SUCCESS);
     }
-    await(child, what);
+    ck_assert_int_eq(waitpid(child, &how, 0), child);
+    ck_assert_msg(how == 0, "%s: status 0x%x", what, how);
 }
 
 void matrix_custody_make(bool rotates)
 {
     is_rotated = rotates;
-    handed_on = mmap(NULL, sizeof(*handed_on), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
-                     -1, 0);
+    handed_on =
+        mmap(NULL, sizeof(*handed_on), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     ck_assert(handed_on != MAP_FAILED);
-    pid_t child = start_process();
-    if (child == 0) {
-        make();
-        _exit(EXIT_SUCCESS);
-    }
-    await(child, "the first process");
+    in_new_process(make, false, "the first data");
 }
 
 void matrix_custody_act(enum matrix_cell cell)
