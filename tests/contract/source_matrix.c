@@ -50,6 +50,7 @@ static const struct matrix_adapter *const adapters[] = {
 
 static const struct matrix_adapter *adapter;
 static int cell_number;
+static const char *run_lines = ""; /* of configuration, for all cells */
 
 const char *matrix_key_name(void)
 {
@@ -166,7 +167,7 @@ static void configure(const struct kms_settings *settings, const char *tenant)
 {
     char more[2048];
     struct kms_settings full = *settings;
-    int len = snprintf(more, sizeof(more), "context.tenant = %s\nundo_window = 1h\n%s", tenant,
+    int len = snprintf(more, sizeof(more), "context.tenant = %s\n%s%s", tenant, run_lines,
                        kms_or_default(settings->more, ""));
     ck_assert_int_lt(len, (int) sizeof(more));
     full.more = more;
@@ -394,6 +395,7 @@ START_TEST(custody)
 {
     const struct matrix_row *rotation = rotation_row();
     struct kms_settings settings = {0};
+    run_lines = "undo_window = 1h\n";
     prepare_cell(0, &settings);
     matrix_custody_make(rotation != NULL);
     for (enum matrix_cell act = MATRIX_ACTS_BEGIN; act < MATRIX_ACTS_END; act++) {
