@@ -1,7 +1,7 @@
 #!/bin/bash
 # `source = aws` against an emulator of AWS KMS that lives as long as the test.
 #
-#   aws_emulators.sh TEST_SOURCE_AWS_EMULATORS moto|ministack
+#   aws_emulators.sh TEST_SOURCE_AWS_EMULATORS moto|ministack [ARGUMENT...]
 #
 # 77: the emulators cannot be had here.
 set -euo pipefail
@@ -17,4 +17,4 @@ if ! "$servers/aws.sh" setup >/dev/null; then
     exit 77
 fi
 "$servers/aws.sh" start "$emulator" "$folder"
-INDEXKEY_AWS_FOLDER=$folder "$program" "$emulator"
+INDEXKEY_AWS_FOLDER=$folder "$program" "$emulator" "${@:3}"

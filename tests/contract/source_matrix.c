@@ -1,4 +1,4 @@
-/* source_matrix ADAPTER: see source_matrix.h. A line for each cell that came out right:
+/* source_matrix ADAPTER [custody]: see source_matrix.h. A line for each cell that came out right:
  * cell|SOURCE|CELL|ok, ok* (a fake answered) or n/a|SERVER|CKR|CAUSE|LOG LINE or why not */
 #include "tests/contract/source_matrix.h"
 
@@ -31,6 +31,16 @@ static const char *const cell_names[] = {
     [MATRIX_WRONG_CA] = "wrong CA",
     [MATRIX_SLOW] = "slow",
     [MATRIX_UNREACHABLE] = "unreachable",
+    [MATRIX_ROTATE_KEYS] = "key rotation",
+    [MATRIX_REWRAP] = "rewrap",
+    [MATRIX_TOKEN_KEY] = "token key rotation",
+    [MATRIX_SHRED] = "shred",
+    [MATRIX_SUSPEND] = "suspend",
+    [MATRIX_RESUME] = "resume",
+    [MATRIX_DEACTIVATE] = "deactivate",
+    [MATRIX_DESTROY] = "destroy",
+    [MATRIX_UNDELETE] = "undelete",
+    [MATRIX_RESTORE] = "backup and restore",
 };
 
 static const struct matrix_adapter *const adapters[] = {
@@ -40,6 +50,7 @@ static const struct matrix_adapter *const adapters[] = {
 
 static const struct matrix_adapter *adapter;
 static int cell_number;
+static const char *run_lines = ""; /* of configuration, for all cells */
 
 const char *matrix_key_name(void)
 {
@@ -156,7 +167,7 @@ static void configure(const struct kms_settings *settings, const char *tenant)
 {
     char more[2048];
     struct kms_settings full = *settings;
-    int len = snprintf(more, sizeof(more), "context.tenant = %s\n%s", tenant,
+    int len = snprintf(more, sizeof(more), "context.tenant = %s\n%s%s", tenant, run_lines,
                        kms_or_default(settings->more, ""));
     ck_assert_int_lt(len, (int) sizeof(more));
     full.more = more;
@@ -271,13 +282,18 @@ static void break_and_heal(const struct matrix_row *row, const struct kms_settin
     print_cell(row, mark_of(row), rv, line);
 }
 
-static void begin_cell(int number, struct kms_settings *ret_settings)
+static void prepare_cell(int number, struct kms_settings *ret_settings)
 {
     cell_number = number;
     if (adapter->prepare != NULL)
         adapter->prepare(ret_settings);
     ret_settings->deadline_ms = MATRIX_DEADLINE_MS;
     configure(ret_settings, TENANT);
+}
+
+static void begin_cell(int number, struct kms_settings *ret_settings)
+{
+    prepare_cell(number, ret_settings);
     kms_init_token();
     ck_assert_msg(fixture_log_count() == 0, "%s", fixture_log());
 }
@@ -317,6 +333,12 @@ static const struct matrix_row *row_of(enum matrix_cell cell)
     return NULL;
 }
 
+/* NULL: there is one key only. */
+static const struct matrix_row *rotation_row(void)
+{
+    return adapter->rotation != NULL ? adapter->rotation : row_of(MATRIX_ROTATED);
+}
+
 static void rotate(const struct matrix_row *row, const struct kms_settings *settings)
 {
     struct kms_settings rotated = broken_settings(settings, row);
@@ -344,13 +366,11 @@ static void rewrap(struct custody_rewrap *ret_report)
 START_TEST(rewraps)
 {
     static const struct matrix_row rewrapped = {.cell = MATRIX_REWRAPPED};
-    const struct matrix_row *rotation = adapter->rotation;
+    const struct matrix_row *rotation = rotation_row();
     struct kms_settings settings = {0};
     struct custody_rewrap first;
     struct custody_rewrap second;
     char line[2 * CUSTODY_KEY_TEXT_MAX + 8];
-    if (rotation == NULL)
-        rotation = row_of(MATRIX_ROTATED);
     begin_cell((int) adapter->row_count + 1, &settings);
     if (rotation != NULL)
         rotate(rotation, &settings);
@@ -371,6 +391,23 @@ START_TEST(rewraps)
 }
 END_TEST
 
+START_TEST(custody)
+{
+    const struct matrix_row *rotation = rotation_row();
+    struct kms_settings settings = {0};
+    run_lines = "undo_window = 1h\n";
+    prepare_cell(0, &settings);
+    matrix_custody_make(rotation != NULL);
+    for (enum matrix_cell act = MATRIX_ACTS_BEGIN; act < MATRIX_ACTS_END; act++) {
+        const struct matrix_row row = {.cell = act};
+        if (act == MATRIX_REWRAP && rotation != NULL)
+            rotate(rotation, &settings);
+        matrix_custody_act(act);
+        print_cell(&row, mark_of(&row), CKR_OK, "");
+    }
+}
+END_TEST
+
 static void start(void)
 {
     /* Another CA than a real server's, and here, so that all cells find it. */
@@ -388,9 +425,19 @@ static void stop(void)
     fake_service_clean();
 }
 
+static void add_cells(TCase *cases)
+{
+    if (adapter->is_for_all)
+        tcase_add_test(cases, init_and_login);
+    if (adapter->rewraps)
+        tcase_add_test(cases, rewraps);
+    tcase_add_loop_test(cases, a_row, 0, (int) adapter->row_count);
+}
+
 int main(int argc, char **argv)
 {
-    for (size_t i = 0; argc == 2 && i < COUNT_OF(adapters); i++) {
+    bool is_custody = argc == 3 && strcmp(argv[2], "custody") == 0;
+    for (size_t i = 0; (argc == 2 || is_custody) && i < COUNT_OF(adapters); i++) {
         if (strcmp(adapters[i]->name, argv[1]) == 0)
             adapter = adapters[i];
     }
@@ -400,10 +447,9 @@ int main(int argc, char **argv)
     tcase_set_timeout(cases, TIMEOUT_S);
     tcase_add_unchecked_fixture(cases, start, stop);
     tcase_add_checked_fixture(cases, kms_first_call, NULL);
-    if (adapter->is_for_all)
-        tcase_add_test(cases, init_and_login);
-    if (adapter->rewraps)
-        tcase_add_test(cases, rewraps);
-    tcase_add_loop_test(cases, a_row, 0, (int) adapter->row_count);
+    if (is_custody)
+        tcase_add_test(cases, custody);
+    else
+        add_cells(cases);
     return fixture_run("source matrix", cases);
 }

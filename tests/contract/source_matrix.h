@@ -5,6 +5,9 @@
  * healed, where it can be, and logs in again. source_matrix.sh runs it for all sources and prints
  * the table.
  *
+ * Another run has the acts of a token's administrators: after each one, a process that starts anew
+ * decrypts what was written before (source_matrix_custody.c).
+ *
  * An adapter is a source at one server. Check forks for each cell: what is to outlive a cell is
  * made by `start`.
  */
@@ -32,7 +35,21 @@ enum matrix_cell {
     MATRIX_WRONG_CA,
     MATRIX_SLOW,
     MATRIX_UNREACHABLE, /* last: not every server starts again */
+
+    /* No rows: what the token's administrators do, in that order. */
+    MATRIX_ROTATE_KEYS,
+    MATRIX_REWRAP,
+    MATRIX_TOKEN_KEY,
+    MATRIX_SHRED,
+    MATRIX_SUSPEND,
+    MATRIX_RESUME,
+    MATRIX_DEACTIVATE,
+    MATRIX_DESTROY,
+    MATRIX_UNDELETE,
+    MATRIX_RESTORE,
+    MATRIX_ACTS_END,
 };
+#define MATRIX_ACTS_BEGIN MATRIX_ROTATE_KEYS
 
 /* Of the token's record in the store. */
 enum matrix_change {
@@ -64,7 +81,7 @@ struct matrix_adapter {
     const char *server;
     struct fake_service *fake; /* NULL: a real server or an emulator */
     bool is_for_all;           /* cells; else for the rows alone: another adapter has the rest */
-    bool rewraps;
+    bool rewraps;              /* and does all the other acts */
     const struct matrix_row *rotation; /* before that; NULL: the row of that cell, if any */
     void (*start)(void);               /* NULL, as stop, where there is nothing to be done */
     void (*stop)(void);
@@ -84,6 +101,13 @@ extern const struct matrix_adapter matrix_gcp;
 extern const struct matrix_adapter matrix_azure;
 extern const struct matrix_adapter matrix_kmip;
 extern const struct matrix_adapter matrix_hsm;
+
+/* Makes the configured token, with keys, and data under them. `rotates`: the source's key will have
+ * a newer version when MATRIX_REWRAP comes. */
+void matrix_custody_make(bool rotates);
+/* One act, and what the process after it finds. Both are children: the caller does not use the
+ * module. */
+void matrix_custody_act(enum matrix_cell act);
 
 /* A name that no other cell of the run has: "matrix-7". */
 const char *matrix_key_name(void);
