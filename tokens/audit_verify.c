@@ -22,6 +22,8 @@ struct check {
     /* Audit keys that lines signed by known ones have named. */
     unsigned char successors[SUCCESSORS_MAX][ED25519_PUBLIC_LEN];
     size_t successor_count;
+    /* Before this place lines may be signed by former audit keys that were not given. */
+    size_t known_from;
 };
 
 static void check_clear(struct check *check)
@@ -176,15 +178,30 @@ static bool is_succession(const struct audit_record *record)
            audit_line_has(&record->line, AUDIT_NEXT) && audit_line_has(&record->line, AUDIT_SIG);
 }
 
+static bool is_given(const struct check *check, const unsigned char key[ED25519_PUBLIC_LEN])
+{
+    for (size_t i = 0; i < check->asked->public_key_count; i++)
+        if (memcmp(check->asked->public_keys[i], key, ED25519_PUBLIC_LEN) == 0)
+            return true;
+    return false;
+}
+
 /* In the order of the files, in which one key follows another. */
 static void learn_successors(struct check *check)
 {
+    unsigned char next[ED25519_PUBLIC_LEN];
+
     for (size_t i = 0; i < check->records.count; i++) {
         const struct audit_record *record = &check->records.rows[i];
-        if (!is_succession(record) || check->successor_count == SUCCESSORS_MAX ||
-            !verifies_by_token(check, record))
+        if (!is_succession(record))
             continue;
-        audit_line_bytes(&record->line, AUDIT_NEXT, check->successors[check->successor_count++]);
+        audit_line_bytes(&record->line, AUDIT_NEXT, next);
+        if (!verifies_by_token(check, record)) {
+            if (is_given(check, next))
+                check->known_from = record->place + 1;
+        } else if (check->successor_count < SUCCESSORS_MAX) {
+            memcpy(check->successors[check->successor_count++], next, sizeof(next));
+        }
     }
 }
 
@@ -213,6 +230,22 @@ static void take_next_key(struct chain *chain, const struct audit_record *record
         audit_line_bytes(&record->line, AUDIT_NEXT, chain->key);
 }
 
+static void tell_unsigned(const struct chain *chain, const struct audit_record *record)
+{
+    struct check *check = chain->check;
+    bool is_by_token = is_login(record) || is_succession(record);
+
+    if (is_by_token && record->place < check->known_from)
+        tell(check, AUDIT_UNPROVED, spot_of(check, record),
+             "a former audit key signed it, if any did: give that public key");
+    else if (!is_by_token && chain->missed_keys)
+        tell(check, AUDIT_UNPROVED, spot_of(check, record),
+             "its signature's key stands in a line that is missing or not proved");
+    else
+        tell(check, AUDIT_RESEALED, spot_of(check, record),
+             "its signature is wrong: edited, or sealed again by somebody else");
+}
+
 static void check_signature(struct chain *chain, struct audit_record **at)
 {
     struct check *check = chain->check;
@@ -226,10 +259,7 @@ static void check_signature(struct chain *chain, struct audit_record **at)
         record->is_signed = (chain->has_key && verifies(record, chain->key)) ||
                             (chain->missed_keys && verifies_by_head(check, record));
     if (!record->is_signed) {
-        bool may_be_good = !is_login(record) && !is_succession(record) && chain->missed_keys;
-        tell(check, may_be_good ? AUDIT_UNPROVED : AUDIT_RESEALED, spot_of(check, record),
-             may_be_good ? "its signature's key stands in a line that is missing"
-                         : "its signature is wrong: edited, or sealed again by somebody else");
+        tell_unsigned(chain, record);
         chain->has_key = false;
         chain->missed_keys = true;
         return;
@@ -269,6 +299,8 @@ static CK_RV check_mac(struct chain *chain, const struct audit_record *record)
         return CKR_OK;
     if (is_login(record)) {
         secret_clear(&chain->mac_key);
+        if (!verifies(record, chain->check->asked->public_keys[0]))
+            return CKR_OK; /* of another token key */
         TRY(audit_keys_first_mac(base, record->writer, record->seq, &chain->mac_key));
     }
     if (chain->mac_key.len == 0)

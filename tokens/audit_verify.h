@@ -46,7 +46,8 @@ struct audit_verification {
     size_t public_key_count;
     /* Signed lines that were kept elsewhere; no text: none were. */
     struct audit_input head;
-    const struct secret *mac_key; /* audit_mac_key; NULL: MACs are not checked */
+    /* audit_mac_key of the token key that public_keys[0] belongs to; NULL: no MAC is checked */
+    const struct secret *mac_key;
     audit_finding_fn *found;
     void *context;
 };
