@@ -3,8 +3,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "base/ckr.h"
 #include "base/log_text.h"
-#include "tools/ckr.h"
 
 static char kept[LOG_LINE_MAX];
 static char text[LOG_LINE_MAX];

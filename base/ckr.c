@@ -1,4 +1,4 @@
-#include "tools/ckr.h"
+#include "base/ckr.h"
 
 #include <stddef.h>
 
