@@ -25,6 +25,7 @@ static const char *const policy_names[] = {
     "subkeys",
     "time_window",
     "two_person",
+    "undo_window",
     "usage_limit",
 };
 
