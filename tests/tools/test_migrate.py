@@ -1,5 +1,7 @@
 #!/usr/bin/env python3
-"""indexkey provision and migrate to SoftHSM's token, which has no key derivation."""
+"""indexkey provision to SoftHSM's token, which has no key derivation, and migrate to a module that
+has."""
+import base64
 import hashlib
 import os
 import re
@@ -143,6 +145,49 @@ class ToSoftHsm(tool.TokenCase):
         self.assertFalse(os.path.exists(self.path("backup")))
         self.approve(error["message"], "backup")
         self.assertEqual(self.user("backup", self.path("backup")).code, OK)
+
+
+class ToDerivingModule(tool.TokenCase):
+    """The built module with another configuration (deriving_module.c); both are read by
+    pkcs11-tool."""
+
+    def sign(self, conf, label, key_id):
+        subprocess.run(["pkcs11-tool", "--module", tool.MODULE, "--token-label", label, "--login",
+                        "--pin", "env:PIN", "--sign", "--mechanism", "SHA256-HMAC", "--id", key_id,
+                        "--input-file", self.path("message"), "--output-file", self.path("mac")],
+                       check=True, capture_output=True, timeout=60,
+                       env={**os.environ, "PIN": tool.PIN, "INDEXKEY_CONF": self.path(conf)})
+        with open(self.path("mac"), "rb") as file:
+            return file.read()
+
+    def make_other(self):
+        self.write("other.key", base64.b64encode(os.urandom(32)) + b"\n")
+        conf = self.write("other.conf", f"[token other]\nsource = file\nkey_file = "
+                          f"{self.path('other.key')}\nstore = sqlite:{self.path('other.db')}\n")
+        environment = {**os.environ, "PIN": tool.PIN, "SO_PIN": tool.SO_PIN, "INDEXKEY_CONF": conf}
+        for arguments in (("--init-token", "--slot-index", "0", "--label", "other"),
+                          ("--token-label", "other", "--login", "--login-type", "so", "--init-pin",
+                           "--new-pin", "env:PIN")):
+            subprocess.run(["pkcs11-tool", "--module", tool.MODULE, "--so-pin", "env:SO_PIN",
+                            *arguments], check=True, capture_output=True, env=environment)
+        return conf
+
+    def test_an_index_key_arrives(self):
+        environment = {"DERIVING_CONF": self.make_other(), "DERIVING_KEY": self.path("rsa.pem")}
+        subprocess.run(["openssl", "genrsa", "-out", self.path("rsa.pem"), "2048"], check=True,
+                       capture_output=True)
+        public = subprocess.run(["openssl", "pkey", "-in", self.path("rsa.pem"), "-pubout",
+                                 "-outform", "DER"], check=True, capture_output=True).stdout
+        self.configure(f"migrate_to = sha256:{hashlib.sha256(public).hexdigest()}")
+        self.keygen("packages", "42")
+        self.write("message", b"a record")
+        arguments = ("migrate", "packages", "--to-module", os.environ["DERIVING_MODULE"],
+                     "--to-token", "other", "--to-key", "import", "--to-pin-file",
+                     self.path("pin"))
+        self.assertEqual(self.good(*arguments, **environment)["keys"], ["packages"])
+        self.assertEqual(self.sign("other.conf", "other", "4201"),
+                         self.sign("indexkey.conf", "vectors", "4201"))
+        self.bad(FAILED, *arguments, "--pin-file", self.path("pin"), says="already", **environment)
 
 
 if __name__ == "__main__":
