@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "module/approvals.h"
 #include "module/audit_log.h"
 #include "module/module.h"
 #include "module/session.h"
@@ -69,6 +70,26 @@ CK_RV admin_token_rewrap(CK_SESSION_HANDLE session, struct admin_rewrap *ret_rep
     return end(&view, &act, rv);
 }
 
+/* The approval is of the token, not of a file: SHA-256 of the serial number. */
+static CK_RV backup_approved(struct slot *slot, admin_write_fn *write, void *context)
+{
+    struct custody_info info;
+    unsigned char digest[SHA256_LEN];
+    struct approval_grant grant;
+
+    TRY(custody_info(slot->custody, &info));
+    TRY(crypto_sha256((struct view){info.serial, sizeof(info.serial)}, digest));
+    const struct approval_request request = {
+        .operation = APPROVAL_BACKUP,
+        .subject = {digest, sizeof(digest)},
+    };
+    TRY(approvals_take(slot, &request, &grant));
+    CK_RV rv = custody_backup(slot->custody, write, context);
+    if (rv != CKR_OK)
+        approvals_give_back(slot, &grant);
+    return rv;
+}
+
 CK_RV admin_backup(CK_SESSION_HANDLE session, admin_write_fn *write, void *context)
 {
     const struct audit_act act = {.event = "backup"};
@@ -77,7 +98,7 @@ CK_RV admin_backup(CK_SESSION_HANDLE session, admin_write_fn *write, void *conte
     if (write == NULL)
         return CKR_ARGUMENTS_BAD;
     TRY(begin(session, 0, &act, &view));
-    return end(&view, &act, custody_backup(view.slot->custody, write, context));
+    return end(&view, &act, backup_approved(view.slot, write, context));
 }
 
 /* ---- at a slot ---- */

@@ -46,6 +46,8 @@ CK_RV command_destroy(struct run *run);
 CK_RV command_hold(struct run *run);
 CK_RV command_import(struct run *run);
 CK_RV command_keys(struct run *run);
+CK_RV command_migrate(struct run *run);
+CK_RV command_provision(struct run *run);
 CK_RV command_purge(struct run *run);
 CK_RV command_reset(struct run *run);
 CK_RV command_restore(struct run *run);

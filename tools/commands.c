@@ -6,6 +6,9 @@
 #define LOGIN (TOKEN | OPTION_BIT(OPTION_PIN_FILE) | OPTION_BIT(OPTION_PIN_ENV))
 
 #define KEY (LOGIN | OPTION_BIT(OPTION_ID))
+#define TO                                                                                         \
+    (LOGIN | OPTION_BIT(OPTION_TO_MODULE) | OPTION_BIT(OPTION_TO_TOKEN) |                          \
+     OPTION_BIT(OPTION_TO_KEY) | OPTION_BIT(OPTION_TO_PIN_FILE) | OPTION_BIT(OPTION_TO_PIN_ENV))
 #define SO (TOKEN | OPTION_BIT(OPTION_SO_PIN_FILE) | OPTION_BIT(OPTION_SO_PIN_ENV))
 
 static const struct command commands[] = {
@@ -41,6 +44,24 @@ static const struct command commands[] = {
                    OPTION_BIT(OPTION_FROM_LABEL) | OPTION_BIT(OPTION_FROM_ID) |
                    OPTION_BIT(OPTION_FROM_PIN_FILE) | OPTION_BIT(OPTION_FROM_PIN_ENV),
         .run = command_import,
+    },
+    {
+        .name = "migrate",
+        .arguments = "KEY",
+        .summary = "puts an index key on another module that derives its subkeys",
+        .arguments_min = 1,
+        .arguments_max = 1,
+        .options = TO,
+        .run = command_migrate,
+    },
+    {
+        .name = "provision",
+        .arguments = "KEY",
+        .summary = "puts the subkeys of an index key on another module",
+        .arguments_min = 1,
+        .arguments_max = 1,
+        .options = TO,
+        .run = command_provision,
     },
     {
         .name = "rotate",

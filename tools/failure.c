@@ -96,6 +96,7 @@ enum exit_code failure_exit_code(CK_RV rv, enum indexkey_cause cause)
     case CKR_ACTION_PROHIBITED:
     case CKR_ATTRIBUTE_READ_ONLY:
     case CKR_KEY_FUNCTION_NOT_PERMITTED:
+    case CKR_KEY_UNEXTRACTABLE:
     case CKR_TEMPLATE_INCONSISTENT:
         return EXIT_CODE_REFUSED;
     case CKR_DEVICE_ERROR:

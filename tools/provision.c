@@ -18,8 +18,8 @@ static bool is_cipher(unsigned char purpose)
     return purpose == INDEXKEY_PURPOSE_PAYLOAD || purpose == INDEXKEY_PURPOSE_ITEM;
 }
 
-static CK_RV subkey_label(const struct provision_job *job, unsigned char purpose,
-                          char ret_label[PEER_LABEL_LEN])
+CK_RV provision_label(const struct provision_job *job, unsigned char purpose,
+                      char ret_label[PEER_LABEL_LEN])
 {
     int len = snprintf(ret_label, PEER_LABEL_LEN, "%s/%s", job->label,
                        indexkey_purpose_name((enum indexkey_purpose) purpose));
@@ -85,7 +85,7 @@ static CK_RV put(struct transfer *transfer, const struct admin_wrapped *wrapped)
     char label[PEER_LABEL_LEN];
     unsigned char id[ID_LEN_MAX + 1];
 
-    TRY(subkey_label(transfer->job, wrapped->purpose, label));
+    TRY(provision_label(transfer->job, wrapped->purpose, label));
     TRY(indexkey_mechanisms((enum indexkey_purpose) wrapped->purpose, &mechanisms,
                             &mechanism_count));
     if (transfer->id.len > 0)
@@ -113,7 +113,7 @@ static CK_RV check_room(const struct provision_job *job)
     char label[PEER_LABEL_LEN];
 
     for (unsigned char purpose = 1; purpose <= INDEXKEY_PURPOSE_COUNT; purpose++) {
-        TRY(subkey_label(job, purpose, label));
+        TRY(provision_label(job, purpose, label));
         TRY(peer_lacks(&job->to, CKO_SECRET_KEY, label));
     }
     return CKR_OK;
@@ -152,7 +152,7 @@ static CK_RV check_one(const struct provision_job *job, unsigned char purpose, s
     char label[PEER_LABEL_LEN];
     CK_ULONG shown = 0;
 
-    TRY(subkey_label(job, purpose, label));
+    TRY(provision_label(job, purpose, label));
     struct vector_pair pair = {
         .from = &job->from, .to = &job->to, .label = label, .is_cipher = is_cipher(purpose)};
     TRY(peer_count(&job->from, CKO_SECRET_KEY, label, &shown));

@@ -25,3 +25,7 @@ CK_RV provision_transfer(const struct provision_job *job);
  * are equal, AES-GCM goes both ways. `from` is the user's. CKR_FUNCTION_FAILED, logged, when they
  * differ. */
 CK_RV provision_check(const struct provision_job *job);
+/* The subkey's label on both sides: the index key's, `/` and the purpose. CKR_ARGUMENTS_BAD,
+ * logged: it is too long. */
+CK_RV provision_label(const struct provision_job *job, unsigned char purpose,
+                      char ret_label[PEER_LABEL_LEN]);

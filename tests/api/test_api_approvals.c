@@ -6,6 +6,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/crypto.h"
+#include "module/admin.h"
 #include "tests/support/api_fixture.h"
 #include "tests/support/approval_fixture.h"
 
@@ -257,6 +259,54 @@ START_TEST(initialising_again_takes_two)
 }
 END_TEST
 
+struct written {
+    size_t len;
+    bool fails;
+};
+
+static CK_RV count_written(void *context, struct view bytes)
+{
+    struct written *written = context;
+
+    written->len += bytes.len;
+    return written->fails ? CKR_DEVICE_ERROR : CKR_OK;
+}
+
+START_TEST(a_backup_takes_two)
+{
+    char document[APPROVAL_TEXT_MAX];
+    unsigned char digest[SHA256_LEN];
+    char expected[65];
+    char object[65];
+    char serial[17];
+    struct written written = {0, false};
+
+    open_token("export", 1);
+    (void) api_make_index_key(&api, "customers", 1);
+    EXPECT(CKR_ACTION_PROHIBITED, admin_backup(api.session, count_written, &written));
+    ck_assert_uint_eq(written.len, 0);
+    expect_log("'operation backup'");
+    wanted_object(object);
+    token_serial(serial);
+    OK(crypto_sha256((struct view){(const unsigned char *) serial, 16}, digest));
+    for (size_t i = 0; i < sizeof(digest); i++)
+        snprintf(expected + 2 * i, 3, "%02x", digest[i]);
+    ck_assert_str_eq(object, expected);
+    struct approval_text text = {serial, "backup", object, 1, time(NULL) + 600};
+    size_t len = approval_sign(1, &text, document);
+    write_text("backup.approval", document, len);
+    /* A backup that fails leaves the approval for the next one. */
+    written.fails = true;
+    EXPECT(CKR_DEVICE_ERROR, admin_backup(api.session, count_written, &written));
+    written = (struct written){0, false};
+    OK(admin_backup(api.session, count_written, &written));
+    ck_assert_uint_gt(written.len, 0);
+    expect_log("backup approved by Alice");
+    EXPECT(CKR_ACTION_PROHIBITED, admin_backup(api.session, count_written, &written));
+    api_close(&api);
+}
+END_TEST
+
 START_TEST(a_token_without_approvers_is_not_shown)
 {
     static const char *const lines[] = {
@@ -431,6 +481,7 @@ int main(void)
     tcase_add_test(cases, a_restart_forgets_no_use);
     tcase_add_test(cases, session_objects_need_nobody);
     tcase_add_test(cases, initialising_again_takes_two);
+    tcase_add_test(cases, a_backup_takes_two);
     tcase_add_test(cases, a_token_without_approvers_is_not_shown);
     tcase_add_test(cases, the_openssl_command_makes_one);
     tcase_add_test(cases, a_pinned_policy_is_changed_by_two);

@@ -4,6 +4,7 @@
 #include <openssl/evp.h>
 #include <openssl/rsa.h>
 #include <openssl/x509.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +19,7 @@
 void *__real_dlopen(const char *path, int flags);
 void *__real_dlsym(void *library, const char *name);
 
+/* The functions of the table assert nothing: they also run outside of a test program. */
 static CK_FUNCTION_LIST *module;
 static CK_FUNCTION_LIST table;
 static EVP_PKEY *pair;
@@ -57,7 +59,8 @@ static CK_RV get_attribute(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object,
     if (object != PUBLIC_KEY)
         return module->C_GetAttributeValue(session, object, template, count);
     const char *name = template->type == CKA_MODULUS ? "n" : "e";
-    ck_assert_int_eq(EVP_PKEY_get_bn_param(pair, name, &number), 1);
+    if (EVP_PKEY_get_bn_param(pair, name, &number) != 1)
+        return CKR_GENERAL_ERROR;
     template->ulValueLen = (CK_ULONG) BN_num_bytes(number);
     if (template->pValue != NULL)
         BN_bn2bin(number, template->pValue);
@@ -71,12 +74,12 @@ static CK_RV decrypt(const CK_RSA_PKCS_OAEP_PARAMS *params, CK_BYTE *wrapped, CK
     const EVP_MD *digest = params->hashAlg == CKM_SHA_1 ? EVP_sha1() : EVP_sha256();
     EVP_PKEY_CTX *context = EVP_PKEY_CTX_new_from_pkey(NULL, pair, NULL);
 
-    ck_assert_int_eq(EVP_PKEY_decrypt_init(context), 1);
-    ck_assert_int_eq(EVP_PKEY_CTX_set_rsa_padding(context, RSA_PKCS1_OAEP_PADDING), 1);
-    ck_assert_int_eq(EVP_PKEY_CTX_set_rsa_oaep_md(context, digest), 1);
-    int result = EVP_PKEY_decrypt(context, ret_value, len, wrapped, wrapped_len);
+    bool done = EVP_PKEY_decrypt_init(context) == 1 &&
+                EVP_PKEY_CTX_set_rsa_padding(context, RSA_PKCS1_OAEP_PADDING) == 1 &&
+                EVP_PKEY_CTX_set_rsa_oaep_md(context, digest) == 1 &&
+                EVP_PKEY_decrypt(context, ret_value, len, wrapped, wrapped_len) == 1;
     EVP_PKEY_CTX_free(context);
-    return result == 1 ? CKR_OK : CKR_WRAPPED_KEY_INVALID;
+    return done ? CKR_OK : CKR_WRAPPED_KEY_INVALID;
 }
 
 static CK_RV C_UnwrapKey_with_pair(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism,
@@ -88,9 +91,8 @@ static CK_RV C_UnwrapKey_with_pair(CK_SESSION_HANDLE session, CK_MECHANISM *mech
     CK_BYTE value[256];
     size_t len = sizeof(value);
 
-    ck_assert_uint_eq(key, PRIVATE_KEY);
-    ck_assert_uint_eq(mechanism->mechanism, CKM_RSA_PKCS_OAEP);
-    ck_assert_uint_lt(count, ENTRIES_MAX);
+    if (key != PRIVATE_KEY || mechanism->mechanism != CKM_RSA_PKCS_OAEP || count >= ENTRIES_MAX)
+        return CKR_ARGUMENTS_BAD;
     CK_RV rv = decrypt(mechanism->pParameter, wrapped, wrapped_len, value, &len);
     if (rv != CKR_OK)
         return rv;
@@ -112,6 +114,19 @@ static void make_token(CK_SESSION_HANDLE *ret_session)
     OK(module->C_Login(*ret_session, CKU_USER, (CK_UTF8CHAR *) API_USER_PIN, strlen(API_USER_PIN)));
 }
 
+void other_hsm_wrap(CK_FUNCTION_LIST *inner, EVP_PKEY *key, CK_FUNCTION_LIST **ret_functions)
+{
+    module = inner;
+    pair = key;
+    table = *module;
+    table.C_FindObjectsInit = find_init;
+    table.C_FindObjects = find;
+    table.C_FindObjectsFinal = find_final;
+    table.C_GetAttributeValue = get_attribute;
+    table.C_UnwrapKey = C_UnwrapKey_with_pair;
+    *ret_functions = &table;
+}
+
 void other_hsm_open(const char *conf, CK_FUNCTION_LIST **ret_functions,
                     CK_SESSION_HANDLE *ret_session)
 {
@@ -124,15 +139,9 @@ void other_hsm_open(const char *conf, CK_FUNCTION_LIST **ret_functions,
     OK(get(&module));
     OK(module->C_Initialize(&arguments));
     make_token(ret_session);
-    pair = EVP_RSA_gen(2048);
-    ck_assert_ptr_nonnull(pair);
-    table = *module;
-    table.C_FindObjectsInit = find_init;
-    table.C_FindObjects = find;
-    table.C_FindObjectsFinal = find_final;
-    table.C_GetAttributeValue = get_attribute;
-    table.C_UnwrapKey = C_UnwrapKey_with_pair;
-    *ret_functions = &table;
+    EVP_PKEY *key = EVP_RSA_gen(2048);
+    ck_assert_ptr_nonnull(key);
+    other_hsm_wrap(module, key, ret_functions);
 }
 
 void other_hsm_close(void)

@@ -5,9 +5,14 @@
  */
 #pragma once
 
+#include <openssl/evp.h>
+
 #include "include/cryptoki.h"
 
 #define OTHER_HSM_LABEL "import" /* of the pair */
+
+/* The table of functions alone, over a loaded module. Takes the pair. */
+void other_hsm_wrap(CK_FUNCTION_LIST *inner, EVP_PKEY *key, CK_FUNCTION_LIST **ret_functions);
 
 /* Loaded and initialised with the configuration at `conf`; a token, its user logged in. */
 void other_hsm_open(const char *conf, CK_FUNCTION_LIST **ret_functions,
