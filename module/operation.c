@@ -47,7 +47,8 @@ void operation_forget(struct operation *operation)
     }
     operation->mechanism = NULL;
     gcm_counts_give_back(&operation->share);
-    audit_share_give_back(&operation->uses);
+    if (operation->uses.count != NULL)
+        audit_share_give_back(&operation->uses);
     if (operation->key)
         object_release(&operation->key);
     operation->key = NULL;
