@@ -7,6 +7,7 @@
 #include <openssl/crypto.h>
 
 #include "base/alloc.h"
+#include "base/bytes.h"
 #include "base/rv.h"
 #include "base/secret_map.h"
 
@@ -318,6 +319,13 @@ bool secret_bytes_equal(const void *a, const void *b, size_t len)
 void secret_wipe(void *bytes, size_t len)
 {
     OPENSSL_cleanse(bytes, len);
+}
+
+void blob_discard(struct blob *blob)
+{
+    if (blob->bytes != NULL)
+        secret_wipe(blob->bytes, blob->len);
+    blob_clear(blob);
 }
 
 size_t secrets_in_use(void)

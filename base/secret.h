@@ -16,6 +16,8 @@
 
 #include "include/cryptoki.h"
 
+struct blob;
+
 struct secret {
     unsigned char *bytes; /* NULL when len is 0 */
     size_t len;
@@ -50,6 +52,9 @@ bool secret_equal(const struct secret *a, const struct secret *b);
 bool secret_bytes_equal(const void *a, const void *b, size_t len);
 /* Overwrites bytes outside slabs (a MAC on the stack) so that no compiler drops it. */
 void secret_wipe(void *bytes, size_t len);
+/* Wipes a blob's bytes and frees them: what is not secret to whom has logged in, but none of the
+ * heap's business afterwards. For the cleanup attribute. */
+void blob_discard(struct blob *blob);
 
 /* Bytes of slab memory in use, for tests and memory figures; each secret counts with its whole
  * slot. */

@@ -247,25 +247,23 @@ static CK_RV add_overdue(void *context, struct object *key)
     return CKR_OK;
 }
 
-/* The counts of AES-GCM invocations go by the values, which are read while they can be. */
+/* Together with the change of epoch, so that no older copy of a row that has gone opens with what
+ * the store still has. The counts of AES-GCM invocations go by the values, which are read while
+ * they can be. */
 static CK_RV remove_all(struct slot *slot, const struct overdue *overdue)
 {
-    struct sealed_change *changes = mem_calloc(overdue->count, sizeof(*changes));
+    struct custody_row *rows = mem_calloc(overdue->count, sizeof(*rows));
     const struct secret *value;
 
-    if (changes == NULL)
+    if (rows == NULL)
         return CKR_HOST_MEMORY;
     for (size_t i = 0; i < overdue->count; i++) {
         struct object *key = overdue->keys[i];
         (void) object_value(key, &value);
-        changes[i] = (struct sealed_change){
-            .id = &key->id,
-            .version = key->version,
-            .remove = true,
-        };
+        rows[i] = (struct custody_row){key->id, key->version};
     }
-    CK_RV rv = sealed_objects_commit(slot->custody, changes, overdue->count);
-    mem_free(changes);
+    CK_RV rv = custody_shred_rows(slot->custody, rows, overdue->count);
+    mem_free(rows);
     for (size_t i = 0; i < overdue->count && rv == CKR_OK; i++)
         gcm_counts_destroyed(overdue->keys[i]);
     return rv;
@@ -305,8 +303,7 @@ CK_RV key_lifecycle_purge(struct slot *slot, size_t *ret_count)
     do
         rv = purge_once(slot, ret_count);
     while (rv == CKR_OBJECT_HANDLE_INVALID);
-    /* Under another epoch no older copy of their rows opens with what the store still has. */
-    return rv == CKR_OK && *ret_count > 0 ? custody_shred(slot->custody) : rv;
+    return rv;
 }
 
 void key_lifecycle_purge_overdue(struct slot *slot)

@@ -143,6 +143,16 @@ CK_RV custody_set_pin(struct custody *custody, enum custody_role role, struct vi
  * be done again. */
 CK_RV custody_shred(struct custody *custody);
 
+/* A row of the store at one of its versions. */
+struct custody_row {
+    struct object_id id;
+    uint64_t version;
+};
+
+/* [admin] The same, and these rows go with it, in the same commit. CKR_OBJECT_HANDLE_INVALID when
+ * one of them has another version or is gone: nothing has changed. `rows` is sorted by it. */
+CK_RV custody_shred_rows(struct custody *custody, struct custody_row *rows, size_t count);
+
 /* [admin] Another token key: both roles, and all objects, are sealed anew in one commit. Both PINs
  * are proved and counted as at login; `user_pin` is ignored where the user has none. Works logged
  * in or not: whoever is logged in, in this process or another one, is logged out by his next tick.

@@ -64,6 +64,9 @@ CK_RV custody_read_record(struct custody *custody, const char *name, struct blob
                           uint64_t *ret_version);
 CK_RV custody_read_attempts(struct custody *custody, struct attempts *ret_attempts,
                             uint64_t *ret_version);
+/* STORE_CONFLICT: the record has changed since it was read, and what was read with it belongs to
+ * another token key, perhaps. */
+CK_RV custody_check_current(struct custody *custody, const struct token_record *record);
 
 /* What opens a token: a data key from the source, a token key from a role. */
 struct proof {

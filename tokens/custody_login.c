@@ -47,9 +47,7 @@ static CK_RV begin_login(struct custody *custody, enum custody_role role, int64_
     return CKR_OK;
 }
 
-/* STORE_CONFLICT: the token key was rotated since the record was read; the keys belong to the next
- * one. */
-static CK_RV check_is_current(struct custody *custody, const struct token_record *record)
+CK_RV custody_check_current(struct custody *custody, const struct token_record *record)
 {
     _cleanup_(blob_clear) struct blob bytes = {0};
     uint64_t version;
@@ -68,7 +66,7 @@ static CK_RV log_in_once(struct custody *custody, enum custody_role role, struct
     TRY(custody_prove(custody, &record, role, pin, &proof));
     secret_clear(&proof.data_key);
     TRY(custody_read_record(custody, RECORD_KEYS, &keys, &version));
-    TRY(check_is_current(custody, &record));
+    TRY(custody_check_current(custody, &record));
     /* Before the module loads the objects, so that no change falls between. */
     TRY(custody->store->ops->change_count(custody->store, &changes));
     atomic_store(&custody->store_changes, changes);
@@ -224,10 +222,17 @@ static bool keep_lease(struct custody *custody, uint64_t *ret_generation)
 
 CK_RV custody_confirm_keys(struct custody *custody)
 {
-    _cleanup_(blob_clear) struct blob bytes = {0};
-    uint64_t version;
-    TRY(custody->store->ops->read_record(custody->store, RECORD_KEYS, &bytes, &version));
-    return keyring_renew(&custody->keyring, blob_view(&bytes));
+    CK_RV rv;
+    uint32_t epoch;
+    /* Another thread may renew it from a newer record in between. */
+    do {
+        _cleanup_(blob_clear) struct blob bytes = {0};
+        uint64_t version;
+        epoch = keyring_epoch(&custody->keyring);
+        TRY(custody->store->ops->read_record(custody->store, RECORD_KEYS, &bytes, &version));
+        rv = keyring_renew(&custody->keyring, blob_view(&bytes));
+    } while (rv == CKR_ENCRYPTED_DATA_INVALID && keyring_epoch(&custody->keyring) > epoch);
+    return rv;
 }
 
 /* Commits that leave the objects alone (a login counts its attempt) are no news. Nor are own ones,

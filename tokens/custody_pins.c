@@ -108,7 +108,10 @@ static CK_RV store_token(struct custody *custody, uint64_t former_version,
     unsigned char attempts[ATTEMPTS_LEN];
     attempts_encode(&(struct attempts){0}, attempts);
     struct store_change changes[] = {
-        {.record = RECORD_TOKEN, .attributes = blob_view(&fresh->token)},
+        /* Not the former's version: that of whoever has read the former is no guard any more. */
+        {.record = RECORD_TOKEN,
+         .begins_at = former_version + 1,
+         .attributes = blob_view(&fresh->token)},
         {.record = RECORD_ATTEMPTS, .attributes = {attempts, sizeof(attempts)}},
         {.record = RECORD_KEYS, .attributes = blob_view(&fresh->keys)},
         {.record = RECORD_SUMMARY, .attributes = blob_view(&fresh->summary)},
@@ -198,6 +201,7 @@ static CK_RV plan_role(void *context, const struct store_change **ret_changes,
     struct role_change *change = context;
     struct attempts attempts;
     uint64_t version;
+    TRY(custody_check_current(change->custody, change->record));
     TRY(custody_read_attempts(change->custody, &attempts, &version));
     attempts.roles[change->role].counted = 0;
     attempts.roles[change->role].wrong = 0;
@@ -231,8 +235,10 @@ static CK_RV store_role(struct custody *custody, const struct token_record *reco
     change.step.keyring = &change.keyring;
     TRY(token_record_encode(record, &proof->data_key, &change.token));
     CK_RV rv = custody_open_keyring(custody, record->serial, &proof->token_key, &change.keyring);
-    if (rv == CKR_ENCRYPTED_DATA_INVALID)
+    if (rv == CKR_ENCRYPTED_DATA_INVALID) {
+        TRY(custody_check_current(custody, record));
         return custody_fail_keys(custody);
+    }
     TRY(rv);
     TRY(custody_anchor_ready(custody, &change.keyring));
     rv = custody->store->ops->update(custody->store, plan_role, &change);

@@ -174,7 +174,9 @@ static CK_RV commit(struct restore *restore, uint64_t guard_version)
 {
     struct store *store = restore->custody->store;
     struct store_change records[RECORDS_MAX] = {
-        {.record = RECORD_TOKEN, .attributes = restore->reader.token_record}};
+        {.record = RECORD_TOKEN,
+         .begins_at = guard_version + 1, /* as in custody_init_token */
+         .attributes = restore->reader.token_record}};
     const struct store_change *changes;
     size_t count;
     for (size_t i = 0; i < restore->record_count; i++)

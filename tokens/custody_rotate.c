@@ -122,7 +122,7 @@ static CK_RV seal_role(struct rotation *rotation, enum custody_role role, struct
 static CK_RV seal_again(struct rotation *rotation, const struct store_row *row,
                         struct sealed_row *ret_fresh)
 {
-    _cleanup_(blob_clear) struct blob attributes = {0};
+    _cleanup_(blob_discard) struct blob attributes = {0};
     _cleanup_(secret_clear) struct secret value = {0};
     TRY(seal_open_attributes(rotation->old_ring, row, &attributes));
     /* An object that is seen can be destroyed; afterwards it could not. */
@@ -156,6 +156,9 @@ static CK_RV take_row(void *context, const struct store_row *row)
     struct rotation *rotation = context;
     _cleanup_(sealed_row_clear) struct sealed_row fresh = {0};
     struct store_row next = *row;
+    /* It could not be opened after this by whoever wrote it, either. */
+    if (seal_is_newer(row))
+        return sealed_objects_fail_newer(rotation->custody, &row->id);
     TRY(count_row(rotation->old_set, row, &rotation->old_found));
     CK_RV rv = seal_again(rotation, row, &fresh);
     if (rv == CKR_ENCRYPTED_DATA_INVALID) {
@@ -199,14 +202,6 @@ static CK_RV open_old_ring(struct rotation *rotation, const struct secret *token
     return rv == CKR_ENCRYPTED_DATA_INVALID ? fail_record(custody, RECORD_KEYS) : rv;
 }
 
-static CK_RV check_token_version(struct rotation *rotation)
-{
-    _cleanup_(blob_clear) struct blob bytes = {0};
-    uint64_t version = 0;
-    TRY(custody_read_record(rotation->custody, RECORD_TOKEN, &bytes, &version));
-    return version == rotation->record.version ? CKR_OK : STORE_CONFLICT;
-}
-
 /* What a plan needs besides: the old token key. */
 struct planning {
     struct rotation *rotation;
@@ -219,7 +214,7 @@ static CK_RV reseal(struct planning *planning)
 {
     struct rotation *rotation = planning->rotation;
     struct store *store = rotation->custody->store;
-    TRY(check_token_version(rotation));
+    TRY(custody_check_current(rotation->custody, &rotation->record));
     TRY(open_old_ring(rotation, planning->old_token_key));
     TRY(make_keys(rotation));
     TRY(seal_role(rotation, CUSTODY_SO, planning->so_pin));

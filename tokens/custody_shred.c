@@ -3,6 +3,9 @@
  * commit. What an older copy of a row holds opens by no key that is left in the store. Versions and
  * attributes stay, so that whoever knows an object is not disturbed.
  */
+#include <stdlib.h>
+#include <string.h>
+
 #include "tokens/custody_anchor.h"
 #include "tokens/row_changes.h"
 
@@ -11,12 +14,15 @@
 
 struct shred {
     struct custody *custody;
+    const struct custody_row *gone; /* sorted: those that are not sealed again, but go */
+    size_t gone_count;
     struct keys_record keys; /* the next epoch's */
     uint64_t keys_version;
     struct blob keys_bytes;
     struct stored_summary stored;
     struct blob summary;
     struct row_changes rows;
+    size_t removed_count;
     bool is_told; /* to custody_tick, that its generation is an own one */
 };
 
@@ -57,11 +63,41 @@ static CK_RV seal_again(struct shred *shred, const struct store_row *row, struct
     return seal_value(&next, row, &value, ret_value);
 }
 
+static int compare_rows(const void *a, const void *b)
+{
+    const struct custody_row *left = a;
+    const struct custody_row *right = b;
+    return memcmp(&left->id, &right->id, sizeof(left->id));
+}
+
+static CK_RV remove_row(struct shred *shred, const struct custody_row *gone,
+                        const struct store_row *row)
+{
+    unsigned char mac[SHA256_LEN];
+    if (row->version != gone->version)
+        return CKR_OBJECT_HANDLE_INVALID;
+    _cleanup_(keyring_release) struct keyring *held = NULL;
+    TRY(keyring_hold(&shred->custody->keyring, &held));
+    TRY(seal_set_mac(held, row, mac));
+    summary_remove(&shred->stored.summary, mac);
+    shred->removed_count++;
+    return row_changes_remove(&shred->rows, row);
+}
+
 /* A row that does not open is left as it is: it is of no use now, and of none afterwards. */
 static CK_RV take_row(void *context, const struct store_row *row)
 {
     struct shred *shred = context;
     struct sealed_row fresh = {0};
+    const struct custody_row wanted = {.id = row->id};
+    const struct custody_row *gone = NULL;
+    if (shred->gone_count > 0)
+        gone = bsearch(&wanted, shred->gone, shred->gone_count, sizeof(wanted), compare_rows);
+    if (gone != NULL)
+        return remove_row(shred, gone, row);
+    /* It could not be opened after this by whoever wrote it, either. */
+    if (seal_is_newer(row))
+        return sealed_objects_fail_newer(shred->custody, &row->id);
     if (row->value.len == 0)
         return CKR_OK;
     CK_RV rv = seal_again(shred, row, &fresh.value);
@@ -73,14 +109,20 @@ static CK_RV take_row(void *context, const struct store_row *row)
     return row_changes_add(&shred->rows, row, &fresh);
 }
 
-/* The set of objects is the same; the generation tells this store from a copy made before. */
-static CK_RV make_summary(struct shred *shred)
+static CK_RV read_summary(struct shred *shred)
 {
     struct custody *custody = shred->custody;
     CK_RV rv = custody_read_summary(custody, &custody->keyring, &shred->stored);
     if (rv == CKR_ENCRYPTED_DATA_INVALID)
         return sealed_objects_fail_summary(custody);
-    TRY(rv);
+    return rv;
+}
+
+/* Even where the set of objects is the same, the generation tells this store from a copy made
+ * before. */
+static CK_RV seal_summary(struct shred *shred)
+{
+    struct custody *custody = shred->custody;
     shred->stored.summary.generation++;
     _cleanup_(keyring_release) struct keyring *held = NULL;
     TRY(keyring_hold(&custody->keyring, &held));
@@ -111,8 +153,11 @@ static CK_RV plan(void *context, const struct store_change **ret_changes, size_t
         return custody_fail_gone(custody);
     TRY(rv);
     TRY(make_keys(shred));
-    TRY(make_summary(shred));
+    TRY(read_summary(shred));
     TRY(custody->store->ops->read_objects(custody->store, take_row, shred));
+    if (shred->removed_count != shred->gone_count)
+        return CKR_OBJECT_HANDLE_INVALID;
+    TRY(seal_summary(shred));
     TRY(list_changes(shred, ret_changes, ret_change_count));
     uint64_t known = shred->stored.summary.generation - 1;
     (void) atomic_compare_exchange_strong(&custody->objects_generation, &known, known + 1);
@@ -120,10 +165,14 @@ static CK_RV plan(void *context, const struct store_change **ret_changes, size_t
     return CKR_OK;
 }
 
-static CK_RV shred_once(struct custody *custody)
+static CK_RV shred_once(struct custody *custody, const struct custody_row *rows, size_t count)
 {
     struct store *store = custody->store;
-    _cleanup_(shred_clear) struct shred shred = {.custody = custody};
+    _cleanup_(shred_clear) struct shred shred = {
+        .custody = custody,
+        .gone = rows,
+        .gone_count = count,
+    };
     if (keyring_epoch(&custody->keyring) == 0)
         return CKR_USER_NOT_LOGGED_IN;
     TRY(custody_anchor_ready(custody, &custody->keyring));
@@ -141,11 +190,18 @@ static CK_RV shred_once(struct custody *custody)
 
 CK_RV custody_shred(struct custody *custody)
 {
+    return custody_shred_rows(custody, NULL, 0);
+}
+
+CK_RV custody_shred_rows(struct custody *custody, struct custody_row *rows, size_t count)
+{
     struct store *store = custody->store;
     CK_RV rv = STORE_CONFLICT;
     cause_clear();
+    if (count > 0)
+        qsort(rows, count, sizeof(*rows), compare_rows);
     for (size_t i = 0; i < CONFLICTS_MAX && rv == STORE_CONFLICT; i++)
-        rv = shred_once(custody);
+        rv = shred_once(custody, rows, count);
     if (rv == STORE_CONFLICT)
         return FAIL_CAUSE(INDEXKEY_CAUSE_STORE,
                           "token '%s': its store lost the connection too often; try again",

@@ -10,6 +10,7 @@
 struct row_change {
     struct object_id id;
     uint64_t version; /* of the row that it meets */
+    bool remove;
     struct sealed_row fresh;
 };
 
@@ -48,8 +49,15 @@ CK_RV row_changes_add(struct row_changes *list, const struct store_row *row,
         sealed_row_clear(fresh);
         return rv;
     }
-    list->rows[list->count++] = (struct row_change){row->id, row->version, *fresh};
+    list->rows[list->count++] = (struct row_change){row->id, row->version, false, *fresh};
     *fresh = (struct sealed_row){0};
+    return CKR_OK;
+}
+
+CK_RV row_changes_remove(struct row_changes *list, const struct store_row *row)
+{
+    TRY(reserve(list));
+    list->rows[list->count++] = (struct row_change){row->id, row->version, true, {{0}, {0}}};
     return CKR_OK;
 }
 
@@ -67,7 +75,8 @@ CK_RV row_changes_list(struct row_changes *list, const struct store_change *reco
             .object = &row->id,
             .expected = list->are_new ? 0 : row->version,
             .begins_at = list->are_new ? row->version : 0,
-            .value_only = !list->are_new && row->fresh.attributes.len == 0,
+            .remove = row->remove,
+            .value_only = !list->are_new && !row->remove && row->fresh.attributes.len == 0,
             .attributes = blob_view(&row->fresh.attributes),
             .value = blob_view(&row->fresh.value),
         };

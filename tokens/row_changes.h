@@ -24,6 +24,9 @@ void row_changes_clear(struct row_changes *list);
 CK_RV row_changes_add(struct row_changes *list, const struct store_row *row,
                       struct sealed_row *fresh);
 
+/* The row goes. */
+CK_RV row_changes_remove(struct row_changes *list, const struct store_row *row);
+
 /* The changes of the records first. What is handed out is the list's. */
 CK_RV row_changes_list(struct row_changes *list, const struct store_change *records,
                        size_t record_count, const struct store_change **ret_changes,

@@ -158,7 +158,7 @@ CK_RV seal_open_attributes(struct keyring *held, const struct store_row *row,
     attributes_aad(&aad, held, row, number);
     struct view aad_bytes;
     TRY(derive_end_aad(&aad, &aad_bytes));
-    _cleanup_(blob_clear) struct blob attributes = {.len = sealed.len - AEAD_OVERHEAD};
+    _cleanup_(blob_discard) struct blob attributes = {.len = sealed.len - AEAD_OVERHEAD};
     attributes.bytes = mem_alloc(attributes.len);
     if (attributes.bytes == NULL)
         return FAIL(CKR_HOST_MEMORY, "no memory for %zu bytes of attributes", attributes.len);
@@ -182,7 +182,7 @@ CK_RV seal_open_value(struct keyring *held, const struct store_row *row, struct 
     if (!row_is_whole(row))
         return CKR_ENCRYPTED_DATA_INVALID;
     if (row->value.len == 0) {
-        _cleanup_(blob_clear) struct blob attributes = {0};
+        _cleanup_(blob_discard) struct blob attributes = {0};
         TRY(seal_open_attributes(held, row, &attributes));
         *ret_value = (struct secret){0};
         return CKR_OK;

@@ -20,7 +20,7 @@ struct survey {
 static void survey_clear(struct survey *survey)
 {
     hmac_free(&survey->set_key);
-    blob_clear(&survey->attributes);
+    blob_discard(&survey->attributes);
 }
 
 static CK_RV survey_begin(struct survey *survey)

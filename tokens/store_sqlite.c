@@ -519,14 +519,24 @@ static CK_RV sqlite_reset(struct store *base, const char *guard, uint64_t guard_
     return CKR_OK;
 }
 
+/* A failure of another thread's may have closed the file. */
+static CK_RV scrub_once(struct store *base, int *ret_code)
+{
+    _cleanup_(leave) struct store_sqlite *store = enter(base);
+    TRY(open_locked(store, false));
+    *ret_code = sqlite_file_empty_log(&store->file);
+    return CKR_OK;
+}
+
 /* Another process that reads holds it up; it is waited for without the mutex. */
 static CK_RV sqlite_scrub(struct store *base)
 {
     int64_t end_ms = clock_boot_ms() + SQLITE_FILE_BUSY_MS;
-    int code = empty_log(base);
+    int code = SQLITE_OK;
+    TRY(scrub_once(base, &code));
     while ((code & 0xff) == SQLITE_BUSY && clock_boot_ms() < end_ms) {
         (void) nanosleep(&(struct timespec){.tv_nsec = BUSY_PAUSE_MAX_NS}, NULL);
-        code = empty_log(base);
+        TRY(scrub_once(base, &code));
     }
     if (code == SQLITE_OK)
         return CKR_OK;

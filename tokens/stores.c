@@ -83,9 +83,8 @@ static CK_RV check_change(const struct store_change *change)
         return FAIL(CKR_GENERAL_ERROR, "store: a change names no row");
     if (change->value_only && (change->record != NULL || change->remove))
         return FAIL(CKR_GENERAL_ERROR, "store: only an object that stays keeps its attributes");
-    if (change->begins_at > 0 &&
-        (change->record != NULL || change->expected > 0 || change->begins_at >= INT64_MAX))
-        return FAIL(CKR_GENERAL_ERROR, "store: only a new object begins at version %llu",
+    if (change->begins_at > 0 && (change->expected > 0 || change->begins_at >= INT64_MAX))
+        return FAIL(CKR_GENERAL_ERROR, "store: only a new row begins at version %llu",
                     (unsigned long long) change->begins_at);
     /* Versions are signed 64-bit numbers in the databases. */
     if (change->expected >= INT64_MAX ||
