@@ -156,9 +156,6 @@ static CK_RV take_row(void *context, const struct store_row *row)
     struct rotation *rotation = context;
     _cleanup_(sealed_row_clear) struct sealed_row fresh = {0};
     struct store_row next = *row;
-    /* It could not be opened after this by whoever wrote it, either. */
-    if (seal_is_newer(row))
-        return sealed_objects_fail_newer(rotation->custody, &row->id);
     TRY(count_row(rotation->old_set, row, &rotation->old_found));
     CK_RV rv = seal_again(rotation, row, &fresh);
     if (rv == CKR_ENCRYPTED_DATA_INVALID) {

@@ -18,8 +18,6 @@ CK_RV sealed_objects_read_summary(struct custody *custody, struct keyring *keyri
 CK_RV sealed_objects_fail_summary(const struct custody *custody);
 /* One line; CKR_DEVICE_ERROR. */
 CK_RV sealed_objects_fail_row(const struct custody *custody, const struct object_id *id);
-/* The same for a row that a newer version of the module wrote. */
-CK_RV sealed_objects_fail_newer(const struct custody *custody, const struct object_id *id);
 /* At the next tick, whatever is known of the store. */
 void sealed_objects_look_again(struct custody *custody);
 /* What custody_confirm_keys has answered: the store holds another token. */

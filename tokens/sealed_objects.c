@@ -65,7 +65,7 @@ CK_RV sealed_objects_read_summary(struct custody *custody, struct keyring *keyri
     return CKR_OK;
 }
 
-CK_RV sealed_objects_fail_newer(const struct custody *custody, const struct object_id *id)
+static CK_RV fail_newer_row(const struct custody *custody, const struct object_id *id)
 {
     char text[ID_TEXT_LEN];
     cause_set(INDEXKEY_CAUSE_TAMPERED);
@@ -112,7 +112,7 @@ static CK_RV load_row(void *context, const struct store_row *row)
     _cleanup_(blob_discard) struct blob attributes = {0};
     CK_RV rv = open_row(load, row, &attributes);
     if (rv == CKR_ENCRYPTED_DATA_INVALID && seal_is_newer(row)) {
-        (void) sealed_objects_fail_newer(load->custody, &row->id);
+        (void) fail_newer_row(load->custody, &row->id);
         return CKR_OK;
     }
     if (rv == CKR_ENCRYPTED_DATA_INVALID) {
@@ -205,7 +205,7 @@ static CK_RV open_value(void *context, const struct store_row *row)
     if (row->version < request->version)
         return CKR_OBJECT_HANDLE_INVALID;
     if (seal_is_newer(row))
-        return sealed_objects_fail_newer(request->custody, &row->id);
+        return fail_newer_row(request->custody, &row->id);
     _cleanup_(keyring_release) struct keyring *held = NULL;
     TRY(keyring_hold(&request->custody->keyring, &held));
     return seal_open_value(held, row, request->value);

@@ -1,5 +1,5 @@
-/* What epoch changes, rotations and new tokens do to whom they meet: rows that go, rows of newer
- * versions, PIN changes, other makers of a token. */
+/* What epoch changes, rotations and new tokens do to whom they meet: rows that go, PIN
+ * changes, other makers of a token. */
 #include <pthread.h>
 #include <sched.h>
 #include <string.h>
@@ -57,40 +57,6 @@ START_TEST(a_row_that_changed_keeps_all)
 }
 END_TEST
 
-/* Its attributes begin with the format. */
-static void make_newer(struct custody *custody, const struct object_id *id)
-{
-    unsigned char attributes[64] = {SEAL_FORMAT + 1};
-    const struct store_change change = {
-        .object = id,
-        .attributes = {attributes, sizeof(attributes)},
-        .value = {attributes, sizeof(attributes)},
-    };
-    ck_assert_uint_eq(custody->store->ops->commit(custody->store, &change, 1), CKR_OK);
-}
-
-/* The epoch or token key that it needs would be gone. */
-START_TEST(a_row_of_a_newer_version_stops_both)
-{
-    struct custody *custody = objects_token(fixture_store(_i));
-    struct object_id one = objects_create(custody, "one", "value one");
-    struct object_id newer;
-    ck_assert_uint_eq(sealed_objects_new_id(&newer), CKR_OK);
-    make_newer(custody, &newer);
-    fixture_forget_log();
-    ck_assert_uint_eq(custody_shred(custody), CKR_DEVICE_ERROR);
-    ck_assert_ptr_nonnull(strstr(fixture_log(), "newer version"));
-    ck_assert_uint_eq(keyring_epoch(&custody->keyring), 1);
-    fixture_forget_log();
-    ck_assert_uint_eq(
-        custody_rotate_token_key(custody, view_text(FIXTURE_SO_PIN), view_text(FIXTURE_PIN)),
-        CKR_DEVICE_ERROR);
-    ck_assert_ptr_nonnull(strstr(fixture_log(), "newer version"));
-    objects_assert_value(custody, &one, 1, "value one");
-    custody_close(&custody);
-}
-END_TEST
-
 /* Else whoever has read the former would find his guard true, and wipe the new token. */
 START_TEST(a_new_token_has_another_version_than_the_former)
 {
@@ -141,7 +107,6 @@ int main(void)
     tcase_set_timeout(cases, 60);
     tcase_add_loop_test(cases, rows_go_with_the_epoch, 0, FIXTURE_STORE_COUNT);
     tcase_add_loop_test(cases, a_row_that_changed_keeps_all, 0, FIXTURE_STORE_COUNT);
-    tcase_add_loop_test(cases, a_row_of_a_newer_version_stops_both, 0, FIXTURE_STORE_COUNT);
     tcase_add_loop_test(cases, a_new_token_has_another_version_than_the_former, 0,
                         FIXTURE_STORE_COUNT);
     tcase_add_test(cases, a_pin_changes_beside_a_rotation);
