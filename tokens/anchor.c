@@ -172,11 +172,12 @@ static CK_RV make_first_entry(const struct anchor_key *key, uint64_t generation,
     return make_entry(key, &state, ret_entry);
 }
 
-/* The newest among those that verify. */
-static CK_RV find_state(const struct entries *entries, const struct anchor_key *key,
-                        bool *ret_is_found, struct anchor_state *ret_state)
+/* The newest among those that verify, and its place. */
+static CK_RV find_own(const struct entries *entries, const struct anchor_key *key, size_t *ret_own,
+                      struct anchor_state *ret_state)
 {
     bool is_found = false;
+    size_t own = 0;
     struct anchor_state newest = {.generation = 0};
     for (size_t i = 0; i < entries->count; i++) {
         unsigned char expected[ENTRY_LEN];
@@ -187,49 +188,45 @@ static CK_RV find_state(const struct entries *entries, const struct anchor_key *
         TRY(make_entry(key, &state, expected));
         if (!secret_bytes_equal(expected, entries->bytes[i], ENTRY_LEN))
             continue;
-        if (!is_found || state.generation > newest.generation)
+        if (!is_found || state.generation > newest.generation) {
             newest = state;
+            own = i;
+        }
         is_found = true;
     }
-    *ret_is_found = is_found;
+    if (!is_found)
+        return CKR_ENCRYPTED_DATA_INVALID;
+    *ret_own = own;
     *ret_state = newest;
     return CKR_OK;
 }
 
-static CK_RV fail_unproved(const struct anchor *anchor, const char *what)
+static CK_RV fail_unproved(const struct anchor *anchor, CK_RV rv)
 {
     cause_set(INDEXKEY_CAUSE_TAMPERED);
     return FAIL(CKR_DEVICE_ERROR,
                 "token '%s': its anchor %s %s, so that nobody can tell whether its store was put "
                 "back to an older copy; put the right file back, or, if the store is known to be "
                 "the newest, run indexkey anchor --accept",
-                anchor->token, anchor->path, what);
+                anchor->token, anchor->path,
+                rv == STORE_ABSENT ? "is missing" : "is damaged or another token's");
 }
 
-/* What counts, and how many entries lie beside one another. */
-static CK_RV read_proved(const struct anchor *anchor, const struct anchor_key *key,
-                         struct anchor_state *ret_state, size_t *ret_count)
+static CK_RV read_own(const struct anchor *anchor, const struct anchor_key *key,
+                      struct entries *ret_entries, size_t *ret_own, struct anchor_state *ret_state)
 {
-    struct entries entries;
-    CK_RV rv = read_entries(anchor, &entries);
-    if (rv == STORE_ABSENT)
-        return fail_unproved(anchor, "is missing");
-    TRY(rv);
-    bool is_found;
-    struct anchor_state state;
-    TRY(find_state(&entries, key, &is_found, &state));
-    if (!is_found)
-        return fail_unproved(anchor, "is damaged or another token's");
-    *ret_state = state;
-    *ret_count = entries.count;
-    return CKR_OK;
+    CK_RV rv = read_entries(anchor, ret_entries);
+    if (rv == CKR_OK)
+        rv = find_own(ret_entries, key, ret_own, ret_state);
+    return rv == STORE_ABSENT || rv == CKR_ENCRYPTED_DATA_INVALID ? fail_unproved(anchor, rv) : rv;
 }
 
 CK_RV anchor_read(const struct anchor *anchor, const struct anchor_key *key,
                   struct anchor_state *ret_state)
 {
-    size_t count;
-    return read_proved(anchor, key, ret_state, &count);
+    struct entries entries;
+    size_t own;
+    return read_own(anchor, key, &entries, &own, ret_state);
 }
 
 static CK_RV fail_busy(const struct anchor *anchor)
@@ -308,56 +305,50 @@ CK_RV anchor_accept(struct anchor *anchor, const struct anchor_key *key, uint64_
     return CKR_OK;
 }
 
-/* The only entry, and as new as wanted. The state is what it is to become otherwise. */
-static CK_RV is_done(const struct anchor *anchor, const struct anchor_key *key,
-                     struct anchor_state *state, bool *ret_is_done)
+/* What is to be written unless it is done: the own entry, as new as wanted, and what was admitted
+ * after it, whose commit may be under way. What stands before it is superseded. */
+static CK_RV look(const struct anchor *anchor, const struct anchor_key *key, uint64_t generation,
+                  struct entries *ret_next, bool *ret_is_done)
 {
-    struct anchor_state found;
-    size_t count;
-    TRY(read_proved(anchor, key, &found, &count));
-    *ret_is_done = found.generation > state->generation ||
-                   (found.generation == state->generation && count == 1);
-    memcpy(state->id, found.id, ANCHOR_ID_LEN);
+    struct entries found;
+    struct anchor_state state;
+    size_t own;
+    TRY(read_own(anchor, key, &found, &own, &state));
+    struct entries next = {.count = found.count - own};
+    memcpy(next.bytes, found.bytes + own, next.count * ENTRY_LEN);
+    *ret_is_done = own == 0 && state.generation >= generation;
+    if (state.generation < generation)
+        state.generation = generation;
+    TRY(make_entry(key, &state, next.bytes[0]));
+    *ret_next = next;
     return CKR_OK;
 }
 
-static CK_RV replace_by_state(const struct anchor_lock *lock, const struct anchor_key *key,
-                              const struct anchor_state *state)
-{
-    unsigned char entry[ENTRY_LEN];
-    TRY(make_entry(key, state, entry));
-    return replace_all(lock, entry);
-}
-
 /* Of many processes that wait for the lock most find that another has done it. */
-static CK_RV advance(const struct anchor *anchor, const struct anchor_key *key,
-                     struct anchor_state *state)
+static CK_RV advance(const struct anchor *anchor, const struct anchor_key *key, uint64_t generation)
 {
+    struct entries next;
     bool done = false;
     int64_t end_ms = clock_boot_ms() + LOCK_WAIT_MS;
-    for (;;) {
+    TRY(look(anchor, key, generation, &next, &done));
+    while (!done) {
         _cleanup_(anchor_lock_release) struct anchor_lock lock = ANCHOR_LOCK_NONE;
         CK_RV rv = anchor_file_try_lock(&anchor->file, false, &lock);
         if (rv != CKR_OK && rv != STORE_CONFLICT && rv != STORE_ABSENT)
             return rv;
-        TRY(is_done(anchor, key, state, &done));
-        if (done)
-            return CKR_OK;
+        TRY(look(anchor, key, generation, &next, &done));
         if (rv == CKR_OK)
-            return replace_by_state(&lock, key, state);
+            return done ? CKR_OK : write_entries(&lock, &next);
         if (clock_boot_ms() >= end_ms)
             return fail_busy(anchor);
         pause_a_little();
     }
+    return CKR_OK;
 }
 
 CK_RV anchor_advance(struct anchor *anchor, const struct anchor_key *key, uint64_t generation)
 {
-    struct anchor_state state = {.generation = generation};
-    bool done = false;
-    CK_RV rv = is_done(anchor, key, &state, &done);
-    if (rv == CKR_OK && !done)
-        rv = advance(anchor, key, &state);
+    CK_RV rv = advance(anchor, key, generation);
     atomic_store(&anchor->is_behind, rv != CKR_OK);
     return rv;
 }

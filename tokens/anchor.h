@@ -54,8 +54,8 @@ struct anchor_state {
 CK_RV anchor_read(const struct anchor *anchor, const struct anchor_key *key,
                   struct anchor_state *ret_state);
 
-/* After a commit: the only entry is this one, unless there is a newer one. The file must be there.
- * */
+/* After a commit: the first entry is this one, or a newer one of that key. What stood before it
+ * goes (it is superseded), what was admitted after it stays. The file must be there. */
 CK_RV anchor_advance(struct anchor *anchor, const struct anchor_key *key, uint64_t generation);
 /* True when the last anchor_advance failed: then nothing is to be committed before one succeeds. */
 bool anchor_is_behind(const struct anchor *anchor);
