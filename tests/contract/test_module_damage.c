@@ -11,6 +11,7 @@
 #include "include/indexkey.h"
 #include "module/admin.h"
 #include "tests/support/api_fixture.h"
+#include "tests/support/postgres_fixture.h"
 #include "tests/support/store_hand.h"
 #include "tests/threads/crew.h"
 
@@ -42,7 +43,7 @@ static const char *store_location(void)
 {
     static char location[160];
     snprintf(location, sizeof(location), "sqlite:%s/test.db", api.folder);
-    return location;
+    return postgres_fixture_or(location);
 }
 
 /* Without a PIN, whose stretching takes its time. */
@@ -51,11 +52,11 @@ static void make_token(void)
     CK_UTF8CHAR label[33] = "test                            ";
     char lines[160] = "login = ambient\n";
 
-    api_load(&api, NULL, NULL);
+    api_load(&api, postgres_fixture_or(NULL), NULL);
     snprintf(lines + strlen(lines), sizeof(lines) - strlen(lines), "anchor = file:%s/anchor\n",
              api.folder);
     OK(api.p11->C_Finalize(NULL));
-    api_write_conf(&api, NULL, NULL, lines);
+    api_write_conf(&api, NULL, postgres_fixture_or(NULL), lines);
     OK(api.p11->C_Initialize(NULL));
     OK(api.p11->C_InitToken(api.slot, (CK_UTF8CHAR *) API_SO_PIN, strlen(API_SO_PIN), label));
 }
@@ -269,6 +270,8 @@ int main(void)
 
     suite_add_tcase(suite, cases);
     tcase_set_timeout(cases, 1200);
+    if (postgres_fixture_is_here())
+        tcase_add_checked_fixture(cases, postgres_fixture_setup, postgres_fixture_teardown);
     tcase_add_test(cases, damaged_rows_lose_their_own_keys_alone);
     tcase_add_test(cases, an_older_copy_is_refused_until_the_so_accepts_it);
     srunner_run_all(runner, CK_NORMAL);

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "tests/support/object_fixture.h"
+#include "tests/support/postgres_fixture.h"
 #include "tests/support/store_hand.h"
 
 #define COPIES_BY_DAY 50
@@ -34,7 +35,10 @@ static uint32_t next_random(uint32_t below)
 
 static size_t how_many(size_t by_day, size_t whole)
 {
-    return getenv("INDEXKEY_WHOLE") != NULL ? whole : by_day;
+    if (getenv("INDEXKEY_WHOLE") != NULL)
+        return whole;
+    /* Each login is two connections to the server. */
+    return postgres_fixture_is_here() ? by_day / 2 : by_day;
 }
 
 /* Without a PIN, whose stretching takes its time. */
@@ -44,6 +48,21 @@ static const char *lines(void)
     (void) snprintf(text, sizeof(text), "login = ambient\nanchor = file:%s\n",
                     fixture_path("anchor"));
     return text;
+}
+
+static const char *store_at(int index)
+{
+    return postgres_fixture_or(fixture_store(index));
+}
+
+/* Of store_at(1). */
+static void remove_store(void)
+{
+    if (postgres_fixture_is_here())
+        postgres_fixture_sql("DROP SCHEMA IF EXISTS @ CASCADE");
+    (void) unlink(fixture_path("token.db"));
+    (void) unlink(fixture_path("token.db-wal"));
+    (void) unlink(fixture_path("token.db-shm"));
 }
 
 static struct object_id ids[16];
@@ -99,7 +118,7 @@ static void try_copy(struct custody *custody, const struct hand_copy *older)
 
 START_TEST(older_copies_are_all_noticed)
 {
-    struct custody *custody = fixture_token(fixture_store(_i), lines());
+    struct custody *custody = fixture_token(store_at(_i), lines());
     struct hand_copy older[AGES] = {{.row_count = 0}};
     size_t count = how_many(COPIES_BY_DAY, COPIES_WHOLE);
     random_state = 61;
@@ -200,7 +219,7 @@ static void live(bool makes_token)
 {
     (void) prctl(PR_SET_PDEATHSIG, SIGKILL);
     secrets_abandon();
-    struct custody *custody = fixture_open(fixture_store(1), lines());
+    struct custody *custody = fixture_open(store_at(1), lines());
     if (makes_token)
         fixture_init_token(custody);
     if (custody_login(custody, CUSTODY_USER, (struct view){0}) != CKR_OK)
@@ -238,7 +257,7 @@ static void assert_no_alarm(void)
 {
     fixture_forget_log();
     moment = NOWHERE;
-    struct custody *custody = fixture_open(fixture_store(1), lines());
+    struct custody *custody = fixture_open(store_at(1), lines());
     CK_RV rv = custody_login(custody, CUSTODY_USER, (struct view){0});
     ck_assert_msg(rv == CKR_OK && fixture_log_count() == 0, "%lx %s", rv, fixture_log());
     ck_assert_uint_le(objects_load(custody), COUNT_OF(ids));
@@ -253,7 +272,7 @@ START_TEST(honest_runs_raise_no_alarm)
     };
     size_t killed[MOMENTS] = {0};
     size_t count = how_many(RUNS_BY_DAY, RUNS_WHOLE);
-    struct custody *custody = fixture_token(fixture_store(1), lines());
+    struct custody *custody = fixture_token(store_at(1), lines());
     custody_close(&custody);
     random_state = 62;
     for (size_t i = 0; i < count; i++) {
@@ -281,21 +300,18 @@ START_TEST(a_kill_while_a_token_is_made_raises_no_alarm)
     random_state = 63;
     if (is_again)
         (void) run(NOWHERE, true);
-    for (size_t i = 0; i < 8 * COUNT_OF(moments); i++) {
+    for (size_t i = 0; i < how_many(8, 8) * COUNT_OF(moments); i++) {
         enum moment when = moments[i % COUNT_OF(moments)];
         killed += run(when, true);
-        struct custody *custody = fixture_open(fixture_store(1), lines());
+        struct custody *custody = fixture_open(store_at(1), lines());
         struct custody_info info;
         ck_assert_uint_eq(custody_info(custody, &info), CKR_OK);
         custody_close(&custody);
         ck_assert(info.initialized || !is_again);
         if (info.initialized)
             assert_no_alarm();
-        if (is_again)
-            continue;
-        (void) unlink(fixture_path("token.db"));
-        (void) unlink(fixture_path("token.db-wal"));
-        (void) unlink(fixture_path("token.db-shm"));
+        if (!is_again)
+            remove_store();
     }
     ck_assert_uint_gt(killed, COUNT_OF(moments));
 }
@@ -305,7 +321,10 @@ int main(void)
 {
     TCase *cases = tcase_create("older_copies");
     tcase_set_timeout(cases, 600);
-    tcase_add_loop_test(cases, older_copies_are_all_noticed, 0, FIXTURE_STORE_COUNT);
+    if (postgres_fixture_is_here())
+        tcase_add_checked_fixture(cases, postgres_fixture_setup, postgres_fixture_teardown);
+    tcase_add_loop_test(cases, older_copies_are_all_noticed, 0,
+                        postgres_fixture_is_here() ? 1 : FIXTURE_STORE_COUNT);
     tcase_add_test(cases, honest_runs_raise_no_alarm);
     tcase_add_loop_test(cases, a_kill_while_a_token_is_made_raises_no_alarm, 0, 2);
     return fixture_run("older_copies", cases);

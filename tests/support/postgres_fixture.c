@@ -41,6 +41,15 @@ void postgres_fixture_location(char location[POSTGRES_LOCATION_MAX], const char 
     ck_assert_int_lt(len, POSTGRES_LOCATION_MAX);
 }
 
+const char *postgres_fixture_or(const char *store)
+{
+    static char location[POSTGRES_LOCATION_MAX];
+    if (!postgres_fixture_is_here())
+        return store;
+    postgres_fixture_location(location, "");
+    return location;
+}
+
 void postgres_fixture_tcp(char location[POSTGRES_LOCATION_MAX], const char *user, int port)
 {
     int len = snprintf(location, POSTGRES_LOCATION_MAX,

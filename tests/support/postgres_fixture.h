@@ -18,6 +18,8 @@ void postgres_fixture_teardown(void);
 const char *postgres_fixture_schema(void);
 /* The store as the administrator, by the socket; `more` is added to the URI ("&user=x"). */
 void postgres_fixture_location(char location[POSTGRES_LOCATION_MAX], const char *more);
+/* That store, or the one given where no server is; valid until the next call. */
+const char *postgres_fixture_or(const char *store);
 /* As a role, by TCP at this port (0: the server's own). */
 void postgres_fixture_tcp(char location[POSTGRES_LOCATION_MAX], const char *user, int port);
 int postgres_fixture_port(void);

@@ -1,10 +1,84 @@
 #include "tests/support/store_hand.h"
 
 #include <check.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/support/postgres_fixture.h"
+
 static const char *const record_names[HAND_RECORDS] = {"token", "attempts", "keys", "summary"};
+
+static bool is_postgres(const struct store *store)
+{
+    return strcmp(store->ops->scheme, "postgresql") == 0;
+}
+
+/* With each # replaced by the copy's number. */
+static void tables_sql(unsigned int number, const char *sql)
+{
+    char filled[512];
+    size_t len = 0;
+    for (; *sql != '\0'; sql++) {
+        len += (size_t) snprintf(filled + len, sizeof(filled) - len, *sql == '#' ? "%u" : "%c",
+                                 *sql == '#' ? number : (unsigned int) *sql);
+        ck_assert_uint_lt(len, sizeof(filled));
+    }
+    postgres_fixture_sql(filled);
+}
+
+static unsigned int tables_take(void)
+{
+    static unsigned int last;
+    tables_sql(++last, "CREATE SCHEMA @_#;"
+                       "CREATE TABLE @_#.store AS TABLE @.store;"
+                       "CREATE TABLE @_#.record AS TABLE @.record;"
+                       "CREATE TABLE @_#.object AS TABLE @.object;"
+                       "CREATE TABLE @_#.recent AS TABLE @.recent");
+    return last;
+}
+
+/* In one transaction; the row of "store" stays, as whoever waits for his turn waits for it. */
+static void tables_put_back(unsigned int number)
+{
+    tables_sql(number, "UPDATE @.store SET (version, changes) ="
+                       " (SELECT version, changes FROM @_#.store);"
+                       "DELETE FROM @.record; INSERT INTO @.record TABLE @_#.record;"
+                       "DELETE FROM @.object; INSERT INTO @.object TABLE @_#.object;"
+                       "DELETE FROM @.recent; INSERT INTO @.recent TABLE @_#.recent");
+}
+
+static void print_bytes(FILE *sql, struct view bytes)
+{
+    (void) fputs("'\\x", sql);
+    for (size_t i = 0; i < bytes.len; i++)
+        (void) fprintf(sql, "%02x", bytes.bytes[i]);
+    (void) fputs("'", sql);
+}
+
+/* NULL: no row is there afterwards. */
+static void sql_put_row(const struct object_id *id, const struct hand_row *row)
+{
+    char *text = NULL;
+    size_t len = 0;
+    FILE *sql = open_memstream(&text, &len);
+    struct view id_bytes = {id->bytes, OBJECT_ID_LEN};
+    ck_assert_ptr_nonnull(sql);
+    (void) fputs("DELETE FROM @.object WHERE id = ", sql);
+    print_bytes(sql, id_bytes);
+    if (row != NULL) {
+        (void) fputs("; INSERT INTO @.object (id, version, attributes, value) VALUES (", sql);
+        print_bytes(sql, id_bytes);
+        (void) fprintf(sql, ", %llu, ", (unsigned long long) row->version);
+        print_bytes(sql, blob_view(&row->attributes));
+        (void) fputs(", ", sql);
+        print_bytes(sql, blob_view(&row->value));
+        (void) fputs(")", sql);
+    }
+    ck_assert_int_eq(fclose(sql), 0);
+    postgres_fixture_sql(text);
+    free(text);
+}
 
 static CK_RV take_row(void *context, const struct store_row *row)
 {
@@ -30,6 +104,8 @@ void hand_take(struct store *store, struct hand_copy *ret_copy)
                           CKR_OK);
     }
     ck_assert_uint_eq(store->ops->read_objects(store, take_row, ret_copy), CKR_OK);
+    if (is_postgres(store))
+        ret_copy->tables = tables_take();
 }
 
 void hand_copy_clear(struct hand_copy *copy)
@@ -41,6 +117,8 @@ void hand_copy_clear(struct hand_copy *copy)
         blob_clear(&copy->rows[i].value);
     }
     free(copy->rows);
+    if (copy->tables != 0)
+        tables_sql(copy->tables, "DROP SCHEMA @_# CASCADE");
     *copy = (struct hand_copy){.row_count = 0};
 }
 
@@ -60,6 +138,10 @@ static void put_from(struct store *store, const struct hand_row *row, uint64_t v
 
 void hand_put_back(struct store *store, const struct hand_copy *copy)
 {
+    if (copy->tables != 0) {
+        tables_put_back(copy->tables);
+        return;
+    }
     size_t count = HAND_RECORDS + copy->row_count;
     struct store_change *changes = calloc(count, sizeof(*changes));
     ck_assert_ptr_nonnull(changes);
@@ -89,6 +171,10 @@ static CK_RV note_version(void *context, const struct store_row *row)
 
 void hand_remove_row(struct store *store, const struct object_id *id)
 {
+    if (is_postgres(store)) {
+        sql_put_row(id, NULL);
+        return;
+    }
     struct store_change change = {.object = id, .remove = true};
     CK_RV rv = store->ops->read_object(store, id, note_version, &change.expected);
     if (rv == STORE_ABSENT)
@@ -106,6 +192,10 @@ void hand_put_row(struct store *store, const struct object_id *id, uint64_t vers
         .attributes = {(unsigned char *) attributes.bytes, attributes.len},
         .value = {(unsigned char *) value.bytes, value.len},
     };
+    if (is_postgres(store)) {
+        sql_put_row(id, &row);
+        return;
+    }
     hand_remove_row(store, id);
     put_from(store, &row, 0);
 }

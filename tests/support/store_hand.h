@@ -1,6 +1,10 @@
 /*
  * A stranger's hand in a token's store, of any kind: through the store's own interface, which asks
  * for no key. Rows get any id, version and bytes, and a whole store goes back to an older copy.
+ *
+ * In PostgreSQL it is the administrator's, by SQL in the schema of postgres_fixture.h: no change is
+ * counted and nobody is notified of it, and a copy of the whole store is one of its tables, with
+ * the count of changes as it was.
  */
 #pragma once
 
@@ -25,6 +29,7 @@ struct hand_copy {
     struct hand_record records[HAND_RECORDS];
     struct hand_row *rows;
     size_t row_count;
+    unsigned int tables; /* PostgreSQL: the number of the schema that has the tables; or 0 */
 };
 
 /* Freed with hand_copy_clear. */
