@@ -201,7 +201,14 @@ static CK_RV find_own(const struct entries *entries, const struct anchor_key *ke
     return CKR_OK;
 }
 
-static CK_RV fail_unproved(const struct anchor *anchor, CK_RV rv)
+static CK_RV read_own(const struct anchor *anchor, const struct anchor_key *key,
+                      struct entries *ret_entries, size_t *ret_own, struct anchor_state *ret_state)
+{
+    TRY(read_entries(anchor, ret_entries));
+    return find_own(ret_entries, key, ret_own, ret_state);
+}
+
+CK_RV anchor_fail_unproved(const struct anchor *anchor, CK_RV rv)
 {
     cause_set(INDEXKEY_CAUSE_TAMPERED);
     return FAIL(CKR_DEVICE_ERROR,
@@ -210,15 +217,6 @@ static CK_RV fail_unproved(const struct anchor *anchor, CK_RV rv)
                 "the newest, run indexkey anchor --accept",
                 anchor->token, anchor->path,
                 rv == STORE_ABSENT ? "is missing" : "is damaged or another token's");
-}
-
-static CK_RV read_own(const struct anchor *anchor, const struct anchor_key *key,
-                      struct entries *ret_entries, size_t *ret_own, struct anchor_state *ret_state)
-{
-    CK_RV rv = read_entries(anchor, ret_entries);
-    if (rv == CKR_OK)
-        rv = find_own(ret_entries, key, ret_own, ret_state);
-    return rv == STORE_ABSENT || rv == CKR_ENCRYPTED_DATA_INVALID ? fail_unproved(anchor, rv) : rv;
 }
 
 CK_RV anchor_read(const struct anchor *anchor, const struct anchor_key *key,
@@ -334,7 +332,7 @@ static CK_RV advance(const struct anchor *anchor, const struct anchor_key *key, 
     while (!done) {
         _cleanup_(anchor_lock_release) struct anchor_lock lock = ANCHOR_LOCK_NONE;
         CK_RV rv = anchor_file_try_lock(&anchor->file, false, &lock);
-        if (rv != CKR_OK && rv != STORE_CONFLICT && rv != STORE_ABSENT)
+        if (rv != CKR_OK && rv != STORE_CONFLICT)
             return rv;
         TRY(look(anchor, key, generation, &next, &done));
         if (rv == CKR_OK)

@@ -49,8 +49,12 @@ struct anchor_state {
     unsigned char id[ANCHOR_ID_LEN];
 };
 
-/* To be read before the store is. CKR_DEVICE_ERROR
- * (TAMPERED) when there is no file or no such entry. */
+/* What anchor_read and anchor_advance return, not logged: STORE_ABSENT when there is
+ * no file, CKR_ENCRYPTED_DATA_INVALID when no entry in it verifies. With the token key of the store
+ * that is an alarm, which this logs: CKR_DEVICE_ERROR (TAMPERED). */
+CK_RV anchor_fail_unproved(const struct anchor *anchor, CK_RV rv);
+
+/* To be read before the store is. */
 CK_RV anchor_read(const struct anchor *anchor, const struct anchor_key *key,
                   struct anchor_state *ret_state);
 
