@@ -351,6 +351,13 @@ CK_RV anchor_advance(struct anchor *anchor, const struct anchor_key *key, uint64
     return rv;
 }
 
+CK_RV anchor_settle(struct anchor *anchor, const struct anchor_key *key, uint64_t generation)
+{
+    TRY(advance(anchor, key, generation));
+    atomic_store(&anchor->is_behind, false);
+    return CKR_OK;
+}
+
 bool anchor_is_behind(const struct anchor *anchor)
 {
     return atomic_load(&anchor->is_behind);

@@ -49,7 +49,7 @@ struct anchor_state {
     unsigned char id[ANCHOR_ID_LEN];
 };
 
-/* What anchor_read and anchor_advance return, not logged: STORE_ABSENT when there is
+/* What anchor_read, anchor_advance and anchor_settle return, not logged: STORE_ABSENT when there is
  * no file, CKR_ENCRYPTED_DATA_INVALID when no entry in it verifies. With the token key of the store
  * that is an alarm, which this logs: CKR_DEVICE_ERROR (TAMPERED). */
 CK_RV anchor_fail_unproved(const struct anchor *anchor, CK_RV rv);
@@ -67,5 +67,8 @@ bool anchor_is_behind(const struct anchor *anchor);
 /* Before a commit that changes the token key (the first of a serial included): an entry beside
  * those that are there, so that a kill on either side of the commit leaves one that counts. */
 CK_RV anchor_admit(const struct anchor *anchor, const struct anchor_key *key, uint64_t generation);
-/* The only entry, whatever was there: after that commit, and on an administrator's word. */
+/* After that commit: what stood before its entry goes. CKR_ENCRYPTED_DATA_INVALID when a newer
+ * token key has taken its place by now, to which it is left. */
+CK_RV anchor_settle(struct anchor *anchor, const struct anchor_key *key, uint64_t generation);
+/* The only entry, whatever was there: on an administrator's word. */
 CK_RV anchor_accept(struct anchor *anchor, const struct anchor_key *key, uint64_t generation);

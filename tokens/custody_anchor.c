@@ -171,9 +171,10 @@ void custody_anchor_settle(struct custody *custody, const unsigned char serial[S
                            const struct secret *token_key, uint64_t generation)
 {
     _cleanup_(anchor_key_clear) struct anchor_key key = {0};
-    /* Where it fails, the entry stays beside the former one, and the next login does it. */
+    /* Where it fails, the entry stays beside the former one, and the next login does it; or a newer
+     * token key's stands in its place. */
     if (custody->anchor != NULL && anchor_key_make(token_key, serial, &key) == CKR_OK)
-        (void) anchor_accept(custody->anchor, &key, generation);
+        (void) anchor_settle(custody->anchor, &key, generation);
 }
 
 CK_RV custody_anchor_accept(struct custody *custody, struct view so_pin, uint64_t *ret_generation)
