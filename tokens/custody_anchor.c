@@ -139,7 +139,18 @@ CK_RV custody_anchor_ready(struct custody *custody, struct keyring *keyring)
 {
     if (custody->anchor == NULL || !anchor_is_behind(custody->anchor))
         return CKR_OK;
-    CK_RV rv = follow(custody, keyring, atomic_load(&custody->newest_generation));
+    uint64_t generation = atomic_load(&custody->newest_generation);
+    CK_RV rv = CKR_OK;
+    /* Without a login nobody has seen any. */
+    if (keyring != &custody->keyring) {
+        struct stored_summary stored;
+        rv = sealed_objects_read_summary(custody, keyring, &stored);
+        if (rv == CKR_ENCRYPTED_DATA_INVALID)
+            return sealed_objects_fail_summary(custody);
+        TRY(rv);
+        generation = stored.summary.generation;
+    }
+    rv = follow(custody, keyring, generation);
     return rv == CKR_ENCRYPTED_DATA_INVALID ? custody_fail_gone(custody) : rv;
 }
 
