@@ -183,7 +183,7 @@ static CK_RV find_own(const struct entries *entries, const struct anchor_key *ke
         unsigned char expected[ENTRY_LEN];
         struct reader reader = reader_of((struct view){entries->bytes[i], ENTRY_LEN});
         (void) read_raw(&reader, SERIAL_LEN);
-        struct anchor_state state = {.generation = read_u64(&reader)};
+        struct anchor_state state = {.generation = read_u64(&reader), .is_first = i == 0};
         memcpy(state.id, read_raw(&reader, ANCHOR_ID_LEN).bytes, ANCHOR_ID_LEN);
         TRY(make_entry(key, &state, expected));
         if (!secret_bytes_equal(expected, entries->bytes[i], ENTRY_LEN))
@@ -285,11 +285,14 @@ CK_RV anchor_admit(const struct anchor *anchor, const struct anchor_key *key, ui
     TRY(make_first_entry(key, generation, entry));
     _cleanup_(turn_end) struct turn turn = {.lock = ANCHOR_LOCK_NONE};
     TRY(turn_begin(anchor, &turn));
-    /* Where killed attempts have filled it, the last of them gives way. */
-    size_t at = turn.entries.count < ENTRIES_MAX ? turn.entries.count : ENTRIES_MAX - 1;
-    memcpy(turn.entries.bytes[at], entry, ENTRY_LEN);
-    turn.entries.count = at + 1;
-    return write_entries(&turn.lock, &turn.entries);
+    struct entries *entries = &turn.entries;
+    /* Where killed attempts have filled it, the oldest of them gives way, and not the first. */
+    if (entries->count == ENTRIES_MAX) {
+        entries->count--;
+        memmove(entries->bytes + 1, entries->bytes + 2, (ENTRIES_MAX - 2) * ENTRY_LEN);
+    }
+    memcpy(entries->bytes[entries->count++], entry, ENTRY_LEN);
+    return write_entries(&turn.lock, entries);
 }
 
 CK_RV anchor_accept(struct anchor *anchor, const struct anchor_key *key, uint64_t generation)

@@ -47,6 +47,7 @@ void anchor_key_clear(struct anchor_key *key);
 struct anchor_state {
     uint64_t generation;
     unsigned char id[ANCHOR_ID_LEN];
+    bool is_first; /* as found: else superseded ones stand before it */
 };
 
 /* What anchor_read, anchor_advance and anchor_settle return, not logged: STORE_ABSENT when there is
@@ -65,7 +66,8 @@ CK_RV anchor_advance(struct anchor *anchor, const struct anchor_key *key, uint64
 bool anchor_is_behind(const struct anchor *anchor);
 
 /* Before a commit that changes the token key (the first of a serial included): an entry beside
- * those that are there, so that a kill on either side of the commit leaves one that counts. */
+ * those that are there, so that a kill on either side of the commit leaves one that counts. A full
+ * file keeps its first: the present token key's is to stand there (anchor_settle). */
 CK_RV anchor_admit(const struct anchor *anchor, const struct anchor_key *key, uint64_t generation);
 /* After that commit: what stood before its entry goes. CKR_ENCRYPTED_DATA_INVALID when a newer
  * token key has taken its place by now, to which it is left. */

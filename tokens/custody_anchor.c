@@ -76,6 +76,9 @@ static CK_RV read_summary(struct custody *custody, struct keyring *keyring,
     TRY(sealed_objects_read_summary(custody, keyring, &stored));
     if (stored.summary.generation < oldest)
         return fail_older(custody, oldest, stored.summary.generation);
+    /* After a kill, say: a rotation that comes now would take it for one that gives way. */
+    if (!anchored.is_first)
+        (void) anchor_settle(custody->anchor, &key, stored.summary.generation);
     *ret_summary = stored;
     return CKR_OK;
 }
