@@ -183,7 +183,7 @@ static CK_RV find_own(const struct entries *entries, const struct anchor_key *ke
         unsigned char expected[ENTRY_LEN];
         struct reader reader = reader_of((struct view){entries->bytes[i], ENTRY_LEN});
         (void) read_raw(&reader, SERIAL_LEN);
-        struct anchor_state state = {.generation = read_u64(&reader)};
+        struct anchor_state state = {.generation = read_u64(&reader), .is_first = i == 0};
         memcpy(state.id, read_raw(&reader, ANCHOR_ID_LEN).bytes, ANCHOR_ID_LEN);
         TRY(make_entry(key, &state, expected));
         if (!secret_bytes_equal(expected, entries->bytes[i], ENTRY_LEN))
@@ -201,7 +201,14 @@ static CK_RV find_own(const struct entries *entries, const struct anchor_key *ke
     return CKR_OK;
 }
 
-static CK_RV fail_unproved(const struct anchor *anchor, CK_RV rv)
+static CK_RV read_own(const struct anchor *anchor, const struct anchor_key *key,
+                      struct entries *ret_entries, size_t *ret_own, struct anchor_state *ret_state)
+{
+    TRY(read_entries(anchor, ret_entries));
+    return find_own(ret_entries, key, ret_own, ret_state);
+}
+
+CK_RV anchor_fail_unproved(const struct anchor *anchor, CK_RV rv)
 {
     cause_set(INDEXKEY_CAUSE_TAMPERED);
     return FAIL(CKR_DEVICE_ERROR,
@@ -210,15 +217,6 @@ static CK_RV fail_unproved(const struct anchor *anchor, CK_RV rv)
                 "the newest, run indexkey anchor --accept",
                 anchor->token, anchor->path,
                 rv == STORE_ABSENT ? "is missing" : "is damaged or another token's");
-}
-
-static CK_RV read_own(const struct anchor *anchor, const struct anchor_key *key,
-                      struct entries *ret_entries, size_t *ret_own, struct anchor_state *ret_state)
-{
-    CK_RV rv = read_entries(anchor, ret_entries);
-    if (rv == CKR_OK)
-        rv = find_own(ret_entries, key, ret_own, ret_state);
-    return rv == STORE_ABSENT || rv == CKR_ENCRYPTED_DATA_INVALID ? fail_unproved(anchor, rv) : rv;
 }
 
 CK_RV anchor_read(const struct anchor *anchor, const struct anchor_key *key,
@@ -287,11 +285,14 @@ CK_RV anchor_admit(const struct anchor *anchor, const struct anchor_key *key, ui
     TRY(make_first_entry(key, generation, entry));
     _cleanup_(turn_end) struct turn turn = {.lock = ANCHOR_LOCK_NONE};
     TRY(turn_begin(anchor, &turn));
-    /* Where killed attempts have filled it, the last of them gives way. */
-    size_t at = turn.entries.count < ENTRIES_MAX ? turn.entries.count : ENTRIES_MAX - 1;
-    memcpy(turn.entries.bytes[at], entry, ENTRY_LEN);
-    turn.entries.count = at + 1;
-    return write_entries(&turn.lock, &turn.entries);
+    struct entries *entries = &turn.entries;
+    /* Where killed attempts have filled it, the oldest of them gives way, and not the first. */
+    if (entries->count == ENTRIES_MAX) {
+        entries->count--;
+        memmove(entries->bytes + 1, entries->bytes + 2, (ENTRIES_MAX - 2) * ENTRY_LEN);
+    }
+    memcpy(entries->bytes[entries->count++], entry, ENTRY_LEN);
+    return write_entries(&turn.lock, entries);
 }
 
 CK_RV anchor_accept(struct anchor *anchor, const struct anchor_key *key, uint64_t generation)
@@ -334,7 +335,7 @@ static CK_RV advance(const struct anchor *anchor, const struct anchor_key *key, 
     while (!done) {
         _cleanup_(anchor_lock_release) struct anchor_lock lock = ANCHOR_LOCK_NONE;
         CK_RV rv = anchor_file_try_lock(&anchor->file, false, &lock);
-        if (rv != CKR_OK && rv != STORE_CONFLICT && rv != STORE_ABSENT)
+        if (rv != CKR_OK && rv != STORE_CONFLICT)
             return rv;
         TRY(look(anchor, key, generation, &next, &done));
         if (rv == CKR_OK)
@@ -351,6 +352,13 @@ CK_RV anchor_advance(struct anchor *anchor, const struct anchor_key *key, uint64
     CK_RV rv = advance(anchor, key, generation);
     atomic_store(&anchor->is_behind, rv != CKR_OK);
     return rv;
+}
+
+CK_RV anchor_settle(struct anchor *anchor, const struct anchor_key *key, uint64_t generation)
+{
+    TRY(advance(anchor, key, generation));
+    atomic_store(&anchor->is_behind, false);
+    return CKR_OK;
 }
 
 bool anchor_is_behind(const struct anchor *anchor)

@@ -47,10 +47,15 @@ void anchor_key_clear(struct anchor_key *key);
 struct anchor_state {
     uint64_t generation;
     unsigned char id[ANCHOR_ID_LEN];
+    bool is_first; /* as found: else superseded ones stand before it */
 };
 
-/* To be read before the store is. CKR_DEVICE_ERROR
- * (TAMPERED) when there is no file or no such entry. */
+/* What anchor_read, anchor_advance and anchor_settle return, not logged: STORE_ABSENT when there is
+ * no file, CKR_ENCRYPTED_DATA_INVALID when no entry in it verifies. With the token key of the store
+ * that is an alarm, which this logs: CKR_DEVICE_ERROR (TAMPERED). */
+CK_RV anchor_fail_unproved(const struct anchor *anchor, CK_RV rv);
+
+/* To be read before the store is. */
 CK_RV anchor_read(const struct anchor *anchor, const struct anchor_key *key,
                   struct anchor_state *ret_state);
 
@@ -61,7 +66,11 @@ CK_RV anchor_advance(struct anchor *anchor, const struct anchor_key *key, uint64
 bool anchor_is_behind(const struct anchor *anchor);
 
 /* Before a commit that changes the token key (the first of a serial included): an entry beside
- * those that are there, so that a kill on either side of the commit leaves one that counts. */
+ * those that are there, so that a kill on either side of the commit leaves one that counts. A full
+ * file keeps its first: the present token key's is to stand there (anchor_settle). */
 CK_RV anchor_admit(const struct anchor *anchor, const struct anchor_key *key, uint64_t generation);
-/* The only entry, whatever was there: after that commit, and on an administrator's word. */
+/* After that commit: what stood before its entry goes. CKR_ENCRYPTED_DATA_INVALID when a newer
+ * token key has taken its place by now, to which it is left. */
+CK_RV anchor_settle(struct anchor *anchor, const struct anchor_key *key, uint64_t generation);
+/* The only entry, whatever was there: on an administrator's word. */
 CK_RV anchor_accept(struct anchor *anchor, const struct anchor_key *key, uint64_t generation);

@@ -25,6 +25,28 @@ static CK_RV copy_key(struct keyring *keyring, struct anchor_key *ret_key)
     return anchor_key_make(&held->token_key, held->serial, ret_key);
 }
 
+/* CKR_ENCRYPTED_DATA_INVALID, not logged, when the token of the login is no longer the store's. */
+static CK_RV confirm(struct custody *custody, const struct keyring *keyring)
+{
+    CK_RV rv = keyring == &custody->keyring ? custody_confirm_keys(custody) : CKR_OK;
+    return rv == STORE_ABSENT ? CKR_ENCRYPTED_DATA_INVALID : rv;
+}
+
+static bool is_gone(struct custody *custody, const struct keyring *keyring)
+{
+    return confirm(custody, keyring) == CKR_ENCRYPTED_DATA_INVALID;
+}
+
+/* What the anchor has answered. Without an entry for a token key that is no longer the store's
+ * nothing is wrong: CKR_ENCRYPTED_DATA_INVALID, not logged, as when the summary does not open. */
+static CK_RV judge(struct custody *custody, const struct keyring *keyring, CK_RV rv)
+{
+    if (rv != STORE_ABSENT && rv != CKR_ENCRYPTED_DATA_INVALID)
+        return rv;
+    TRY(confirm(custody, keyring));
+    return anchor_fail_unproved(custody->anchor, rv);
+}
+
 static CK_RV fail_older(const struct custody *custody, uint64_t anchored, uint64_t generation)
 {
     cause_set(INDEXKEY_CAUSE_TAMPERED);
@@ -36,8 +58,8 @@ static CK_RV fail_older(const struct custody *custody, uint64_t anchored, uint64
                 (unsigned long long) anchored);
 }
 
-CK_RV custody_read_summary(struct custody *custody, struct keyring *keyring,
-                           struct stored_summary *ret_summary)
+static CK_RV read_summary(struct custody *custody, struct keyring *keyring,
+                          struct stored_summary *ret_summary)
 {
     if (custody->anchor == NULL)
         return sealed_objects_read_summary(custody, keyring, ret_summary);
@@ -46,7 +68,7 @@ CK_RV custody_read_summary(struct custody *custody, struct keyring *keyring,
     struct anchor_state anchored;
     TRY(copy_key(keyring, &key));
     /* Before the store: another process may commit, and its anchor follow, at any moment. */
-    TRY(anchor_read(custody->anchor, &key, &anchored));
+    TRY(judge(custody, keyring, anchor_read(custody->anchor, &key, &anchored)));
     uint64_t oldest = anchored.generation;
     uint64_t newest = keyring == &custody->keyring ? atomic_load(&custody->newest_generation) : 0;
     if (newest > oldest)
@@ -54,8 +76,20 @@ CK_RV custody_read_summary(struct custody *custody, struct keyring *keyring,
     TRY(sealed_objects_read_summary(custody, keyring, &stored));
     if (stored.summary.generation < oldest)
         return fail_older(custody, oldest, stored.summary.generation);
+    /* After a kill, say: a rotation that comes now would take it for one that gives way. */
+    if (!anchored.is_first)
+        (void) anchor_settle(custody->anchor, &key, stored.summary.generation);
     *ret_summary = stored;
     return CKR_OK;
+}
+
+CK_RV custody_read_summary(struct custody *custody, struct keyring *keyring,
+                           struct stored_summary *ret_summary)
+{
+    CK_RV rv = read_summary(custody, keyring, ret_summary);
+    return rv == CKR_ENCRYPTED_DATA_INVALID && is_gone(custody, keyring)
+               ? custody_fail_gone(custody)
+               : rv;
 }
 
 CK_RV custody_plan_generation(struct custody *custody, struct generation_step *step,
@@ -92,7 +126,7 @@ static CK_RV follow(struct custody *custody, struct keyring *keyring, uint64_t g
 {
     _cleanup_(anchor_key_clear) struct anchor_key key = {0};
     TRY(copy_key(keyring, &key));
-    return anchor_advance(custody->anchor, &key, generation);
+    return judge(custody, keyring, anchor_advance(custody->anchor, &key, generation));
 }
 
 void custody_generation_follow(struct custody *custody, struct keyring *keyring,
@@ -108,7 +142,19 @@ CK_RV custody_anchor_ready(struct custody *custody, struct keyring *keyring)
 {
     if (custody->anchor == NULL || !anchor_is_behind(custody->anchor))
         return CKR_OK;
-    return follow(custody, keyring, atomic_load(&custody->newest_generation));
+    uint64_t generation = atomic_load(&custody->newest_generation);
+    CK_RV rv = CKR_OK;
+    /* Without a login nobody has seen any. */
+    if (keyring != &custody->keyring) {
+        struct stored_summary stored;
+        rv = sealed_objects_read_summary(custody, keyring, &stored);
+        if (rv == CKR_ENCRYPTED_DATA_INVALID)
+            return sealed_objects_fail_summary(custody);
+        TRY(rv);
+        generation = stored.summary.generation;
+    }
+    rv = follow(custody, keyring, generation);
+    return rv == CKR_ENCRYPTED_DATA_INVALID ? custody_fail_gone(custody) : rv;
 }
 
 CK_RV custody_anchor_login(struct custody *custody)
@@ -116,9 +162,10 @@ CK_RV custody_anchor_login(struct custody *custody)
     struct stored_summary stored;
     if (custody->anchor == NULL)
         return CKR_OK;
-    CK_RV rv = custody_read_summary(custody, &custody->keyring, &stored);
+    CK_RV rv = read_summary(custody, &custody->keyring, &stored);
     if (rv == CKR_ENCRYPTED_DATA_INVALID)
-        return sealed_objects_fail_summary(custody);
+        return is_gone(custody, &custody->keyring) ? STORE_CONFLICT
+                                                   : sealed_objects_fail_summary(custody);
     TRY(rv);
     custody_generation_follow(custody, &custody->keyring, stored.summary.generation);
     return CKR_OK;
@@ -138,9 +185,10 @@ void custody_anchor_settle(struct custody *custody, const unsigned char serial[S
                            const struct secret *token_key, uint64_t generation)
 {
     _cleanup_(anchor_key_clear) struct anchor_key key = {0};
-    /* Where it fails, the entry stays beside the former one, and the next login does it. */
+    /* Where it fails, the entry stays beside the former one, and the next login does it; or a newer
+     * token key's stands in its place. */
     if (custody->anchor != NULL && anchor_key_make(token_key, serial, &key) == CKR_OK)
-        (void) anchor_accept(custody->anchor, &key, generation);
+        (void) anchor_settle(custody->anchor, &key, generation);
 }
 
 CK_RV custody_anchor_accept(struct custody *custody, struct view so_pin, uint64_t *ret_generation)
@@ -182,7 +230,10 @@ CK_RV custody_anchor_id(struct custody *custody, unsigned char ret_id[CUSTODY_AN
     if (custody->anchor == NULL)
         return CKR_FUNCTION_NOT_SUPPORTED;
     TRY(copy_key(&custody->keyring, &key));
-    TRY(anchor_read(custody->anchor, &key, &state));
+    CK_RV rv = judge(custody, &custody->keyring, anchor_read(custody->anchor, &key, &state));
+    if (rv == CKR_ENCRYPTED_DATA_INVALID)
+        return custody_fail_gone(custody);
+    TRY(rv);
     memcpy(ret_id, state.id, CUSTODY_ANCHOR_ID_LEN);
     return CKR_OK;
 }

@@ -35,7 +35,8 @@ struct generation_step {
 CK_RV custody_plan_generation(struct custody *custody, struct generation_step *step,
                               struct store_change *ret_change);
 
-/* At login: the store is not older than its anchor, which then follows. */
+/* At login: the store is not older than its anchor, which then follows. STORE_CONFLICT, not logged,
+ * when the token that was opened is no longer the store's. */
 CK_RV custody_anchor_login(struct custody *custody);
 /* An anchor that could not be written catches up first: at most one commit goes without it. */
 CK_RV custody_anchor_ready(struct custody *custody, struct keyring *keyring);

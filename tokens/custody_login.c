@@ -80,10 +80,21 @@ static CK_RV log_in_once(struct custody *custody, enum custody_role role, struct
     return begin_login(custody, role, proof.asked_ms, &opening);
 }
 
+/* The anchor is proved by a key that a login opens. STORE_CONFLICT also when the token key was
+ * rotated in between. */
+static CK_RV log_in_anchored(struct custody *custody, enum custody_role role, struct view pin)
+{
+    TRY(log_in_once(custody, role, pin));
+    CK_RV rv = custody_anchor_login(custody);
+    if (rv != CKR_OK)
+        custody_logout(custody);
+    return rv;
+}
+
 static CK_RV log_in(struct custody *custody, enum custody_role role, struct view pin)
 {
     for (size_t i = 0; i < CONFLICTS_MAX; i++) {
-        CK_RV rv = log_in_once(custody, role, pin);
+        CK_RV rv = log_in_anchored(custody, role, pin);
         if (rv != STORE_CONFLICT)
             return rv;
     }
@@ -121,22 +132,12 @@ static void keep_direct_keys(struct custody *custody)
     direct_keys_ask(custody->direct_keys, &source);
 }
 
-/* The anchor is proved by a key that a login opens. */
-static CK_RV log_in_anchored(struct custody *custody, enum custody_role role, struct view pin)
-{
-    TRY(log_in(custody, role, pin));
-    CK_RV rv = custody_anchor_login(custody);
-    if (rv != CKR_OK)
-        custody_logout(custody);
-    return rv;
-}
-
 CK_RV custody_login(struct custody *custody, enum custody_role role, struct view pin)
 {
     cause_clear();
     if (is_open(custody))
         return FAIL(CKR_GENERAL_ERROR, "token '%s': logged in twice", custody->name);
-    CK_RV rv = log_in_anchored(custody, role, pin);
+    CK_RV rv = log_in(custody, role, pin);
     if (rv == CKR_OK)
         keep_direct_keys(custody);
     else

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#define SEARCH_TRIES 4
 #define SLOT_COUNT_MAX 256
 #define TEMPLATE_MAX 3
 
@@ -102,12 +103,26 @@ void hsm_session_close(struct hsm_session *session)
 
 /* ---- the key ---- */
 
+/* SoftHSM 2.6 looks at the session objects of all sessions, and one that another thread destroys
+ * meanwhile is CKR_GENERAL_ERROR: seen with direct keys, which are unwrapped many at a time. */
+static CK_RV begin_search(const struct hsm_session *session, CK_ATTRIBUTE *template,
+                          CK_ULONG template_count)
+{
+    CK_FUNCTION_LIST *p11 = session->p11;
+    CK_RV rv = p11->C_FindObjectsInit(session->handle, template, template_count);
+    for (int i = 1; rv == CKR_GENERAL_ERROR && i < SEARCH_TRIES; i++) {
+        /* To SoftHSM the search that it refused has begun. */
+        (void) p11->C_FindObjectsFinal(session->handle);
+        rv = p11->C_FindObjectsInit(session->handle, template, template_count);
+    }
+    return hsm_session_check(session, rv);
+}
+
 static CK_RV find_two(const struct hsm_session *session, CK_ATTRIBUTE *template,
                       CK_ULONG template_count, CK_OBJECT_HANDLE keys[2], CK_ULONG *ret_count)
 {
     CK_FUNCTION_LIST *p11 = session->p11;
-    TRY(hsm_session_check(session,
-                          p11->C_FindObjectsInit(session->handle, template, template_count)));
+    TRY(begin_search(session, template, template_count));
     CK_RV rv = p11->C_FindObjects(session->handle, keys, 2, ret_count);
     CK_RV ended = p11->C_FindObjectsFinal(session->handle);
     TRY(hsm_session_check(session, rv));

@@ -45,7 +45,8 @@ static void note(void *context, const struct admin_pending *key)
     snprintf(list->label, sizeof(list->label), "%.*s", (int) key->label.len,
              (const char *) key->label.bytes);
     list->id_len = key->id.len;
-    memcpy(list->id, key->id.bytes, key->id.len);
+    if (key->id.len > 0)
+        memcpy(list->id, key->id.bytes, key->id.len);
     list->destroy_at = key->destroy_at;
 }
 

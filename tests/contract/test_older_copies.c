@@ -176,9 +176,9 @@ CK_RV __real_anchor_admit(const struct anchor *anchor, const struct anchor_key *
                           uint64_t generation);
 CK_RV __wrap_anchor_admit(const struct anchor *anchor, const struct anchor_key *key,
                           uint64_t generation);
-CK_RV __real_anchor_accept(struct anchor *anchor, const struct anchor_key *key,
+CK_RV __real_anchor_settle(struct anchor *anchor, const struct anchor_key *key,
                            uint64_t generation);
-CK_RV __wrap_anchor_accept(struct anchor *anchor, const struct anchor_key *key,
+CK_RV __wrap_anchor_settle(struct anchor *anchor, const struct anchor_key *key,
                            uint64_t generation);
 int __real_renameat(int old_folder, const char *old_name, int new_folder, const char *new_name);
 int __wrap_renameat(int old_folder, const char *old_name, int new_folder, const char *new_name);
@@ -200,10 +200,10 @@ CK_RV __wrap_anchor_admit(const struct anchor *anchor, const struct anchor_key *
     return rv;
 }
 
-CK_RV __wrap_anchor_accept(struct anchor *anchor, const struct anchor_key *key, uint64_t generation)
+CK_RV __wrap_anchor_settle(struct anchor *anchor, const struct anchor_key *key, uint64_t generation)
 {
     pass(BEFORE_SETTLED);
-    return __real_anchor_accept(anchor, key, generation);
+    return __real_anchor_settle(anchor, key, generation);
 }
 
 int __wrap_renameat(int old_folder, const char *old_name, int new_folder, const char *new_name)
