@@ -1,6 +1,7 @@
 /* PKCS #11 5.12: message digesting. */
 #include "module/api.h"
 
+#include "module/key_policy.h"
 #include "module/lifecycle.h"
 #include "module/operation_begin.h"
 #include "module/policy.h"
@@ -101,7 +102,8 @@ static CK_RV digest_key(struct session *session, struct operation *operation,
     if ((attributes_stay_inside(&key->attributes) || object_has(key, FLAG_TOKEN)) &&
         !policy_allows_breach("sensitive-keys-are-not-digested"))
         return CKR_KEY_INDIGESTIBLE;
-    if (!lifecycle_is_active(key))
+    if (!lifecycle_is_active(key) ||
+        (key->attributes.policy != NULL && key_policy_check_time(key) != CKR_OK))
         return CKR_KEY_INDIGESTIBLE;
     TRY(object_value(key, &value));
     return operation->mechanism->digest->update(operation, (struct view){value->bytes, value->len});

@@ -207,6 +207,8 @@ static CK_RV undelete_shared(struct slot *slot, const struct object_id *id,
 CK_RV key_lifecycle_undelete(struct slot *slot, const struct object_id *id,
                              CK_OBJECT_HANDLE *ret_key)
 {
+    /* Another process may have hidden what this one still shows. */
+    TRY(slot_objects_refresh(slot));
     pthread_rwlock_rdlock(&slot->changes);
     CK_RV rv = slot_may_administer(slot, slot_role(slot)) ? undelete_shared(slot, id, ret_key)
                                                           : CKR_USER_NOT_LOGGED_IN;

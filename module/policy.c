@@ -237,14 +237,15 @@ static bool xor_changes_type(const struct proposal *proposal)
            proposal->attributes->key_type != proposal->base->key_type;
 }
 
-/* An older version has such a label by right. A copy of it has not: it is of another line. */
+/* An older version has such a label by right. A copy of it has not: it is of another line. Nor has
+ * a copy into the token of a session key, whose label is its own affair. */
 static bool keeps_label(const struct proposal *proposal, struct view label)
 {
     struct view former;
     struct view line;
 
-    return proposal->is_change && attributes_bytes(proposal->base, CKA_LABEL, &former) &&
-           view_equal(former, label) &&
+    return proposal->is_change && attributes_has(proposal->base, FLAG_TOKEN) &&
+           attributes_bytes(proposal->base, CKA_LABEL, &former) && view_equal(former, label) &&
            attributes_bytes(proposal->base, CKA_INDEXKEY_LINE, &line) ==
                attributes_bytes(proposal->attributes, CKA_INDEXKEY_LINE, &line);
 }

@@ -447,6 +447,8 @@ CK_RV slot_objects_successor(struct object *object, struct attributes *attribute
     successor->owner = object->owner;
     if (object->owner != 0)
         atomic_init(&successor->life, life_reference(atomic_load(&object->life)));
+    else
+        successor->has_life = lifecycle_is_begun(&successor->attributes);
     TRY(lineage_share(object, successor));
     *ret_successor = TAKE(successor);
     return CKR_OK;
@@ -458,18 +460,23 @@ static CK_RV change_shared(struct slot *slot, struct object *object, struct attr
     _cleanup_(object_release) struct object *changed = NULL;
     _cleanup_(blob_clear) struct blob encoded = {NULL, 0};
     uint64_t version = object->version;
+    CK_RV rv = CKR_OK;
 
     TRY(attributes_encode(attributes, &encoded));
     TRY(slot_objects_successor(object, attributes, &changed));
     if (object->owner == 0) {
         TRY(sealed_objects_update(slot->custody, &object->id, object->version, blob_view(&encoded),
                                   &version));
-        TRY(lifecycle_succeed(object, changed, ret_changes_states));
+        rv = lifecycle_succeed(object, changed, ret_changes_states);
     }
     changed->version = version;
-    TRY(object_table_replace(slot->objects, object, changed));
-    changed = NULL; /* the table's now */
-    return CKR_OK;
+    if (rv == CKR_OK)
+        rv = object_table_replace(slot->objects, object, changed);
+    if (rv == CKR_OK)
+        changed = NULL; /* the table's now */
+    else
+        atomic_store(&slot->is_stale, true); /* the store has it: it comes with the next look */
+    return rv;
 }
 
 CK_RV slot_objects_change(struct slot *slot, struct object *object, struct attributes *attributes,

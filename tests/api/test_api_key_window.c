@@ -114,6 +114,36 @@ START_TEST(a_destroyed_key_comes_back_as_it_was)
 }
 END_TEST
 
+/* In the same process, which has made another object of it. */
+START_TEST(a_state_comes_back_with_its_key)
+{
+    CK_OBJECT_HANDLE key = lifecycle_governor(GOVERNOR_AES);
+    CK_OBJECT_HANDLE back;
+    CK_BYTE sealed[48];
+
+    lifecycle_set_state(key, INDEXKEY_STATE_SUSPENDED);
+    OK(api.p11->C_DestroyObject(api.session, key));
+    struct pending_list list = list_pending();
+    OK(admin_key_undelete(api.session, view_of(&list), &back));
+    EXPECT(CKR_KEY_FUNCTION_NOT_PERMITTED, lifecycle_encrypt(back, 1, text, sealed));
+    lifecycle_set_state(back, INDEXKEY_STATE_ACTIVE);
+    OK(lifecycle_encrypt(back, 1, text, sealed));
+}
+END_TEST
+
+/* A version's label is the token's to give, on a copy into the token too. */
+START_TEST(a_session_keys_label_is_not_copied_to_a_versions)
+{
+    CK_OBJECT_HANDLE session_key = api_make_aes_key(&api, false, "index@3");
+    CK_ATTRIBUTE into_token = {CKA_TOKEN, &yes, 1};
+    CK_OBJECT_HANDLE copy;
+
+    EXPECT(CKR_TEMPLATE_INCONSISTENT,
+           api.p11->C_CopyObject(api.session, session_key, &into_token, 1, &copy));
+    ck_assert_uint_eq(lifecycle_find("index@3"), 0);
+}
+END_TEST
+
 START_TEST(what_is_overdue_goes_for_good)
 {
     bool by_login = _i == 1;
@@ -166,6 +196,8 @@ int main(void)
     tcase_add_checked_fixture(window, open_token, close_token);
     tcase_set_timeout(window, 120);
     tcase_add_test(window, a_destroyed_key_comes_back_as_it_was);
+    tcase_add_test(window, a_state_comes_back_with_its_key);
+    tcase_add_test(window, a_session_keys_label_is_not_copied_to_a_versions);
     tcase_add_loop_test(window, what_is_overdue_goes_for_good, 0, 2);
     tcase_add_test(window, the_window_is_for_keys_of_the_token);
     suite_add_tcase(suite, window);
