@@ -177,6 +177,17 @@ CK_RV admin_token_status(CK_SLOT_ID slot_id, struct admin_status *ret_status)
     return ret_status == NULL ? CKR_ARGUMENTS_BAD : act_at_slot(slot_id, read_status, ret_status);
 }
 
+/* What is there goes by it, and comes back as it was once: holds, states, approvals used. */
+static CK_RV restore_allowed(const struct slot *slot, const struct custody_restore *what)
+{
+    if (what->force && approvals_guard(slot->approvals, APPROVAL_DESTROY))
+        return FAIL(CKR_ACTION_PROHIBITED,
+                    "token %s: two_person = destroy, so a backup is restored into an empty store "
+                    "only",
+                    slot->name);
+    return custody_restore(slot->custody, what);
+}
+
 static CK_RV restore(struct slot *slot, void *context)
 {
     const struct audit_act act = {.event = "restore"};
@@ -194,7 +205,7 @@ static CK_RV restore(struct slot *slot, void *context)
     CK_RV rv =
         slot_role(slot) == ROLE_PUBLIC ? audit_log_intent(slot, &act) : CKR_USER_ALREADY_LOGGED_IN;
     if (rv == CKR_OK)
-        rv = audit_log_outcome(slot, &act, custody_restore(slot->custody, &inner));
+        rv = audit_log_outcome(slot, &act, restore_allowed(slot, &inner));
     slot_end_admin(slot);
     return rv;
 }

@@ -144,13 +144,38 @@ static struct stage stage_of_life(const struct life *life)
     return stage;
 }
 
+/* The worst that one of them is in, each by its own times. */
+static unsigned int state_of_life(const struct life *life)
+{
+    unsigned int worst = state_now(stage_of_source(life));
+
+    for (size_t i = 0; i < life->source_count; i++) {
+        unsigned int state = state_now(stage_of_source(life->sources[i]));
+        worst = severity(state) > severity(worst) ? state : worst;
+    }
+    return worst;
+}
+
 /* A subkey object's is its index key's. */
+static const struct object *root_of(const struct object *object)
+{
+    return object->parent != NULL ? object->parent : object;
+}
+
 static struct stage stage_of(const struct object *object)
 {
-    const struct object *root = object->parent != NULL ? object->parent : object;
+    const struct object *root = root_of(object);
     const struct life *life = atomic_load_explicit(&root->life, memory_order_acquire);
 
     return life != NULL ? stage_of_life(life) : stage_of_attributes(&root->attributes);
+}
+
+static unsigned int state_of(const struct object *object)
+{
+    const struct object *root = root_of(object);
+    const struct life *life = atomic_load_explicit(&root->life, memory_order_acquire);
+
+    return life != NULL ? state_of_life(life) : state_now(stage_of_attributes(&root->attributes));
 }
 
 /* The search tokens of an index that is only read are made by MACs. */
@@ -185,25 +210,23 @@ CK_RV lifecycle_examine(struct object *key, enum attribute_flag usage)
 
     if (stage.activation != 0 || stage.deactivation != 0)
         atomic_store_explicit(&key->is_watched, true, memory_order_relaxed);
-    return state_allows(state_now(stage), key, usage) ? CKR_OK : CKR_KEY_FUNCTION_NOT_PERMITTED;
+    return state_allows(state_of(key), key, usage) ? CKR_OK : CKR_KEY_FUNCTION_NOT_PERMITTED;
 }
 
 bool lifecycle_is_active(const struct object *key)
 {
-    return state_now(stage_of(key)) == INDEXKEY_STATE_ACTIVE;
+    return state_of(key) == INDEXKEY_STATE_ACTIVE;
 }
 
 CK_ULONG lifecycle_shown(const struct object *object, CK_ATTRIBUTE_TYPE type)
 {
-    struct stage stage = stage_of(object);
-
     switch (type) {
     case CKA_INDEXKEY_ACTIVATION:
-        return (CK_ULONG) stage.activation;
+        return (CK_ULONG) stage_of(object).activation;
     case CKA_INDEXKEY_DEACTIVATION:
-        return (CK_ULONG) stage.deactivation;
+        return (CK_ULONG) stage_of(object).deactivation;
     default:
-        return state_now(stage);
+        return state_of(object);
     }
 }
 
@@ -306,7 +329,9 @@ CK_RV lifecycle_inherit(const struct life *life, struct attributes *attributes)
     if (life == NULL || attributes->object_class != CKO_SECRET_KEY)
         return CKR_OK;
     struct stage stage = stage_of_life(life);
-    if (stage.state == INDEXKEY_STATE_DESTROY_PENDING)
+    /* One state and its times cannot say of two keys that one has ended and one has not begun. */
+    if (stage.state == INDEXKEY_STATE_DESTROY_PENDING ||
+        severity(state_of_life(life)) > severity(state_now(stage)))
         return CKR_ACTION_PROHIBITED;
     TRY(lifecycle_set(attributes, CKA_INDEXKEY_STATE, stage.state));
     TRY(lifecycle_set(attributes, CKA_INDEXKEY_ACTIVATION, (CK_ULONG) stage.activation));

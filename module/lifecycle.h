@@ -57,7 +57,7 @@ CK_ULONG lifecycle_shown(const struct object *object, CK_ATTRIBUTE_TYPE type);
 /* What a key that comes of these has to follow, referenced; NULL: nothing. CKR_HOST_MEMORY. */
 CK_RV lifecycle_follow(struct object *const *keys, size_t count, struct life **ret_life);
 /* A new token object with a value that follows `life`: as little may be done with it as with what
- * it comes from. CKR_ACTION_PROHIBITED when that is gone. */
+ * it comes from. CKR_ACTION_PROHIBITED when that is gone, or when no one state says as little. */
 CK_RV lifecycle_inherit(const struct life *life, struct attributes *attributes);
 /* A copy begins a line of its own, without a state yet. */
 void lifecycle_strip(struct attributes *attributes);

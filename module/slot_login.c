@@ -101,7 +101,7 @@ static CK_RV open_role(struct slot *slot, enum slot_role role, struct view pin)
 {
     TRY(check_login(slot, role));
     TRY(custody_login(slot->custody, role == ROLE_SO ? CUSTODY_SO : CUSTODY_USER, pin));
-    CK_RV rv = slot_shows_private(slot, role) ? policy_pin_check(slot) : CKR_OK;
+    CK_RV rv = policy_pin_check(slot);
     if (rv == CKR_OK)
         rv = load_and_enter(slot, role);
     if (rv != CKR_OK)

@@ -18,7 +18,7 @@ packages_build=(gcc libc6-dev meson ninja-build pkgconf libssl-dev libsqlite3-de
 packages_demo=("${packages_build[@]}" opensc openssl python3)
 packages_servers=(ca-certificates curl openssl python3 python3-venv util-linux)
 packages_test=("${packages_demo[@]}" "${packages_servers[@]}" binutils check gdb gnutls-bin
-    libnss3-dev libp11-kit-dev p11-kit postgresql softhsm2 sqlite3 valgrind)
+    groff-base man-db libnss3-dev libp11-kit-dev p11-kit postgresql softhsm2 sqlite3 valgrind)
 packages_bench=("${packages_build[@]}" libnss3 python3 softhsm2)
 packages_check=("${packages_build[@]}" binutils clang-format cppcheck python3)
 

@@ -96,8 +96,7 @@ CK_RV command_backup(struct run *run)
 static CK_RV read_pin(const struct token *token, const struct options *options,
                       struct admin_restore *what, struct secret *ret_pin)
 {
-    what->is_so =
-        options_has(options, OPTION_SO_PIN_FILE) || options_has(options, OPTION_SO_PIN_ENV);
+    what->is_so = token_has_so_pin(options);
     if (!what->is_so && (token->info.flags & CKF_PROTECTED_AUTHENTICATION_PATH) != 0)
         return CKR_OK;
     return what->is_so ? token_read_so_pin(token, options, ret_pin)

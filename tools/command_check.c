@@ -103,11 +103,6 @@ static bool check_store(struct report *report, struct token *token)
     return true;
 }
 
-static bool has_pin(const struct options *options)
-{
-    return options_has(options, OPTION_PIN_FILE) || options_has(options, OPTION_PIN_ENV);
-}
-
 static void check_login(struct report *report, struct token *token)
 {
     CK_OBJECT_CLASS class = CKO_SECRET_KEY;
@@ -146,7 +141,7 @@ static void check_token(struct report *report, struct token *token,
                     "--token and --pin-file");
     bool initialized = (token->info.flags & CKF_TOKEN_INITIALIZED) != 0;
     if (initialized &&
-        (has_pin(options) || (token->info.flags & CKF_PROTECTED_AUTHENTICATION_PATH) != 0))
+        (token_has_pin(options) || (token->info.flags & CKF_PROTECTED_AUTHENTICATION_PATH) != 0))
         check_login(report, token);
 }
 
@@ -161,7 +156,7 @@ static CK_RV check_tokens(struct report *report, const struct conf *conf)
     const char *wanted = options_value(report->run->options, OPTION_TOKEN);
     size_t count;
     TRY(tokens_list(&tokens, &count));
-    if (has_pin(report->run->options) && wanted == NULL && count > 1)
+    if (token_has_pin(report->run->options) && wanted == NULL && count > 1)
         return FAIL_TOOL(EXIT_CODE_USAGE, "a PIN is of one token; name it by --token");
     const struct token *selected = NULL;
     if (wanted != NULL)

@@ -100,18 +100,13 @@ static CK_RV show_counts(struct token *token, const struct options *options, str
     return count_objects(token, CKO_DATA, "data_objects", output);
 }
 
-static bool wants_counts(const struct options *options)
-{
-    return options_has(options, OPTION_PIN_FILE) || options_has(options, OPTION_PIN_ENV);
-}
-
 static CK_RV show_one(struct run *run, const struct conf *conf)
 {
     struct token token = {0};
     TRY(token_select(run->options, &token));
     output_record(run->output);
     CK_RV rv = show_token(&token, conf, run->output);
-    if (rv == CKR_OK && wants_counts(run->options))
+    if (rv == CKR_OK && token_has_pin(run->options))
         rv = show_counts(&token, run->options, run->output);
     output_end_record(run->output);
     return rv;
@@ -137,7 +132,7 @@ CK_RV command_status(struct run *run)
 {
     _cleanup_(conf_free) struct conf *conf = NULL;
     _cleanup_(mem_free_pointer) char *path = NULL;
-    bool one = options_has(run->options, OPTION_TOKEN) || wants_counts(run->options);
+    bool one = options_has(run->options, OPTION_TOKEN) || token_has_pin(run->options);
     CK_RV rv = sections_load(run->options, failure_drop_line, NULL, &conf, &path);
     if (rv != CKR_OK) {
         /* C_Initialize says why. */

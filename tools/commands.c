@@ -3,13 +3,14 @@
 #define OFFLINE (OPTION_BIT(OPTION_JSON) | OPTION_BIT(OPTION_HELP))
 #define COMMON (OFFLINE | OPTION_BIT(OPTION_CONF))
 #define TOKEN (COMMON | OPTION_BIT(OPTION_TOKEN))
-#define LOGIN (TOKEN | OPTION_BIT(OPTION_PIN_FILE) | OPTION_BIT(OPTION_PIN_ENV))
+#define USER (TOKEN | OPTION_BIT(OPTION_PIN_FILE) | OPTION_BIT(OPTION_PIN_ENV))
+#define SO (TOKEN | OPTION_BIT(OPTION_SO_PIN_FILE) | OPTION_BIT(OPTION_SO_PIN_ENV))
+#define LOGIN (USER | SO)
 
 #define KEY (LOGIN | OPTION_BIT(OPTION_ID))
 #define TO                                                                                         \
-    (LOGIN | OPTION_BIT(OPTION_TO_MODULE) | OPTION_BIT(OPTION_TO_TOKEN) |                          \
+    (USER | OPTION_BIT(OPTION_TO_MODULE) | OPTION_BIT(OPTION_TO_TOKEN) |                           \
      OPTION_BIT(OPTION_TO_KEY) | OPTION_BIT(OPTION_TO_PIN_FILE) | OPTION_BIT(OPTION_TO_PIN_ENV))
-#define SO (TOKEN | OPTION_BIT(OPTION_SO_PIN_FILE) | OPTION_BIT(OPTION_SO_PIN_ENV))
 
 static const struct command commands[] = {
     {
@@ -68,7 +69,7 @@ static const struct command commands[] = {
         .arguments = "[KEY]",
         .summary = "makes a new version of a key, which takes its label; or a new token key",
         .arguments_max = 1,
-        .options = KEY | SO | OPTION_BIT(OPTION_TOKEN_KEY),
+        .options = KEY | OPTION_BIT(OPTION_TOKEN_KEY),
         .run = command_rotate,
     },
     {
@@ -171,7 +172,7 @@ static const struct command commands[] = {
         .summary = "puts a backup into an empty store, on any host with access to the source",
         .arguments_min = 1,
         .arguments_max = 1,
-        .options = LOGIN | SO | OPTION_BIT(OPTION_FORCE) | OPTION_BIT(OPTION_YES),
+        .options = LOGIN | OPTION_BIT(OPTION_FORCE) | OPTION_BIT(OPTION_YES),
         .run = command_restore,
     },
     {

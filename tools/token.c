@@ -213,6 +213,17 @@ CK_RV token_check_initialized(const struct token *token)
     return CKR_OK;
 }
 
+bool token_has_so_pin(const struct options *options)
+{
+    return options_has(options, OPTION_SO_PIN_FILE) || options_has(options, OPTION_SO_PIN_ENV);
+}
+
+bool token_has_pin(const struct options *options)
+{
+    return options_has(options, OPTION_PIN_FILE) || options_has(options, OPTION_PIN_ENV) ||
+           token_has_so_pin(options);
+}
+
 CK_RV token_login(struct token *token, const struct options *options)
 {
     _cleanup_(secret_clear) struct secret pin = {0};
@@ -221,9 +232,13 @@ CK_RV token_login(struct token *token, const struct options *options)
                     C_OpenSession(token->slot, CKF_SERIAL_SESSION | CKF_RW_SESSION, NULL, NULL,
                                   &token->session),
                     "C_OpenSession"));
-    if ((token->info.flags & CKF_PROTECTED_AUTHENTICATION_PATH) == 0)
+    bool is_so = token_has_so_pin(options);
+    if (is_so)
+        TRY(token_read_so_pin(token, options, &pin));
+    else if ((token->info.flags & CKF_PROTECTED_AUTHENTICATION_PATH) == 0)
         TRY(token_read_pin(token, options, &pin));
-    return token_check(token, C_Login(token->session, CKU_USER, pin.bytes, pin.len), "C_Login");
+    CK_USER_TYPE user = is_so ? CKU_SO : CKU_USER;
+    return token_check(token, C_Login(token->session, user, pin.bytes, pin.len), "C_Login");
 }
 
 static CK_RV collect(const struct token *token, CK_OBJECT_HANDLE **keys, size_t *ret_count)

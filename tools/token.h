@@ -38,8 +38,14 @@ CK_RV token_select(const struct options *options, struct token *ret_token);
 /* C_GetTokenInfo, which reads the store: `info` and `label`. */
 CK_RV token_refresh(struct token *token);
 
-/* Opens a read-write session, and logs the user in by the options' PIN, or without one where the
- * token says CKF_PROTECTED_AUTHENTICATION_PATH. */
+/* The options have the SO's PIN, or say where the user's is, too. */
+bool token_has_so_pin(const struct options *options);
+bool token_has_pin(const struct options *options);
+
+/* Opens a read-write session, and logs in: the SO by his PIN if the options have it (`administer =
+ * so`), else the user by his, or without one where the token says
+ * CKF_PROTECTED_AUTHENTICATION_PATH.
+ */
 CK_RV token_login(struct token *token, const struct options *options);
 
 /* Failure: EXIT_CODE_NOT_FOUND, with the remedy. */

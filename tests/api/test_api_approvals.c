@@ -307,6 +307,33 @@ START_TEST(a_backup_takes_two)
 }
 END_TEST
 
+static CK_RV read_nothing(void *context, unsigned char *bytes, size_t size, size_t *ret_len)
+{
+    (void) context;
+    (void) bytes;
+    (void) size;
+    *ret_len = 0;
+    return CKR_OK;
+}
+
+/* It would take with it what takes two persons to destroy. */
+START_TEST(a_backup_takes_the_place_of_no_token)
+{
+    const struct admin_restore what = {
+        .read = read_nothing,
+        .pin = view_text(API_SO_PIN),
+        .is_so = true,
+        .force = true,
+    };
+
+    open_token("destroy", 1);
+    OK(api.p11->C_Logout(api.session));
+    EXPECT(CKR_ACTION_PROHIBITED, admin_restore(api.slot, &what));
+    expect_log("into an empty store only");
+    api_close(&api);
+}
+END_TEST
+
 START_TEST(a_token_without_approvers_is_not_shown)
 {
     static const char *const lines[] = {
@@ -415,6 +442,8 @@ START_TEST(a_pinned_policy_is_changed_by_two)
     expect_log("'operation policy'");
     approve_policy(3, 1);
     EXPECT(CKR_FUNCTION_FAILED, login_with(second));
+    EXPECT(CKR_FUNCTION_FAILED,
+           api.p11->C_Login(api.session, CKU_SO, (CK_UTF8CHAR *) API_SO_PIN, strlen(API_SO_PIN)));
     OK(login_with(first)); /* as it was */
     EXPECT(CKR_FUNCTION_FAILED, login_with(second));
     approve_policy(1, 2);
@@ -484,6 +513,7 @@ int main(void)
     tcase_add_test(cases, a_backup_takes_two);
     tcase_add_test(cases, a_token_without_approvers_is_not_shown);
     tcase_add_test(cases, the_openssl_command_makes_one);
+    tcase_add_test(cases, a_backup_takes_the_place_of_no_token);
     tcase_add_test(cases, a_pinned_policy_is_changed_by_two);
     tcase_add_test(cases, pinning_ends_by_two);
     tcase_add_test(cases, a_policy_section_is_pinned_too);

@@ -328,6 +328,14 @@ START_TEST(every_key_that_enters_counts)
         lifecycle_set_state(keys[i], INDEXKEY_STATE_ACTIVE);
         ck_assert_uint_eq(lifecycle_number(joined, CKA_INDEXKEY_STATE), INDEXKEY_STATE_ACTIVE);
     }
+    /* One has ended, the other has not begun: the second says more. */
+    CK_ULONG later = (CK_ULONG) clock_utc_s() + 3600;
+    OK(admin_key_set_times(api.session, keys[1], &later, NULL));
+    lifecycle_set_state(keys[0], INDEXKEY_STATE_DEACTIVATED);
+    ck_assert_uint_eq(lifecycle_number(joined, CKA_INDEXKEY_STATE), INDEXKEY_STATE_PRE_ACTIVE);
+    CK_ATTRIBUTE into_token = {CKA_TOKEN, &yes, 1};
+    EXPECT(CKR_ACTION_PROHIBITED,
+           api.p11->C_CopyObject(api.session, joined, &into_token, 1, &keys[0]));
     /* And what is gone is no source any more. */
     OK(api.p11->C_DestroyObject(api.session, keys[1]));
     ck_assert_uint_eq(lifecycle_number(joined, CKA_INDEXKEY_STATE), INDEXKEY_STATE_DESTROY_PENDING);

@@ -8,6 +8,7 @@
 
 #include "module/admin.h"
 #include "tests/support/api_fixture.h"
+#include "tests/support/backup_buffer.h"
 
 #define IV_LEN 12
 #define TEXT "what was written before"
@@ -138,32 +139,6 @@ START_TEST(another_token_key_logs_out)
 }
 END_TEST
 
-struct file {
-    unsigned char bytes[65536];
-    size_t len;
-    size_t at;
-};
-
-static CK_RV write_file(void *context, struct view bytes)
-{
-    struct file *file = context;
-
-    ck_assert_uint_le(bytes.len, sizeof(file->bytes) - file->len);
-    memcpy(file->bytes + file->len, bytes.bytes, bytes.len);
-    file->len += bytes.len;
-    return CKR_OK;
-}
-
-static CK_RV read_file(void *context, unsigned char *bytes, size_t len, size_t *ret_len)
-{
-    struct file *file = context;
-
-    *ret_len = len < file->len - file->at ? len : file->len - file->at;
-    memcpy(bytes, file->bytes + file->at, *ret_len);
-    file->at += *ret_len;
-    return CKR_OK;
-}
-
 static void remove_store(void)
 {
     static const char *const names[] = {"test.db", "test.db-wal", "test.db-shm"};
@@ -177,12 +152,12 @@ static void remove_store(void)
 
 START_TEST(a_backup_comes_back)
 {
-    static struct file file;
+    static struct backup_buffer file;
     struct admin_restore what = {
-        .read = read_file, .context = &file, .pin = view_text(API_USER_PIN)};
+        .read = backup_buffer_read, .context = &file, .pin = view_text(API_USER_PIN)};
 
     (void) begin();
-    OK(admin_backup(api.session, write_file, &file));
+    OK(admin_backup(api.session, backup_buffer_write, &file));
     EXPECT(CKR_USER_ALREADY_LOGGED_IN, admin_restore(api.slot, &what));
     OK(api.p11->C_Finalize(NULL));
     remove_store();
@@ -224,7 +199,7 @@ START_TEST(sessions_and_arguments_are_checked)
     OK(api.p11->C_Logout(api.session));
     EXPECT(CKR_USER_NOT_LOGGED_IN, admin_token_shred(api.session));
     EXPECT(CKR_USER_NOT_LOGGED_IN, admin_token_rewrap(api.session, &report));
-    EXPECT(CKR_USER_NOT_LOGGED_IN, admin_backup(api.session, write_file, NULL));
+    EXPECT(CKR_USER_NOT_LOGGED_IN, admin_backup(api.session, backup_buffer_write, NULL));
     status = status_of();
     ck_assert(status.is_initialized && !status.is_open && status.epoch == 0);
     OK(api.p11->C_Finalize(NULL));

@@ -13,6 +13,7 @@
 #include "module/admin_export.h"
 #include "module/admin_reset.h"
 #include "tests/support/api_fixture.h"
+#include "tests/support/backup_buffer.h"
 #include "tokens/row_changes.h"
 
 #define TOKEN_LABEL "test                            "
@@ -208,43 +209,19 @@ START_TEST(acts_on_keys_have_two_lines)
 }
 END_TEST
 
-struct backup {
-    unsigned char bytes[65536];
-    size_t len;
-    size_t at;
-};
-
-static CK_RV keep(void *context, struct view bytes)
-{
-    struct backup *backup = context;
-
-    ck_assert_uint_le(bytes.len, sizeof(backup->bytes) - backup->len);
-    memcpy(backup->bytes + backup->len, bytes.bytes, bytes.len);
-    backup->len += bytes.len;
-    return CKR_OK;
-}
-
-static CK_RV give(void *context, unsigned char *bytes, size_t len, size_t *ret_len)
-{
-    struct backup *backup = context;
-
-    *ret_len = len < backup->len - backup->at ? len : backup->len - backup->at;
-    memcpy(bytes, backup->bytes + backup->at, *ret_len);
-    backup->at += *ret_len;
-    return CKR_OK;
-}
-
 START_TEST(acts_on_the_token_have_two_lines)
 {
-    static struct backup backup;
-    struct admin_restore what = {
-        .read = give, .context = &backup, .pin = view_text(API_USER_PIN), .force = true};
+    static struct backup_buffer backup;
+    struct admin_restore what = {.read = backup_buffer_read,
+                                 .context = &backup,
+                                 .pin = view_text(API_USER_PIN),
+                                 .force = true};
     struct admin_rewrap report;
     uint64_t generation;
 
     open_token();
     (void) api_make_aes_key(&api, true, "key");
-    OK(admin_backup(api.session, keep, &backup));
+    OK(admin_backup(api.session, backup_buffer_write, &backup));
     expect_pair("backup", "", "CKR_OK");
     OK(admin_token_shred(api.session));
     expect_pair("shred", "", "CKR_OK");
@@ -366,7 +343,7 @@ static struct admin_status status_of(void)
 /* A symbolic link in its place, which is no log: nothing else fails by that. */
 START_TEST(what_cannot_be_recorded_is_not_done)
 {
-    static struct backup backup;
+    static struct backup_buffer backup;
     char moved[128];
     CK_OBJECT_HANDLE other;
 
@@ -381,7 +358,7 @@ START_TEST(what_cannot_be_recorded_is_not_done)
     EXPECT(CKR_DEVICE_ERROR, admin_key_set_state(api.session, key, INDEXKEY_STATE_DEACTIVATED));
     EXPECT(CKR_DEVICE_ERROR, api.p11->C_DestroyObject(api.session, key));
     EXPECT(CKR_DEVICE_ERROR, admin_token_shred(api.session));
-    EXPECT(CKR_DEVICE_ERROR, admin_backup(api.session, keep, &backup));
+    EXPECT(CKR_DEVICE_ERROR, admin_backup(api.session, backup_buffer_write, &backup));
     EXPECT(CKR_DEVICE_ERROR, rotate_token_key(API_USER_PIN));
     struct admin_status after = status_of();
     ck_assert_uint_eq(backup.len, 0);

@@ -223,5 +223,28 @@ class Anchor(tool.TokenCase):
         self.assertEqual([key["label"] for key in self.good("keys")["keys"]], ["packages"])
 
 
+class TheSoAdministers(tool.TokenCase):
+    MORE = "administer = so"
+
+    def so(self, *arguments):
+        result = run(*arguments, "--so-pin-file", self.path("so-pin"), "--json")
+        self.assertEqual(result.code, OK, result.err)
+        return result.json()
+
+    def test_by_the_so_alone(self):
+        self.write("key", base64.b64encode(os.urandom(32)) + b"\n")
+        self.so("import", self.path("key"), "--label", "packages")
+        for act in ("suspend", "rotate"):
+            self.bad(REFUSED, act, "packages", "--pin-file", self.path("pin"))
+        self.assertEqual(self.so("suspend", "packages")["state"], "suspended")
+        self.assertEqual(self.good("keys", "packages")["keys"][0]["state"], "suspended")
+        self.so("resume", "packages")
+        self.so("rotate", "packages")
+        labels = [key["label"] for key in self.so("keys")["keys"]]
+        self.assertEqual(sorted(labels), ["packages", "packages@1"])
+        self.so("destroy", "packages@1", "--yes")
+        self.bad(REFUSED, "suspend", "packages", "--so-pin-file", self.path("pin"))
+
+
 if __name__ == "__main__":
     unittest.main(verbosity=2)
