@@ -3,6 +3,7 @@
 
 #include "base/alloc.h"
 #include "module/approvals.h"
+#include "module/audit_log.h"
 #include "module/key_lifecycle.h"
 #include "module/new_object.h"
 #include "module/object_alter.h"
@@ -61,6 +62,14 @@ CK_RV C_CopyObject(CK_SESSION_HANDLE hSession, CK_OBJECT_HANDLE hObject, CK_ATTR
     return session_look_end(&view, copy(&view, hObject, pTemplate, ulCount, phNewObject));
 }
 
+/* One line: there was no intent. */
+static CK_RV refuse_destruction(const struct slot *slot, const struct object *object, CK_RV rv)
+{
+    const struct audit_act act = {.event = "destroy", .object = object};
+
+    return object_has(object, FLAG_TOKEN) ? audit_log_outcome(slot, &act, rv) : rv;
+}
+
 static CK_RV destroy_approved(struct slot *slot, struct object *object)
 {
     const struct approval_request request = {
@@ -69,8 +78,10 @@ static CK_RV destroy_approved(struct slot *slot, struct object *object)
     };
     struct approval_grant grant;
 
-    TRY(approvals_take(slot, &request, &grant));
-    CK_RV rv = key_lifecycle_destroy(slot, object);
+    CK_RV rv = approvals_take(slot, &request, &grant);
+    if (rv != CKR_OK)
+        return refuse_destruction(slot, object, rv);
+    rv = key_lifecycle_destroy(slot, object);
     if (rv != CKR_OK)
         approvals_give_back(slot, &grant);
     return rv;
@@ -80,7 +91,7 @@ static CK_RV destroy(const struct session_view *view, struct object *object, con
 {
     (void) argument;
     if (!object_has(object, FLAG_DESTROYABLE) || object_has(object, FLAG_INDEXKEY_HOLD))
-        return CKR_ACTION_PROHIBITED;
+        return refuse_destruction(view->slot, object, CKR_ACTION_PROHIBITED);
     if (object_has(object, FLAG_TOKEN))
         return destroy_approved(view->slot, object);
     return slot_objects_destroy(view->slot, object);

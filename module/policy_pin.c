@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/rv.h"
+#include "module/audit_log.h"
 #include "module/row_kinds.h"
 #include "module/slot.h"
 
@@ -110,7 +111,7 @@ static CK_RV read_pin(const struct slot *slot, struct pin *pin)
 }
 
 /* In place of what was pinned; where the new policy pins nothing, the row goes. */
-static CK_RV write_pin(const struct slot *slot, uint64_t version)
+static CK_RV put_pin(const struct slot *slot, uint64_t version)
 {
     _cleanup_(writer_clear) struct writer writer = {0};
     uint64_t new_version;
@@ -125,6 +126,14 @@ static CK_RV write_pin(const struct slot *slot, uint64_t version)
     return version == 0 ? sealed_objects_create(slot->custody, &row_id, writer_view(&writer), NULL)
                         : sealed_objects_update(slot->custody, &row_id, version,
                                                 writer_view(&writer), &new_version);
+}
+
+static CK_RV write_pin(const struct slot *slot, uint64_t version)
+{
+    const struct audit_act act = {.event = "pin-policy"};
+
+    TRY(audit_log_intent(slot, &act));
+    return audit_log_outcome(slot, &act, put_pin(slot, version));
 }
 
 static CK_RV change_pin(struct slot *slot, const struct pin *pin)

@@ -111,6 +111,22 @@ static void expect_pair(const char *event, const char *label, const char *result
     free(log);
 }
 
+/* An outcome alone. */
+static void expect_refusal(const char *event, const char *label, const char *result)
+{
+    char *log = read_log();
+    char word[64];
+    char named[64];
+    char ended[64];
+
+    (void) snprintf(word, sizeof(word), "\"event\":\"%s\",", event);
+    (void) snprintf(named, sizeof(named), "\"label\":\"%s\"", label);
+    (void) snprintf(ended, sizeof(ended), "\"result\":\"%s\"", result);
+    ck_assert_msg(find_line(log, word, named, ended) != NULL, "no %s %s in:\n%s", event, label,
+                  log);
+    free(log);
+}
+
 static void count_wrong(void *context, const struct audit_finding *finding)
 {
     (void) context;
@@ -181,6 +197,8 @@ START_TEST(acts_on_keys_have_two_lines)
     expect_pair("deactivate", "key", "CKR_OK");
     OK(admin_key_set_hold(api.session, key, true));
     expect_pair("hold", "key@1", "CKR_OK");
+    EXPECT(CKR_ACTION_PROHIBITED, api.p11->C_DestroyObject(api.session, key));
+    expect_refusal("destroy", "key@1", "CKR_ACTION_PROHIBITED");
     OK(admin_key_set_hold(api.session, key, false));
     expect_pair("release", "key@1", "CKR_OK");
     OK(admin_key_set_state(api.session, key, INDEXKEY_STATE_COMPROMISED));
