@@ -51,6 +51,19 @@ struct store_row {
 };
 
 typedef CK_RV store_row_fn(void *context, const struct store_row *row);
+/* An object's row went away. */
+typedef CK_RV store_gone_fn(void *context, const struct object_id *id);
+
+/* What came to the objects since an earlier look. */
+struct store_look {
+    uint64_t since; /* the turn of the earlier look; 0: there was none */
+    store_gone_fn *gone;
+    store_row_fn *each;
+    void *context;
+    bool is_whole; /* out, before the first row: `since` is not known any more, and every row comes
+                    */
+    uint64_t turn; /* out: for the next look */
+};
 
 /* Finds the changes of an update. What it hands out stays its own until the update returns. */
 typedef CK_RV store_plan_fn(void *context, const struct store_change **ret_changes,
@@ -77,6 +90,11 @@ struct store_ops {
     CK_RV (*read_objects)(struct store *store, store_row_fn *each, void *context);
     CK_RV(*read_object)
     (struct store *store, const struct object_id *id, store_row_fn *each, void *context);
+    /* read_objects of the rows that were written since `look->since`, and before them the ids of
+     * those that went (some of which may have been there never, or may come again as rows). The
+     * store's word is not to be trusted: whoever asks holds what results against the summary. NULL
+     * where the store cannot tell. */
+    CK_RV (*read_changes)(struct store *store, struct store_look *look);
 
     /* All of it, durably, or none of it. STORE_CONFLICT when any `expected` does not hold. */
     CK_RV (*commit)(struct store *store, const struct store_change *changes, size_t change_count);
