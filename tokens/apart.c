@@ -13,14 +13,19 @@
 
 static _Thread_local bool is_inside;
 
-void apart_init(struct apart *work, void (*run)(struct apart *work),
-                void (*free)(struct apart *work))
+static void init_condition(pthread_cond_t *condition)
 {
     pthread_condattr_t attributes;
     (void) pthread_condattr_init(&attributes);
     (void) pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    (void) pthread_cond_init(&work->changed, &attributes);
+    (void) pthread_cond_init(condition, &attributes);
     (void) pthread_condattr_destroy(&attributes);
+}
+
+void apart_init(struct apart *work, void (*run)(struct apart *work),
+                void (*free)(struct apart *work))
+{
+    init_condition(&work->changed);
     (void) pthread_mutex_init(&work->lock, NULL);
     work->run = run;
     work->free = free;
@@ -64,17 +69,24 @@ static struct timespec after_ms(int64_t ms)
     return at;
 }
 
-static enum apart_end wait_locked(struct apart *work, int64_t deadline_ms,
-                                  const atomic_bool *cancelled)
+struct waiting {
+    const bool *is_over;
+    pthread_cond_t *changed;
+    pthread_mutex_t *lock;
+    int64_t deadline_ms;
+    const atomic_bool *cancelled;
+};
+
+static enum apart_end wait_locked(const struct waiting *waiting)
 {
-    while (!work->is_done) {
-        int64_t left_ms = deadline_ms - clock_boot_ms();
-        if (cancelled != NULL && atomic_load(cancelled))
+    while (!*waiting->is_over) {
+        int64_t left_ms = waiting->deadline_ms - clock_boot_ms();
+        if (waiting->cancelled != NULL && atomic_load(waiting->cancelled))
             return APART_CANCELLED;
         if (left_ms <= 0)
             return APART_TIMEOUT;
         struct timespec until = after_ms(left_ms < POLL_MS ? left_ms : POLL_MS);
-        (void) pthread_cond_timedwait(&work->changed, &work->lock, &until);
+        (void) pthread_cond_timedwait(waiting->changed, waiting->lock, &until);
     }
     return APART_DONE;
 }
@@ -84,8 +96,11 @@ enum apart_end apart_run(struct apart *work, int64_t deadline_ms, const atomic_b
     pthread_t thread;
     if (!workers_start(run_inside, work, &thread))
         return APART_NO_THREAD;
+    const struct waiting waiting = {
+        &work->is_done, &work->changed, &work->lock, deadline_ms, cancelled,
+    };
     (void) pthread_mutex_lock(&work->lock);
-    enum apart_end end = wait_locked(work, deadline_ms, cancelled);
+    enum apart_end end = wait_locked(&waiting);
     atomic_store(&work->is_left, end != APART_DONE);
     (void) pthread_mutex_unlock(&work->lock);
     /* What libraries do at the end of a thread (OpenSSL) is over before the host may unload them.
@@ -95,6 +110,41 @@ enum apart_end apart_run(struct apart *work, int64_t deadline_ms, const atomic_b
     else
         (void) pthread_detach(thread);
     return end;
+}
+
+void apart_turn_init(struct apart_turn *turn)
+{
+    init_condition(&turn->ended);
+    (void) pthread_mutex_init(&turn->lock, NULL);
+    turn->is_free = true;
+}
+
+void apart_turn_clear(struct apart_turn *turn)
+{
+    (void) pthread_cond_destroy(&turn->ended);
+    (void) pthread_mutex_destroy(&turn->lock);
+}
+
+enum apart_end apart_turn_take(struct apart_turn *turn, int64_t deadline_ms,
+                               const atomic_bool *cancelled)
+{
+    const struct waiting waiting = {
+        &turn->is_free, &turn->ended, &turn->lock, deadline_ms, cancelled,
+    };
+    (void) pthread_mutex_lock(&turn->lock);
+    enum apart_end end = wait_locked(&waiting);
+    if (end == APART_DONE)
+        turn->is_free = false;
+    (void) pthread_mutex_unlock(&turn->lock);
+    return end;
+}
+
+void apart_turn_end(struct apart_turn *turn)
+{
+    (void) pthread_mutex_lock(&turn->lock);
+    turn->is_free = true;
+    (void) pthread_cond_signal(&turn->ended);
+    (void) pthread_mutex_unlock(&turn->lock);
 }
 
 bool apart_is_inside(void)

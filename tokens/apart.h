@@ -34,6 +34,14 @@ struct apart {
     bool is_done;
 };
 
+/* For a library that bears one thread at a time. A work that was left behind keeps nobody waiting,
+ * and may still be inside. */
+struct apart_turn {
+    pthread_mutex_t lock;
+    pthread_cond_t ended;
+    bool is_free;
+};
+
 /* Cannot fail. Freed with apart_free, unless it was left behind. */
 void apart_init(struct apart *work, void (*run)(struct apart *work),
                 void (*free)(struct apart *work));
@@ -41,6 +49,15 @@ void apart_init(struct apart *work, void (*run)(struct apart *work),
  * lock. */
 enum apart_end apart_run(struct apart *work, int64_t deadline_ms, const atomic_bool *cancelled);
 void apart_free(struct apart *work);
+
+/* Cannot fail. */
+void apart_turn_init(struct apart_turn *turn);
+/* Nobody waits for it. */
+void apart_turn_clear(struct apart_turn *turn);
+/* Before apart_run, with the same deadline; APART_DONE: to be given back after it. */
+enum apart_end apart_turn_take(struct apart_turn *turn, int64_t deadline_ms,
+                               const atomic_bool *cancelled);
+void apart_turn_end(struct apart_turn *turn);
 
 /* This thread runs such work: a call into the module comes from the library that is being called.
  */

@@ -20,6 +20,7 @@ CK_RV hsm_parent_new(const char *uri, struct hsm_parent **ret_parent)
         mem_free(parent);
         return CKR_HOST_MEMORY;
     }
+    apart_turn_init(&parent->turn);
     (void) pthread_mutex_init(&parent->lock, NULL);
     atomic_init(&parent->holders, 1);
     atomic_init(&parent->was_used, false);
@@ -43,6 +44,7 @@ void hsm_parent_release(struct hsm_parent *parent)
     }
     hsm_uri_clear(&parent->uri);
     (void) pthread_mutex_destroy(&parent->lock);
+    apart_turn_clear(&parent->turn);
     mem_free(parent);
 }
 

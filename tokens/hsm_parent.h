@@ -11,6 +11,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "tokens/apart.h"
 #include "tokens/hsm_fault.h"
 #include "tokens/hsm_uri.h"
 
@@ -19,6 +20,9 @@ struct hsm_parent {
     atomic_uint holders;
     atomic_uint calls; /* under way, or left behind */
     atomic_bool was_used;
+    /* SoftHSM 2.6 crashes when several threads are in it, and the last session that closes logs out
+     * one that has just begun. */
+    struct apart_turn turn;
     pthread_mutex_t lock;
     CK_FUNCTION_LIST *functions; /* NULL: not loaded */
     unsigned int generation;     /* how often it was initialised */

@@ -1,10 +1,7 @@
 #include "tokens/hsm_session.h"
 
 #include <string.h>
-#include <time.h>
 
-#define SEARCH_TRIES 8
-#define SEARCH_PAUSE_NS 5000000L /* and so much longer before each further try */
 #define SLOT_COUNT_MAX 256
 #define TEMPLATE_MAX 3
 
@@ -88,7 +85,6 @@ CK_RV hsm_session_open(struct hsm_session *session, struct view pin)
     CK_SLOT_ID slot = 0;
     CK_FLAGS flags = 0;
     session->handle = CK_INVALID_HANDLE;
-    session->pin = pin;
     TRY(hsm_parent_use(session->parent, session->fault, &session->p11, &session->generation));
     TRY(find_token(session, &slot, &flags));
     session->fault->step = HSM_OPEN_SESSION;
@@ -106,32 +102,13 @@ void hsm_session_close(struct hsm_session *session)
 
 /* ---- the key ---- */
 
-/* SoftHSM 2.6 answers CKR_GENERAL_ERROR, now and then, to one of several threads: an object of
- * another session went while it looked, or the last of the other sessions closed just when this one
- * was told that it is logged in already, and nobody is. */
-static CK_RV begin_search(const struct hsm_session *session, CK_ATTRIBUTE *template,
-                          CK_ULONG template_count)
-{
-    CK_FUNCTION_LIST *p11 = session->p11;
-    struct view pin = session->pin;
-    CK_RV rv = p11->C_FindObjectsInit(session->handle, template, template_count);
-    for (int i = 1; rv == CKR_GENERAL_ERROR && i < SEARCH_TRIES; i++) {
-        /* To SoftHSM the search that it refused has begun. */
-        (void) p11->C_FindObjectsFinal(session->handle);
-        (void) nanosleep(&(struct timespec){.tv_nsec = i * SEARCH_PAUSE_NS}, NULL);
-        if (pin.len > 0)
-            (void) p11->C_Login(session->handle, CKU_USER, (CK_UTF8CHAR *) pin.bytes, pin.len);
-        rv = p11->C_FindObjectsInit(session->handle, template, template_count);
-    }
-    return hsm_session_check(session, rv);
-}
-
 static CK_RV find_two(const struct hsm_session *session, CK_ATTRIBUTE *template,
                       CK_ULONG template_count, CK_OBJECT_HANDLE keys[2], CK_ULONG *ret_count)
 {
     CK_FUNCTION_LIST *p11 = session->p11;
-    TRY(begin_search(session, template, template_count));
-    CK_RV rv = p11->C_FindObjects(session->handle, keys, 2, ret_count);
+    CK_RV rv = p11->C_FindObjectsInit(session->handle, template, template_count);
+    TRY(hsm_session_check(session, rv));
+    rv = p11->C_FindObjects(session->handle, keys, 2, ret_count);
     CK_RV ended = p11->C_FindObjectsFinal(session->handle);
     TRY(hsm_session_check(session, rv));
     return hsm_session_check(session, ended);

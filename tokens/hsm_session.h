@@ -15,7 +15,6 @@ struct hsm_session {
     unsigned int generation; /* of the parent */
     struct hsm_fault *fault;
     const atomic_bool *is_left;
-    struct view pin; /* borrowed, as long as the session is open */
 };
 
 /* With `parent`, `fault` and `is_left` set; an empty PIN is none. To be closed after a failure,

@@ -239,28 +239,46 @@ void hsm_work_free(struct hsm_work **work)
     *work = NULL;
 }
 
+static enum apart_end run_in_turn(struct hsm_work *work, int64_t deadline_ms,
+                                  const atomic_bool *cancelled)
+{
+    struct hsm_parent *parent = work->parent;
+    /* Taken back by the thread. */
+    atomic_fetch_add(&parent->calls, 1);
+    atomic_store(&parent->was_used, true);
+    enum apart_end end = apart_run(&work->apart, deadline_ms, cancelled);
+    if (end == APART_NO_THREAD)
+        atomic_fetch_sub(&parent->calls, 1);
+    return end;
+}
+
 CK_RV hsm_work_run(struct hsm_work **work, int64_t deadline_ms, const atomic_bool *cancelled,
                    struct hsm_fault *ret_fault)
 {
     struct hsm_parent *parent = (*work)->parent;
-    /* Taken back by the thread. */
-    if (atomic_fetch_add(&parent->calls, 1) >= CALLS_MAX) {
-        atomic_fetch_sub(&parent->calls, 1);
+    enum apart_end end = apart_turn_take(&parent->turn, deadline_ms, cancelled);
+    bool has_turn = end == APART_DONE;
+    if (has_turn && atomic_load(&parent->calls) >= CALLS_MAX) {
+        apart_turn_end(&parent->turn);
         return fail(ret_fault, HSM_STUCK);
     }
-    atomic_store(&parent->was_used, true);
-    switch (apart_run(&(*work)->apart, deadline_ms, cancelled)) {
-    case APART_DONE:
+    if (has_turn) {
+        end = run_in_turn(*work, deadline_ms, cancelled);
+        /* The work may be gone, and the source holds the parent. */
+        apart_turn_end(&parent->turn);
+    }
+    if (end == APART_DONE) {
         *ret_fault = (*work)->fault;
         return (*work)->rv;
+    }
+    if (has_turn && end != APART_NO_THREAD)
+        *work = NULL; /* left behind */
+    switch (end) {
     case APART_TIMEOUT:
-        *work = NULL;
         return fail(ret_fault, HSM_TIMEOUT);
     case APART_CANCELLED:
-        *work = NULL;
         return fail(ret_fault, HSM_CANCELLED);
     default:
-        atomic_fetch_sub(&parent->calls, 1);
         return fail(ret_fault, HSM_NO_THREAD);
     }
 }

@@ -100,6 +100,14 @@ static void write_own_iv(CK_MECHANISM *mechanism)
     memset(gcm->pIv, SHIM_IV_BYTE, gcm->ulIvLen);
 }
 
+static void count_session(void)
+{
+    int open = atomic_fetch_add(&hsm_shim.sessions, 1) + 1;
+    int most = atomic_load(&hsm_shim.most_sessions);
+    while (open > most && !atomic_compare_exchange_weak(&hsm_shim.most_sessions, &most, open))
+        ;
+}
+
 #define HAND_ON(name, parameters, arguments, after)                                                \
     static CK_RV shim_##name parameters                                                            \
     {                                                                                              \
@@ -122,7 +130,7 @@ HAND_ON(C_GetTokenInfo, (CK_SLOT_ID slot, CK_TOKEN_INFO *info), (slot, info), )
 HAND_ON(C_OpenSession,
         (CK_SLOT_ID slot, CK_FLAGS flags, void *application, CK_NOTIFY notify,
          CK_SESSION_HANDLE *session),
-        (slot, flags, application, notify, session), atomic_fetch_add(&hsm_shim.sessions, 1))
+        (slot, flags, application, notify, session), count_session())
 HAND_ON(C_CloseSession, (CK_SESSION_HANDLE session), (session),
         atomic_fetch_sub(&hsm_shim.sessions, 1))
 HAND_ON(C_GetSessionInfo, (CK_SESSION_HANDLE session, CK_SESSION_INFO *info), (session, info), )

@@ -41,4 +41,5 @@ struct hsm_shim {
     atomic_int finals;
     atomic_int logins;
     atomic_int sessions; /* open */
+    atomic_int most_sessions;
 };

@@ -195,24 +195,6 @@ START_TEST(gcm_binds_the_context)
 }
 END_TEST
 
-/* As SoftHSM answers now and then when another thread's session object goes meanwhile. */
-START_TEST(a_search_that_stumbles_is_begun_again)
-{
-    struct source *source = hsm_open(&plain);
-    struct blob wrapped = {0};
-    kms_assert_ok(make(source, CONTEXT, &wrapped));
-    struct hsm_shim *shim = hsm_shim_get();
-    shim->rv = CKR_GENERAL_ERROR;
-    shim->times = 2;
-    shim->function = "C_FindObjectsInit";
-    kms_assert_ok(unwrap(source, CONTEXT, &wrapped));
-    ck_assert_int_ge(atomic_load(&shim->calls), 3);
-    hsm_shim_reset();
-    blob_clear(&wrapped);
-    source_close(&source);
-}
-END_TEST
-
 /* KWP binds none: the token's record does. */
 START_TEST(the_token_binds_what_the_parent_does_not)
 {
@@ -506,7 +488,6 @@ int main(void)
     tcase_add_loop_test(cases, a_parent_that_has_more_is_asked_for_more, 0,
                         (int) COUNT_OF(more_mechanisms));
     tcase_add_test(cases, gcm_binds_the_context);
-    tcase_add_test(cases, a_search_that_stumbles_is_begun_again);
     tcase_add_test(cases, the_token_binds_what_the_parent_does_not);
     tcase_add_test(cases, after_a_rotation_old_keys_open);
     tcase_add_test(cases, a_key_that_is_disabled_refuses);
