@@ -12,30 +12,4 @@ here=$(dirname "$(realpath "${BASH_SOURCE[0]}")")
 packages=(google-cloud-kms==3.18.0 google-cloud-secret-manager==2.32.0 google-auth==2.62.2
     google-crc32c==1.9.0 requests==2.34.2 'PyJWT[crypto]==2.15.1')
 
-setup() {
-    local folder
-    folder=$(cache_folder)/gcp
-    venv_make "$folder" "${packages[@]}"
-    printf '%s/bin/python3\n' "$folder"
-}
-
-run() {
-    local python
-    if ! python=$(setup); then
-        say "skipped: the packages could not be installed: see above"
-        exit 77
-    fi
-    PATH="$(dirname "$python"):$PATH" exec "$@"
-}
-
-case ${1-} in
-setup) setup ;;
-run)
-    shift
-    run "$@"
-    ;;
-*)
-    sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}" >&2
-    exit 2
-    ;;
-esac
+venv_main gcp "$@"

@@ -135,3 +135,23 @@ venv_make() {
         printf '%s\n' "$*" >"$folder/packages"
     )
 }
+
+# NAME setup|run [COMMAND...]: the whole of a script that only provides the Python of `packages`.
+venv_main() {
+    local name=$1 verb=${2-} folder
+    shift
+    [[ $verb == setup || $verb == run ]] || {
+        sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "$here/$name.sh" >&2
+        exit 2
+    }
+    shift
+    folder=$(cache_folder)/$name
+    if (venv_make "$folder" "${packages[@]}"); then
+        [[ $verb == run ]] || printf '%s/bin/python3\n' "$folder"
+    else
+        [[ $verb == run ]] || exit 1
+        say "skipped: the packages could not be installed: see above"
+        exit 77
+    fi
+    [[ $verb == setup ]] || PATH="$folder/bin:$PATH" exec "$@"
+}
