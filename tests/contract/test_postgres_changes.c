@@ -205,6 +205,39 @@ START_TEST(the_script_upgrades_what_the_role_may_not)
 }
 END_TEST
 
+/* As a process of the older module that commits. */
+static void commit_slowly(struct crew_member *member, void *context)
+{
+    (void) member;
+    (void) context;
+    postgres_fixture_sql("BEGIN; UPDATE @.store SET changes = changes + 1; SELECT pg_sleep(1);"
+                         " UPDATE @.object SET value = 'w'; COMMIT");
+}
+
+START_TEST(an_upgrade_waits_for_who_commits)
+{
+    static struct crew crews[2];
+    for (int by_script = 0; by_script < 2; by_script++) {
+        struct crew *crew = &crews[by_script];
+        make_version_1();
+        crew_start(crew, 1, commit_slowly, NULL);
+        while (postgres_fixture_number("SELECT count(*) FROM pg_stat_activity"
+                                       " WHERE wait_event = 'PgSleep'") == 0)
+            crew_sleep_ms(10);
+        if (by_script)
+            postgres_fixture_run_script(POSTGRES_SQL, "admin");
+        struct store *store = open_there();
+        ck_assert_uint_eq(look_since(store, 0).row_count, 40);
+        store_close(&store);
+        crew_join(crew);
+        ck_assert_int_eq(postgres_fixture_number("SELECT count(*) FROM @.object"
+                                                 " WHERE value = 'w'"),
+                         40);
+        postgres_fixture_sql("DROP SCHEMA @ CASCADE");
+    }
+}
+END_TEST
+
 START_TEST(a_newer_version_is_refused)
 {
     struct store *store = open_there();
@@ -459,6 +492,7 @@ int main(void)
     tcase_set_timeout(cases, 60);
     tcase_add_test(cases, the_module_upgrades_its_own_tables);
     tcase_add_test(cases, the_script_upgrades_what_the_role_may_not);
+    tcase_add_test(cases, an_upgrade_waits_for_who_commits);
     tcase_add_test(cases, a_newer_version_is_refused);
     tcase_add_test(cases, the_script_disturbs_nobody);
     tcase_add_test(cases, a_server_that_went_back_gives_all);
