@@ -3,9 +3,12 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "tokens/stores.h"
+
 #define STEP_MAX 8
 
-/* upgrades[v] leads from version v to v + 1. conf/postgresql.sql makes the same by hand. */
+/* upgrades[v] leads from version v to v + 1; a schema that is being made has version 0 until the
+ * last of them. conf/postgresql.sql makes the same by hand. */
 static const char *const upgrades[POSTGRES_SCHEMA_VERSION][STEP_MAX] = {
     {
         "CREATE TABLE store (one boolean NOT NULL DEFAULT true PRIMARY KEY CHECK (one),"
@@ -22,6 +25,19 @@ static const char *const upgrades[POSTGRES_SCHEMA_VERSION][STEP_MAX] = {
         " CHECK (slot >= 0 AND slot < " POSTGRES_RECENT "),"
         " id bytea NOT NULL CHECK (octet_length(id) = 16))",
         "INSERT INTO store (version, changes) VALUES (0, 0)",
+    },
+    {
+        /* First, because who may not do it has then kept nobody from anything. */
+        "CREATE TABLE removed (id bytea NOT NULL PRIMARY KEY CHECK (octet_length(id) = 16),"
+        " turn bigint NOT NULL)",
+        "CREATE INDEX removed_turn ON removed (turn)",
+        /* The turn, before the lock of a table that somebody in his turn may wait for. What has
+         * been removed so far is not known: no look goes on from then. */
+        "UPDATE store SET changes = changes + " POSTGRES_TEXT(
+            STORE_TURNS_KEPT) " + 1"
+                              " WHERE version = 1",
+        "ALTER TABLE object ADD COLUMN turn bigint NOT NULL DEFAULT 0",
+        "CREATE INDEX object_turn ON object (turn)",
     },
 };
 

@@ -6,10 +6,19 @@
 
 #include "base/cause.h"
 #include "base/clock.h"
-#include "tokens/store.h"
+#include "tokens/stores.h"
 
 /* Rows that a stranger made too long are not even sent; they count as malformed. */
 #define BOUNDED(column) "CASE WHEN octet_length(" column ") <= 1048576 THEN " column " END"
+
+/* The commit in the making, or the last one. */
+#define TURN "(SELECT changes FROM store)"
+/* Not before this turn, up to which what was removed may be forgotten. */
+#define TURN_KEPT "(SELECT changes - " POSTGRES_TEXT(STORE_TURNS_KEPT) " FROM store)"
+/* Since $1, if that is known. Both bounds make it few rows in the planner's eyes, whatever it knows
+ * of the table, so that it takes the index. */
+#define NEWS                                                                                       \
+    "turn > $1::bigint AND turn <= " TURN " AND $1::bigint > 0 AND $1::bigint >= " TURN_KEPT
 
 /* Of a change: $1 the row, $2 the expected version, $3 attributes, $4 value. A change whose
  * expectation does not hold changes no row. */
@@ -26,6 +35,12 @@ const struct postgres_statement postgres_statements[POSTGRES_WORK_COUNT] = {
                               "SELECT id, version, " BOUNDED("attributes") ", " BOUNDED(
                                   "value") " FROM object WHERE id = $1::bytea"},
     [POSTGRES_READ_CHANGES] = {"read_changes", "SELECT changes FROM store"},
+    [POSTGRES_LOOK] = {"look",
+                       "SELECT NULL::bytea AS id, changes AS version, NULL::bytea AS attributes,"
+                       " NULL::bytea AS value, 0::bigint AS news FROM store"
+                       " UNION ALL SELECT id, 0, NULL, NULL, 1 FROM removed WHERE " NEWS
+                       " UNION ALL SELECT id, version, " BOUNDED("attributes") ", " BOUNDED(
+                           "value") ", 2 FROM object WHERE " NEWS " ORDER BY news, id"},
     [POSTGRES_BEGIN] = {"begin", "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"},
     /* The row's lock is the turn: from here to the end of the transaction nobody else has it. */
     [POSTGRES_TAKE_TURN] = {"take_turn", "UPDATE store SET changes = changes + 1"
@@ -48,18 +63,30 @@ const struct postgres_statement postgres_statements[POSTGRES_WORK_COUNT] = {
     [POSTGRES_REMOVE_RECORD] = {"remove_record", "DELETE FROM record WHERE name = $1::text"
                                                  " AND version = $2::bigint"},
     [POSTGRES_INSERT_OBJECT] = {"insert_object",
-                                "INSERT INTO object VALUES ($1::bytea, $2::bigint + 1, $3::bytea,"
-                                " $4::bytea) ON CONFLICT DO NOTHING"},
-    [POSTGRES_UPDATE_OBJECT] = {"update_object", "UPDATE object SET version = $2::bigint + 1,"
-                                                 " attributes = $3::bytea, value = $4::bytea"
-                                                 " WHERE id = $1::bytea AND version = $2::bigint"},
-    [POSTGRES_UPDATE_VALUE] = {"update_value",
-                               "UPDATE object SET value = $3::bytea WHERE id = $1::bytea"
-                               " AND version = $2::bigint"},
-    [POSTGRES_REMOVE_OBJECT] = {"remove_object", "DELETE FROM object WHERE id = $1::bytea"
-                                                 " AND version = $2::bigint"},
+                                "INSERT INTO object (id, version, attributes, value, turn) VALUES"
+                                " ($1::bytea, $2::bigint + 1, $3::bytea, $4::bytea, " TURN ")"
+                                " ON CONFLICT DO NOTHING"},
+    [POSTGRES_UPDATE_OBJECT] = {"update_object",
+                                "UPDATE object SET version = $2::bigint + 1,"
+                                " attributes = $3::bytea, value = $4::bytea,"
+                                " turn = " TURN " WHERE id = $1::bytea AND version = $2::bigint"},
+    [POSTGRES_UPDATE_VALUE] = {"update_value", "UPDATE object SET value = $3::bytea, turn = " TURN
+                                               " WHERE id = $1::bytea AND version = $2::bigint"},
+    [POSTGRES_REMOVE_OBJECT] = {"remove_object",
+                                "WITH gone AS (DELETE FROM object WHERE id = $1::bytea"
+                                " AND version = $2::bigint RETURNING id)"
+                                " INSERT INTO removed (id, turn) SELECT id, " TURN " FROM gone"
+                                " ON CONFLICT (id) DO UPDATE SET turn = excluded.turn"},
+    /* One row, as of every change. */
+    [POSTGRES_FORGET_REMOVED] = {"forget_removed", "WITH old AS (DELETE FROM removed WHERE turn > 0"
+                                                   " AND turn <= " TURN_KEPT " RETURNING id)"
+                                                   " SELECT count(*) FROM old"},
     [POSTGRES_CLEAR_RECORDS] = {"clear_records", "DELETE FROM record"},
     [POSTGRES_CLEAR_OBJECTS] = {"clear_objects", "DELETE FROM object"},
+    [POSTGRES_CLEAR_REMOVED] = {"clear_removed", "DELETE FROM removed"},
+    /* So far that no look goes on from before. */
+    [POSTGRES_LEAP] = {"leap",
+                       "UPDATE store SET changes = changes + " POSTGRES_TEXT(STORE_TURNS_KEPT)},
 };
 
 /* An answer or an error within half a minute; nobody keeps the turn who does nothing with it; a
@@ -179,11 +206,11 @@ static CK_RV look_at_tables(struct postgres_session *session, bool create)
     if (rv != POSTGRES_REFUSED || strcmp(session->link.state, "42501") != 0)
         return rv;
     return FAIL_CAUSE(INDEXKEY_CAUSE_STORE,
-                      "store %s: %s, and its role may not make them (%s): let the owner run "
-                      "conf/postgresql.sql",
-                      place->name,
-                      version == 0 ? "its schema or tables are missing"
-                                   : "its tables are of an older version",
+                      "store %s: %s (%s): let the owner run conf/postgresql.sql", place->name,
+                      version == 0 ? "its schema or tables are missing, and its role may not make "
+                                     "them"
+                                   : "its tables are of an older version, and its role may not "
+                                     "change them",
                       session->link.why);
 }
 

@@ -11,6 +11,7 @@ enum postgres_work {
     POSTGRES_READ_OBJECTS,
     POSTGRES_READ_OBJECT,
     POSTGRES_READ_CHANGES,
+    POSTGRES_LOOK,
     POSTGRES_BEGIN,
     POSTGRES_TAKE_TURN,
     POSTGRES_NOTE_COMMIT,
@@ -25,9 +26,19 @@ enum postgres_work {
     POSTGRES_UPDATE_OBJECT,
     POSTGRES_UPDATE_VALUE,
     POSTGRES_REMOVE_OBJECT,
+    POSTGRES_FORGET_REMOVED,
     POSTGRES_CLEAR_RECORDS,
     POSTGRES_CLEAR_OBJECTS,
+    POSTGRES_CLEAR_REMOVED,
+    POSTGRES_LEAP,
     POSTGRES_WORK_COUNT,
+};
+
+/* What a row of POSTGRES_LOOK is, by its last column; they come in this order. */
+enum postgres_news {
+    POSTGRES_NEWS_TURN, /* the number of the last commit, as the version */
+    POSTGRES_NEWS_GONE, /* the id */
+    POSTGRES_NEWS_ROW,
 };
 
 extern const struct postgres_statement postgres_statements[POSTGRES_WORK_COUNT];

@@ -119,6 +119,9 @@ static CK_RV clear_rows(struct postgres_writer *writer,
         return STORE_CONFLICT;
     TRY(send(writer, POSTGRES_CLEAR_RECORDS, NULL));
     TRY(send(writer, POSTGRES_CLEAR_OBJECTS, NULL));
+    TRY(send(writer, POSTGRES_CLEAR_REMOVED, NULL));
+    TRY(send(writer, POSTGRES_LEAP, NULL));
+    writer->turn += STORE_TURNS_KEPT;
     return collect(writer, NULL, NULL);
 }
 
@@ -148,6 +151,7 @@ static CK_RV send_change(struct postgres_writer *writer, const struct store_chan
     return send(writer, is_record ? POSTGRES_UPDATE_RECORD : POSTGRES_UPDATE_OBJECT, &params);
 }
 
+/* The end of them stays in the pipeline. */
 static CK_RV change_rows(struct run *run)
 {
     struct postgres_writer *writer = run->writer;
@@ -161,8 +165,25 @@ static CK_RV change_rows(struct run *run)
             sent_len = 0;
         }
     }
+    return CKR_OK;
+}
+
+static bool removes_objects(const struct run *run)
+{
+    for (size_t i = 0; i < run->change_count; i++) {
+        if (run->changes[i].remove && run->changes[i].record == NULL)
+            return true;
+    }
+    return false;
+}
+
+static CK_RV note_commit(struct run *run)
+{
+    struct postgres_writer *writer = run->writer;
     struct postgres_params id = {0};
     struct postgres_params channel = {0};
+    if (removes_objects(run))
+        TRY(send(writer, POSTGRES_FORGET_REMOVED, NULL));
     postgres_add_bytes(&id, (struct view){run->id, COMMIT_ID_LEN});
     postgres_add_bytes(&channel, view_text(writer->session.place->schema));
     TRY(send(writer, POSTGRES_NOTE_COMMIT, &id));
@@ -180,7 +201,8 @@ static CK_RV fill(struct run *run)
         TRY(store_changes_check(run->changes, run->change_count));
         run->is_planned = true;
     }
-    return change_rows(run);
+    TRY(change_rows(run));
+    return note_commit(run);
 }
 
 /* A transaction that something has aborted is rolled back by COMMIT. */

@@ -170,6 +170,14 @@ static CK_RV postgres_read_record(struct store *base, const char *name, struct b
     return CKR_OK;
 }
 
+static void tell_of_bad(const struct store_postgres *store, size_t count)
+{
+    if (count > 0)
+        log_line(LOG_LEVEL_ERROR,
+                 "store %s: %zu rows are malformed and left out; restore the schema from a backup",
+                 store->place->name, count);
+}
+
 static CK_RV postgres_read_objects(struct store *base, store_row_fn *each, void *context)
 {
     struct store_postgres *store = (struct store_postgres *) base;
@@ -178,10 +186,24 @@ static CK_RV postgres_read_objects(struct store *base, store_row_fn *each, void 
     CK_RV rv = read_from(store, &reading);
     if (rv == STORE_ABSENT)
         return CKR_OK;
-    if (rv == CKR_OK && objects.bad_count > 0)
-        log_line(LOG_LEVEL_ERROR,
-                 "store %s: %zu rows are malformed and left out; restore the schema from a backup",
-                 store->place->name, objects.bad_count);
+    if (rv == CKR_OK)
+        tell_of_bad(store, objects.bad_count);
+    return rv;
+}
+
+static CK_RV postgres_read_changes(struct store *base, struct store_look *look)
+{
+    struct store_postgres *store = (struct store_postgres *) base;
+    struct postgres_changes_reading changes = {.look = look, .in_plan = planning == store};
+    const struct reading reading = {postgres_read_news, &changes, "reading what has changed"};
+    CK_RV rv = read_from(store, &reading);
+    if (rv == STORE_ABSENT) {
+        look->is_whole = true;
+        look->turn = 0;
+        return CKR_OK;
+    }
+    if (rv == CKR_OK)
+        tell_of_bad(store, changes.bad_count + changes.whole.bad_count);
     return rv;
 }
 
@@ -320,8 +342,8 @@ bool store_postgres_is_inside(void)
         .scheme = (name), .open = postgres_open, .close = postgres_close,                          \
         .abandon = postgres_abandon, .read_record = postgres_read_record,                          \
         .read_objects = postgres_read_objects, .read_object = postgres_read_object,                \
-        .commit = postgres_commit, .update = postgres_update, .reset = postgres_reset,             \
-        .change_count = postgres_change_count,                                                     \
+        .read_changes = postgres_read_changes, .commit = postgres_commit,                          \
+        .update = postgres_update, .reset = postgres_reset, .change_count = postgres_change_count, \
     }
 
 const struct store_ops store_postgres_ops = OPS("postgresql");

@@ -187,7 +187,7 @@ START_TEST(many_make_the_schema_at_once)
     crew_start(&crew, MAKERS, make_schema, NULL);
     crew_join(&crew);
     ck_assert_int_eq(postgres_fixture_number("SELECT count(*) FROM @.record"), MAKERS);
-    ck_assert_int_eq(postgres_fixture_number("SELECT version FROM @.store"), 1);
+    ck_assert_int_eq(postgres_fixture_number("SELECT version FROM @.store"), 2);
     ck_assert_int_eq(postgres_fixture_number("SELECT changes FROM @.store"), MAKERS);
 }
 END_TEST
@@ -196,85 +196,40 @@ START_TEST(a_newer_version_is_refused)
 {
     struct store *running = open_there();
     ck_assert_uint_eq(commit_one(running, record_put("token", 0, "t")), CKR_OK);
-    postgres_fixture_sql("UPDATE @.store SET version = 2");
+    postgres_fixture_sql("UPDATE @.store SET version = 3");
     struct store *store = open_there();
     assert_fails(store, "update the module");
     store_close(&store);
     /* One that knew the tables before commits nothing to them. */
     ck_assert_uint_eq(commit_one(running, record_put("new", 0, "n")), CKR_DEVICE_ERROR);
-    ck_assert(store_fixture_log_has("schema 2"));
-    postgres_fixture_sql("UPDATE @.store SET version = 1");
+    ck_assert(store_fixture_log_has("schema 3"));
+    postgres_fixture_sql("UPDATE @.store SET version = 2");
     ck_assert_uint_eq(commit_one(running, record_put("new", 0, "n")), CKR_OK);
     store_close(&running);
 }
 END_TEST
-
-/* Columns, constraints and defaults of the tables, in words. */
-static char *describe(void)
-{
-    return postgres_fixture_text(
-        "SELECT string_agg(line, E'\\n' ORDER BY line) FROM ("
-        " SELECT concat_ws(' ', c.relname, c.relkind, a.attname, format_type(atttypid, atttypmod),"
-        "  attnotnull, attcollation, pg_get_expr(d.adbin, d.adrelid)) AS line"
-        " FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND attnum > 0"
-        " LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum"
-        " WHERE relnamespace = '@'::regnamespace"
-        " UNION ALL SELECT concat_ws(' ', conrelid::regclass::text, conname,"
-        "  pg_get_constraintdef(oid)) FROM pg_constraint WHERE connamespace = '@'::regnamespace"
-        " UNION ALL SELECT 'version ' || version FROM @.store) lines");
-}
-
-static void run_script(const char *role)
-{
-    char command[512];
-    (void) snprintf(command, sizeof(command),
-                    "%s -X -q -h %s -p %d -U admin -d postgres -v schema=%s -v role=%s -f '%s'",
-                    getenv("POSTGRES_PSQL"), getenv("POSTGRES_SOCKET"), postgres_fixture_port(),
-                    postgres_fixture_schema(), role, POSTGRES_SQL);
-    ck_assert_int_eq(system(command), 0);
-}
 
 START_TEST(the_script_makes_the_same_tables)
 {
     struct store *store = open_there();
     ck_assert_uint_eq(commit_one(store, record_put("token", 0, "t")), CKR_OK);
     store_close(&store);
-    char *by_module = describe();
+    char *by_module = postgres_fixture_describe();
     postgres_fixture_sql("DROP SCHEMA @ CASCADE");
-    run_script("admin");
-    char *by_script = describe();
+    postgres_fixture_run_script(POSTGRES_SQL, "admin");
+    char *by_script = postgres_fixture_describe();
     ck_assert_str_eq(by_module, by_script);
     ck_assert_ptr_nonnull(strstr(by_module, "object r attributes bytea"));
     ck_assert_uint_gt(strlen(by_module), 800);
     /* Once more changes nothing. */
-    run_script("admin");
+    postgres_fixture_run_script(POSTGRES_SQL, "admin");
     free(by_script);
-    by_script = describe();
+    by_script = postgres_fixture_describe();
     ck_assert_str_eq(by_module, by_script);
     free(by_module);
     free(by_script);
 }
 END_TEST
-
-static void make_role(void)
-{
-    postgres_fixture_sql("CREATE ROLE role_@ LOGIN PASSWORD 'secret-word'");
-    postgres_fixture_sql("REVOKE CREATE ON DATABASE postgres FROM PUBLIC");
-}
-
-static struct store *open_as_role(char location[POSTGRES_LOCATION_MAX])
-{
-    char role[64];
-    (void) snprintf(role, sizeof(role), "role_%s", postgres_fixture_schema());
-    postgres_fixture_tcp(location, role, 0);
-    return open_location(location);
-}
-
-static void drop_role(void)
-{
-    postgres_fixture_sql("DROP OWNED BY role_@");
-    postgres_fixture_sql("DROP ROLE role_@");
-}
 
 /* What the role does itself, over its own connection. */
 static void assert_denied(const char *sql)
@@ -291,9 +246,9 @@ static void assert_denied(const char *sql)
 START_TEST(a_role_with_few_rights_is_enough)
 {
     char location[POSTGRES_LOCATION_MAX];
-    char role[64];
-    make_role();
-    struct store *store = open_as_role(location);
+    postgres_fixture_make_role();
+    postgres_fixture_tcp(location, postgres_fixture_role(), 0);
+    struct store *store = open_location(location);
     /* Nothing is there, and it may not make it. */
     assert_record(store, "token", 0, "");
     ck_assert_uint_eq(commit_one(store, record_put("token", 0, "t")), CKR_DEVICE_ERROR);
@@ -301,8 +256,7 @@ START_TEST(a_role_with_few_rights_is_enough)
     ck_assert(store_fixture_log_has("conf/postgresql.sql"));
     ck_assert(!store_fixture_log_has("secret-word"));
 
-    (void) snprintf(role, sizeof(role), "role_%s", postgres_fixture_schema());
-    run_script(role);
+    postgres_fixture_run_script(POSTGRES_SQL, postgres_fixture_role());
     struct object_id id = id_of(1);
     ck_assert_uint_eq(commit_one(store, record_put("token", 0, "t")), CKR_OK);
     ck_assert_uint_eq(commit_one(store, record_put("token", 1, "u")), CKR_OK);
@@ -328,7 +282,7 @@ START_TEST(a_role_with_few_rights_is_enough)
     postgres_fixture_sql("REVOKE ALL ON ALL TABLES IN SCHEMA @ FROM role_@");
     assert_fails(store, "give its role the rights");
     store_close(&store);
-    drop_role();
+    postgres_fixture_drop_role();
 }
 END_TEST
 

@@ -108,3 +108,48 @@ long postgres_fixture_number(const char *sql)
     free(text);
     return number;
 }
+
+const char *postgres_fixture_role(void)
+{
+    static char role[48];
+    (void) snprintf(role, sizeof(role), "role_%s", schema);
+    return role;
+}
+
+void postgres_fixture_make_role(void)
+{
+    postgres_fixture_sql("CREATE ROLE role_@ LOGIN PASSWORD 'secret-word'");
+    postgres_fixture_sql("REVOKE CREATE ON DATABASE postgres FROM PUBLIC");
+}
+
+void postgres_fixture_drop_role(void)
+{
+    postgres_fixture_sql("DROP OWNED BY role_@");
+    postgres_fixture_sql("DROP ROLE role_@");
+}
+
+void postgres_fixture_run_script(const char *script, const char *role)
+{
+    char command[512];
+    int len = snprintf(command, sizeof(command),
+                       "%s -X -q -h %s -p %d -U admin -d postgres -v schema=%s -v role=%s -f '%s'",
+                       getenv("POSTGRES_PSQL"), getenv("POSTGRES_SOCKET"), postgres_fixture_port(),
+                       schema, role, script);
+    ck_assert_int_lt(len, (int) sizeof(command));
+    ck_assert_int_eq(system(command), 0);
+}
+
+char *postgres_fixture_describe(void)
+{
+    return postgres_fixture_text(
+        "SELECT string_agg(line, E'\\n' ORDER BY line) FROM ("
+        " SELECT concat_ws(' ', c.relname, c.relkind, a.attname, format_type(atttypid, atttypmod),"
+        "  attnotnull, attcollation, pg_get_expr(d.adbin, d.adrelid)) AS line"
+        " FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND attnum > 0"
+        " LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum"
+        " WHERE relnamespace = '@'::regnamespace"
+        " UNION ALL SELECT concat_ws(' ', conrelid::regclass::text, conname,"
+        "  pg_get_constraintdef(oid)) FROM pg_constraint WHERE connamespace = '@'::regnamespace"
+        " UNION ALL SELECT indexdef FROM pg_indexes WHERE schemaname = '@'"
+        " UNION ALL SELECT 'version ' || version FROM @.store) lines");
+}

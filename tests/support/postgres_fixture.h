@@ -24,6 +24,17 @@ const char *postgres_fixture_or(const char *store);
 void postgres_fixture_tcp(char location[POSTGRES_LOCATION_MAX], const char *user, int port);
 int postgres_fixture_port(void);
 
+/* A role with the password "secret-word" that may do nothing, for one test. */
+void postgres_fixture_make_role(void);
+void postgres_fixture_drop_role(void);
+/* "role_" and the schema's name: role_@ in SQL. */
+const char *postgres_fixture_role(void);
+
+/* conf/postgresql.sql, by psql, for that role. */
+void postgres_fixture_run_script(const char *script, const char *role);
+/* Columns, defaults, constraints, indexes and version of the tables, in words; freed with free. */
+char *postgres_fixture_describe(void);
+
 /* As the administrator, with each @ replaced by the schema's name; fails the test. */
 void postgres_fixture_sql(const char *sql);
 /* The number in the first column of the first row. */

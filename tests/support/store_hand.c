@@ -34,6 +34,7 @@ static unsigned int tables_take(void)
                        "CREATE TABLE @_#.store AS TABLE @.store;"
                        "CREATE TABLE @_#.record AS TABLE @.record;"
                        "CREATE TABLE @_#.object AS TABLE @.object;"
+                       "CREATE TABLE @_#.removed AS TABLE @.removed;"
                        "CREATE TABLE @_#.recent AS TABLE @.recent");
     return last;
 }
@@ -45,6 +46,7 @@ static void tables_put_back(unsigned int number)
                        " (SELECT version, changes FROM @_#.store);"
                        "DELETE FROM @.record; INSERT INTO @.record TABLE @_#.record;"
                        "DELETE FROM @.object; INSERT INTO @.object TABLE @_#.object;"
+                       "DELETE FROM @.removed; INSERT INTO @.removed TABLE @_#.removed;"
                        "DELETE FROM @.recent; INSERT INTO @.recent TABLE @_#.recent");
 }
 
