@@ -20,6 +20,9 @@ void store_sqlite_refuse(void);
 /* For store_is_inside. */
 bool store_postgres_is_inside(void);
 
+/* For so many turns a store remembers which objects were removed (read_changes). */
+#define STORE_TURNS_KEPT 10000
+
 /* True for 1 to STORE_NAME_MAX bytes. */
 bool store_name_is_valid(const char *name);
 
