@@ -44,6 +44,7 @@ static const struct {
     {"PRAGMA application_id = 0", "another application"},
     {"PRAGMA user_version = 3", "newer version"},
     {"PRAGMA user_version = -1", "newer version"},
+    {"PRAGMA user_version = 1", "duplicate column"},
     {"PRAGMA user_version = 0", "already exists"},
     {"CREATE TRIGGER t AFTER INSERT ON record BEGIN DELETE FROM object; END", "schema"},
     {"CREATE VIEW v AS SELECT 1", "schema"},
