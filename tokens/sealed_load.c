@@ -52,6 +52,7 @@ struct load {
     uint64_t number;      /* the custody's look_number as it began */
     struct hmac *set_key; /* keyed once for all rows; of this load alone */
     struct store_look rows;
+    struct summary found; /* of a whole one */
     struct summary expected;
 };
 
@@ -92,7 +93,8 @@ static CK_RV add_mac(struct load *load, const struct store_row *row)
     if (rv == CKR_ENCRYPTED_DATA_INVALID)
         row_macs_remove(macs, &row->id);
     TRY(rv);
-    return load->is_whole ? row_macs_add(macs, &row->id, mac) : row_macs_put(macs, &row->id, mac);
+    summary_add(&load->found, mac);
+    return row_macs_put(macs, &row->id, mac);
 }
 
 /* The keyring is let go before the module sees the object: it has locks of its own. */
@@ -180,14 +182,16 @@ static CK_RV load_and_compare(struct load *load, bool *ret_differs)
     custody_generation_follow(custody, &custody->keyring, before.summary.generation);
     CK_RV rv = sealed_objects_read_summary(custody, &custody->keyring, &after);
     load->expected = before.summary;
-    *ret_differs = rv == CKR_OK && before.version == after.version &&
-                   !summary_same_set(&before.summary, &load->look->macs.found);
+    bool is_same = load->is_whole ? summary_same_set(&load->expected, &load->found)
+                                  : row_macs_match(&load->look->macs, &load->expected);
+    *ret_differs = rv == CKR_OK && before.version == after.version && !is_same;
     return CKR_OK;
 }
 
-static void report_difference(const struct custody *custody, const struct summary *expected,
-                              const struct summary *found)
+static void report_difference(const struct load *load)
 {
+    const struct summary *expected = &load->expected;
+    const struct summary *found = &load->found;
     const char *what = "objects were replaced or put back to an older version";
     if (found->count < expected->count)
         what = "objects are missing";
@@ -196,8 +200,8 @@ static void report_difference(const struct custody *custody, const struct summar
     log_line(LOG_LEVEL_ERROR,
              "token '%s': its store holds %llu objects where %llu were recorded: %s behind the "
              "token's back; restore the store from a backup if they matter",
-             custody->name, (unsigned long long) found->count, (unsigned long long) expected->count,
-             what);
+             load->custody->name, (unsigned long long) found->count,
+             (unsigned long long) expected->count, what);
 }
 
 CK_RV sealed_objects_load(struct custody *custody, sealed_object_fn *each, void *context)
@@ -222,7 +226,7 @@ CK_RV sealed_objects_load(struct custody *custody, sealed_object_fn *each, void 
     }
     TRY(rv);
     if (differs)
-        report_difference(custody, &load.expected, &load.look->macs.found);
+        report_difference(&load);
     else
         keep_look(&load);
     return CKR_OK;

@@ -5,6 +5,7 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "tests/support/object_fixture.h"
+#include "tokens/row_macs.h"
 
 #define GONE_MAX 16
 
@@ -255,6 +256,40 @@ START_TEST(many_come_and_go)
 }
 END_TEST
 
+#define STEPS 20000
+#define NAMES 500
+
+/* Beside a plain summary of the same rows. */
+START_TEST(sums_follow_any_order_of_changes)
+{
+    static unsigned char macs_of[NAMES][SHA256_LEN];
+    static bool is_there[NAMES];
+    struct row_macs macs = {0};
+    struct summary plain = {0};
+    uint32_t random = 1;
+    for (size_t i = 0; i < STEPS; i++) {
+        random = random * 1664525U + 1013904223U;
+        size_t name = (random >> 8) % NAMES;
+        struct object_id id = {{(unsigned char) name, (unsigned char) (name >> 8)}};
+        if (is_there[name])
+            summary_remove(&plain, macs_of[name]);
+        is_there[name] = (random >> 30) != 0;
+        memcpy(macs_of[name] + SHA256_LEN - sizeof(random), &random, sizeof(random));
+        memset(macs_of[name] + SHA256_LEN - 8, (int) (random >> 24), 4);
+        if (is_there[name]) {
+            summary_add(&plain, macs_of[name]);
+            ck_assert_uint_eq(row_macs_put(&macs, &id, macs_of[name]), CKR_OK);
+        } else {
+            row_macs_remove(&macs, &id);
+        }
+        ck_assert(row_macs_match(&macs, &plain));
+    }
+    plain.sum[SHA256_LEN - 8] ^= 1;
+    ck_assert(!row_macs_match(&macs, &plain));
+    row_macs_clear(&macs);
+}
+END_TEST
+
 static CK_RV refuse_object(void *context, const struct sealed_object *object)
 {
     (void) context;
@@ -302,6 +337,7 @@ int main(void)
     tcase_add_test(cases, a_row_that_does_not_open_goes_and_stays_in_the_sum);
     tcase_add_test(cases, a_change_of_epoch_is_followed);
     tcase_add_test(cases, many_come_and_go);
+    tcase_add_test(cases, sums_follow_any_order_of_changes);
     tcase_add_test(cases, a_load_that_failed_is_followed_by_a_whole_one);
     return fixture_run("sealed_load", cases);
 }
