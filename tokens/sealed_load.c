@@ -38,9 +38,10 @@ static void look_free(struct sealed_look **look)
 void sealed_objects_forget(struct custody *custody)
 {
     (void) pthread_mutex_lock(&custody->look_lock);
-    _cleanup_(look_free) struct sealed_look *forgotten = TAKE(custody->look);
+    struct sealed_look *forgotten = TAKE(custody->look);
     custody->look_number++;
     (void) pthread_mutex_unlock(&custody->look_lock);
+    look_free(&forgotten);
 }
 
 /* One load. It has the look for itself: a logout need not wait for it. */
@@ -52,7 +53,7 @@ struct load {
     uint64_t number;      /* the custody's look_number as it began */
     struct hmac *set_key; /* keyed once for all rows; of this load alone */
     struct store_look rows;
-    struct summary found; /* of a whole one */
+    struct summary found; /* of the rows that came */
     struct summary expected;
 };
 
