@@ -50,7 +50,7 @@ struct object *slot_objects_find(struct slot *slot, const struct object_id *id)
 }
 
 struct id_set {
-    struct object_id *ids; /* of every row seen, for what is gone */
+    struct object_id *ids;
     size_t count;
     size_t capacity;
 };
@@ -73,7 +73,9 @@ static void swap_list_clear(struct swap_list *list)
 struct loading {
     struct slot *slot;
     bool is_first;          /* at login: the table holds no private object yet */
-    struct id_set seen;     /* else: of every object that is not hidden */
+    bool is_partial;        /* only what changed comes, and only what is told gone goes */
+    struct id_set seen;     /* but at login: of every object that came and is not hidden */
+    struct id_set gone;     /* of a partial one */
     struct swap_list swaps; /* and what takes its place in the table when all rows are read */
     bool changes_states;
     pending_visit_fn *visit; /* NULL: hidden keys are passed by */
@@ -83,20 +85,21 @@ struct loading {
 static void loading_clear(struct loading *loading)
 {
     mem_free(loading->seen.ids);
+    mem_free(loading->gone.ids);
     swap_list_clear(&loading->swaps);
 }
 
-static CK_RV remember(struct id_set *seen, const struct object_id *id)
+static CK_RV remember(struct id_set *set, const struct object_id *id)
 {
-    if (seen->count == seen->capacity) {
-        size_t capacity = seen->capacity == 0 ? 64 : seen->capacity * 2;
-        struct object_id *ids = mem_resize(seen->ids, capacity, sizeof(*ids));
+    if (set->count == set->capacity) {
+        size_t capacity = set->capacity == 0 ? 64 : set->capacity * 2;
+        struct object_id *ids = mem_resize(set->ids, capacity, sizeof(*ids));
         if (ids == NULL)
             return CKR_HOST_MEMORY;
-        seen->ids = ids;
-        seen->capacity = capacity;
+        set->ids = ids;
+        set->capacity = capacity;
     }
-    seen->ids[seen->count++] = *id;
+    set->ids[set->count++] = *id;
     return CKR_OK;
 }
 
@@ -136,6 +139,19 @@ void slot_objects_note_pending(struct slot *slot, uint64_t until)
         ;
 }
 
+static CK_RV take_gone(void *context, const struct object_id *id)
+{
+    struct loading *loading = context;
+
+    return remember(&loading->gone, id);
+}
+
+/* There is a row, and no object to be seen. */
+static CK_RV pass_by(struct loading *loading, const struct object_id *id)
+{
+    return loading->is_partial ? remember(&loading->gone, id) : CKR_OK;
+}
+
 static CK_RV take_row(void *context, const struct sealed_object *row)
 {
     struct loading *loading = context;
@@ -148,7 +164,7 @@ static CK_RV take_row(void *context, const struct sealed_object *row)
             return remember(&loading->seen, &row->id);
     }
     if (row_is_no_object(row->attributes))
-        return CKR_OK;
+        return pass_by(loading, &row->id);
     CK_RV rv = slot_objects_from_row(loading->slot, row, &object);
     if (rv == CKR_DATA_INVALID)
         return known == NULL ? CKR_OK : remember(&loading->seen, &row->id); /* one isolated */
@@ -157,6 +173,7 @@ static CK_RV take_row(void *context, const struct sealed_object *row)
         object->has_life ? lifecycle_get(&object->attributes, CKA_INDEXKEY_DESTROY_AT) : 0;
     if (until != 0) {
         slot_objects_note_pending(loading->slot, until);
+        TRY(pass_by(loading, &row->id));
         return loading->visit == NULL ? CKR_OK : loading->visit(loading->context, object);
     }
     return take_object(loading, &known, &object);
@@ -176,18 +193,38 @@ static int compare_ids(const void *a, const void *b)
     return memcmp(a, b, sizeof(struct object_id));
 }
 
+static bool is_seen(const struct loading *loading, const struct object_id *id)
+{
+    const struct id_set *seen = &loading->seen;
+
+    return seen->count > 0 && bsearch(id, seen->ids, seen->count, sizeof(*id), compare_ids) != NULL;
+}
+
 static bool is_gone(void *context, struct object *object)
 {
     struct loading *loading = context;
-    const struct id_set *seen = &loading->seen;
 
-    if (object->owner != 0 || object->version == 0 ||
-        (seen->count > 0 &&
-         bsearch(&object->id, seen->ids, seen->count, sizeof(object->id), compare_ids) != NULL))
+    if (object->owner != 0 || object->version == 0 || is_seen(loading, &object->id))
         return false;
     lifecycle_end(object);
     loading->changes_states = true;
     return true;
+}
+
+static void remove_gone(struct loading *loading)
+{
+    struct object_table *objects = loading->slot->objects;
+
+    if (loading->seen.count > 0)
+        qsort(loading->seen.ids, loading->seen.count, sizeof(struct object_id), compare_ids);
+    if (!loading->is_partial)
+        object_table_remove_matching(objects, is_gone, loading);
+    for (size_t i = 0; i < loading->gone.count; i++) {
+        _cleanup_(object_release) struct object *known =
+            slot_objects_find(loading->slot, &loading->gone.ids[i]);
+        if (known != NULL && is_gone(loading, known))
+            (void) object_table_remove(objects, known);
+    }
 }
 
 static CK_RV succeed_all(struct loading *loading)
@@ -202,20 +239,36 @@ static CK_RV succeed_all(struct loading *loading)
     return CKR_OK;
 }
 
+static CK_RV read_changes(struct loading *loading)
+{
+    struct slot *slot = loading->slot;
+    const struct sealed_reader reader = {take_row, take_gone, loading};
+
+    loading->is_partial = loading->visit == NULL;
+    if (loading->is_partial)
+        TRY(sealed_objects_load_changes(slot->custody, &reader, &loading->is_partial));
+    if (loading->is_partial)
+        return CKR_OK;
+    loading_clear(loading);
+    *loading = (struct loading){
+        .slot = slot,
+        .visit = loading->visit,
+        .context = loading->context,
+    };
+    atomic_store(&slot->overdue_from, 0);
+    return sealed_objects_load(slot->custody, take_row, loading);
+}
+
 static CK_RV refresh_locked(struct loading *loading)
 {
     struct slot *slot = loading->slot;
-    struct id_set *seen = &loading->seen;
 
     if (!slot_shows_private(slot, slot_role(slot)))
         return CKR_USER_NOT_LOGGED_IN;
-    atomic_store(&slot->overdue_from, 0);
-    TRY(sealed_objects_load(slot->custody, take_row, loading));
+    TRY(read_changes(loading));
     TRY(succeed_all(loading));
     TRY(object_table_exchange(slot->objects, loading->swaps.swaps, loading->swaps.count));
-    if (seen->count > 0)
-        qsort(seen->ids, seen->count, sizeof(*seen->ids), compare_ids);
-    object_table_remove_matching(slot->objects, is_gone, loading);
+    remove_gone(loading);
     return CKR_OK;
 }
 
@@ -229,6 +282,8 @@ CK_RV slot_objects_refresh_pending(struct slot *slot, pending_visit_fn *visit, v
 
     pthread_rwlock_wrlock(&slot->changes);
     CK_RV rv = refresh_locked(&loading);
+    if (rv != CKR_OK)
+        sealed_objects_forget(slot->custody); /* what has come is lost */
     atomic_store(&slot->is_stale, rv != CKR_OK && rv != CKR_USER_NOT_LOGGED_IN);
     pthread_rwlock_unlock(&slot->changes);
     if (loading.changes_states)

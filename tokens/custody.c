@@ -10,6 +10,7 @@
 #include "tokens/context.h"
 #include "tokens/custody_internal.h"
 #include "tokens/http.h"
+#include "tokens/sealed_objects.h"
 
 #define MINUTE_MS (UINT64_C(60) * 1000)
 #define HOUR_MS (60 * MINUTE_MS)
@@ -108,6 +109,7 @@ CK_RV custody_open(const struct conf_section *section, struct custody **ret_cust
         return FAIL(CKR_HOST_MEMORY, "token '%s': no memory for it", section->name);
     /* Cannot fail with default attributes. */
     (void) pthread_mutex_init(&custody->session_lock, NULL);
+    (void) pthread_mutex_init(&custody->look_lock, NULL);
     group_init(&custody->changes, sealed_changes_apply, custody);
     keyring_init(&custody->keyring);
     lease_init(&custody->lease, (int64_t) conf_duration_ms(section, "lease", LEASE_DEFAULT_MS),
@@ -128,6 +130,8 @@ void custody_close(struct custody **custody)
         return;
     audit_close(&closed->audit);
     direct_keys_free(&closed->direct_keys);
+    sealed_objects_forget(closed);
+    (void) pthread_mutex_destroy(&closed->look_lock);
     keyring_destroy(&closed->keyring);
     anchor_free(&closed->anchor);
     lease_destroy(&closed->lease);

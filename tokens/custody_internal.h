@@ -3,7 +3,7 @@
  *
  * Locks, outermost first; none is held while a source is asked:
  *   session_lock  opening and wiping: the keyring, its lease and `due` change together
- *   changes.lock, keyring.lock, lease.lock, direct_keys.lock (leaves)
+ *   changes.lock, keyring.lock, lease.lock, direct_keys.lock, look_lock (leaves)
  */
 #pragma once
 
@@ -45,6 +45,10 @@ struct custody {
     _Atomic uint64_t store_changes;      /* the store's change_count as last seen */
     _Atomic uint64_t objects_generation; /* of the set of objects that the module knows */
     _Atomic uint64_t newest_generation;  /* that was seen in the store since the login */
+
+    pthread_mutex_t look_lock;
+    struct sealed_look *look; /* what the last load found (sealed_load.c), or NULL; by look_lock */
+    uint64_t look_number;     /* more each time it is forgotten, by look_lock */
 
     struct group changes; /* of objects: those that are asked for at once are one commit */
 };

@@ -37,6 +37,7 @@ static CK_RV begin_login(struct custody *custody, enum custody_role role, int64_
     if (rv == CKR_ENCRYPTED_DATA_INVALID)
         return custody_fail_keys(custody);
     TRY(rv);
+    sealed_objects_forget(custody);
     custody->role = role;
     custody->login_generation = lease_start(&custody->lease, asked_ms);
     if (role == CUSTODY_USER)
@@ -158,6 +159,7 @@ static void end_login_locked(struct custody *custody)
     atomic_store(&custody->due, INT64_MAX);
     direct_keys_stop(custody->direct_keys);
     keyring_wipe(&custody->keyring);
+    sealed_objects_forget(custody);
     source_forget(custody->source);
 }
 

@@ -1,5 +1,6 @@
 /*
- * What sealed_objects.c (reading) and sealed_changes.c (changing) share. Nobody else includes it.
+ * What sealed_objects.c (reading), sealed_load.c and sealed_changes.c (changing) share. Nobody else
+ * includes it.
  */
 #pragma once
 
@@ -18,6 +19,7 @@ CK_RV sealed_objects_read_summary(struct custody *custody, struct keyring *keyri
 CK_RV sealed_objects_fail_summary(const struct custody *custody);
 /* One line; CKR_DEVICE_ERROR. */
 CK_RV sealed_objects_fail_row(const struct custody *custody, const struct object_id *id);
+CK_RV sealed_objects_fail_newer_row(const struct custody *custody, const struct object_id *id);
 /* At the next tick, whatever is known of the store. */
 void sealed_objects_look_again(struct custody *custody);
 /* What custody_confirm_keys has answered: the store holds another token. */

@@ -65,7 +65,7 @@ CK_RV sealed_objects_read_summary(struct custody *custody, struct keyring *keyri
     return CKR_OK;
 }
 
-static CK_RV fail_newer_row(const struct custody *custody, const struct object_id *id)
+CK_RV sealed_objects_fail_newer_row(const struct custody *custody, const struct object_id *id)
 {
     char text[ID_TEXT_LEN];
     cause_set(INDEXKEY_CAUSE_TAMPERED);
@@ -73,101 +73,6 @@ static CK_RV fail_newer_row(const struct custody *custody, const struct object_i
                 "token '%s': object %s in its store was written by a newer version of this module; "
                 "update the module",
                 custody->name, id_text(id, text));
-}
-
-struct load {
-    struct custody *custody;
-    sealed_object_fn *each;
-    void *context;
-    struct hmac *set_key; /* keyed once for all rows; of this load alone */
-    struct summary found;
-};
-
-static CK_RV load_begin(struct load *load)
-{
-    _cleanup_(keyring_release) struct keyring *held = NULL;
-    TRY(keyring_hold(&load->custody->keyring, &held));
-    return hmac_new(&held->set_key, &load->set_key);
-}
-
-static void load_end(struct load *load)
-{
-    hmac_free(&load->set_key);
-}
-
-/* The keyring is let go before the module sees the object: it has locks of its own. */
-static CK_RV open_row(struct load *load, const struct store_row *row, struct blob *ret_attributes)
-{
-    _cleanup_(keyring_release) struct keyring *held = NULL;
-    TRY(keyring_hold(&load->custody->keyring, &held));
-    unsigned char mac[SHA256_LEN];
-    TRY(seal_set_mac_of(load->set_key, row, mac));
-    summary_add(&load->found, mac);
-    return seal_open_attributes(held, row, ret_attributes);
-}
-
-static CK_RV load_row(void *context, const struct store_row *row)
-{
-    struct load *load = context;
-    _cleanup_(blob_discard) struct blob attributes = {0};
-    CK_RV rv = open_row(load, row, &attributes);
-    if (rv == CKR_ENCRYPTED_DATA_INVALID && seal_is_newer(row)) {
-        (void) fail_newer_row(load->custody, &row->id);
-        return CKR_OK;
-    }
-    if (rv == CKR_ENCRYPTED_DATA_INVALID) {
-        (void) sealed_objects_fail_row(load->custody, &row->id);
-        return CKR_OK;
-    }
-    TRY(rv);
-    struct sealed_object object = {
-        .id = row->id,
-        .version = row->version,
-        .attributes = blob_view(&attributes),
-        .value_len = seal_value_len(row),
-    };
-    return load->each(load->context, &object);
-}
-
-static void report_difference(const struct custody *custody, const struct summary *expected,
-                              const struct summary *found)
-{
-    const char *what = "objects were replaced or put back to an older version";
-    if (found->count < expected->count)
-        what = "objects are missing";
-    if (found->count > expected->count)
-        what = "objects were added or put back";
-    log_line(LOG_LEVEL_ERROR,
-             "token '%s': its store holds %llu objects where %llu were recorded: %s behind the "
-             "token's back; restore the store from a backup if they matter",
-             custody->name, (unsigned long long) found->count, (unsigned long long) expected->count,
-             what);
-}
-
-CK_RV sealed_objects_load(struct custody *custody, sealed_object_fn *each, void *context)
-{
-    struct stored_summary before;
-    struct stored_summary after;
-    CK_RV rv = sealed_objects_read_summary(custody, &custody->keyring, &before);
-    bool verifiable = rv == CKR_OK;
-    if (rv != CKR_OK && rv != CKR_ENCRYPTED_DATA_INVALID)
-        return rv;
-    _cleanup_(load_end) struct load load = {.custody = custody, .each = each, .context = context};
-    TRY(load_begin(&load));
-    TRY(custody->store->ops->read_objects(custody->store, load_row, &load));
-    if (!verifiable) {
-        (void) sealed_objects_fail_summary(custody);
-        return CKR_OK;
-    }
-    atomic_store(&custody->objects_generation, before.summary.generation);
-    custody_generation_follow(custody, &custody->keyring, before.summary.generation);
-    rv = sealed_objects_read_summary(custody, &custody->keyring, &after);
-    /* With a commit in between the rows belong to neither summary; custody_tick will call for
-     * another load, which is compared again. */
-    if (rv == CKR_OK && before.version == after.version &&
-        !summary_same_set(&before.summary, &load.found))
-        report_difference(custody, &before.summary, &load.found);
-    return CKR_OK;
 }
 
 CK_RV sealed_objects_read_row(struct custody *custody, const struct object_id *id,
@@ -205,7 +110,7 @@ static CK_RV open_value(void *context, const struct store_row *row)
     if (row->version < request->version)
         return CKR_OBJECT_HANDLE_INVALID;
     if (seal_is_newer(row))
-        return fail_newer_row(request->custody, &row->id);
+        return sealed_objects_fail_newer_row(request->custody, &row->id);
     _cleanup_(keyring_release) struct keyring *held = NULL;
     TRY(keyring_hold(&request->custody->keyring, &held));
     return seal_open_value(held, row, request->value);

@@ -32,6 +32,26 @@ typedef CK_RV sealed_object_fn(void *context, const struct sealed_object *object
  * not match the summary is logged once with what is known about it. Stops when `each` fails. */
 CK_RV sealed_objects_load(struct custody *custody, sealed_object_fn *each, void *context);
 
+typedef CK_RV sealed_gone_fn(void *context, const struct object_id *id);
+
+struct sealed_reader {
+    sealed_object_fn *each;
+    sealed_gone_fn *gone; /* the object is no longer there, unless `each` gets it afterwards */
+    void *context;
+};
+
+/* Everything is read this often, where loads are asked for: what was put back behind the token's
+ * back, without a word of it in the store, is noticed then. */
+#define SEALED_WHOLE_EVERY_MS (60 * 1000)
+
+/* The same with what changed since the last load of this login, at a cost that goes by what
+ * changed. False: what was handed over is not to be trusted, and a sealed_objects_load has to
+ * follow. For one thread at a time; after a failure of the caller's own, sealed_objects_forget. */
+CK_RV sealed_objects_load_changes(struct custody *custody, const struct sealed_reader *reader,
+                                  bool *ret_is_known);
+/* The next load has to be of everything. */
+void sealed_objects_forget(struct custody *custody);
+
 /* Opens one value. CKR_OBJECT_HANDLE_INVALID when the row is gone or has an older version;
  * CKR_DEVICE_ERROR (cause TAMPERED) when it does not open. */
 CK_RV sealed_objects_value(struct custody *custody, const struct object_id *id, uint64_t version,

@@ -13,7 +13,7 @@
 
 /* "IKEY": in the file's header, where file(1) and we look. */
 #define APPLICATION_ID 0x494B4559
-#define SCHEMA_VERSION 1
+#define SCHEMA_VERSION 2
 
 /* SQLite's limit for a path is 512 with its suffixes. */
 #define PATH_LEN_MAX 480
@@ -21,18 +21,32 @@
 #define CREATE_RECORD                                                                              \
     "CREATE TABLE record (name TEXT NOT NULL PRIMARY KEY, version INTEGER NOT NULL,"               \
     " bytes BLOB NOT NULL) STRICT"
-#define CREATE_OBJECT                                                                              \
-    "CREATE TABLE object (id BLOB NOT NULL PRIMARY KEY, version INTEGER NOT NULL,"                 \
-    " attributes BLOB NOT NULL, value BLOB NOT NULL) STRICT"
+#define OBJECT_COLUMNS                                                                             \
+    "id BLOB NOT NULL PRIMARY KEY, version INTEGER NOT NULL, attributes BLOB NOT NULL,"            \
+    " value BLOB NOT NULL"
+#define CREATE_OBJECT_1 "CREATE TABLE object (" OBJECT_COLUMNS ") STRICT"
+#define TURN_COLUMN "turn INTEGER NOT NULL DEFAULT 0"
+/* The text that ALTER TABLE makes of the former one. */
+#define CREATE_OBJECT "CREATE TABLE object (" OBJECT_COLUMNS ", " TURN_COLUMN ") STRICT"
+#define CREATE_OBJECT_TURN "CREATE INDEX object_turn ON object (turn)"
+#define CREATE_REMOVED                                                                             \
+    "CREATE TABLE removed (turn INTEGER NOT NULL, id BLOB NOT NULL, PRIMARY KEY (turn, id))"       \
+    " STRICT, WITHOUT ROWID"
+#define CREATE_STORE                                                                               \
+    "CREATE TABLE store (one INTEGER NOT NULL PRIMARY KEY CHECK (one = 1),"                        \
+    " turn INTEGER NOT NULL, begins INTEGER NOT NULL) STRICT"
 
 /* upgrades[v] leads from version v to v + 1; an empty file has version 0. */
 static const char *const upgrades[SCHEMA_VERSION] = {
-    CREATE_RECORD ";" CREATE_OBJECT ";",
+    CREATE_RECORD ";" CREATE_OBJECT_1 ";",
+    ("ALTER TABLE object ADD COLUMN " TURN_COLUMN ";" CREATE_OBJECT_TURN ";" CREATE_REMOVED
+     ";" CREATE_STORE ";INSERT INTO store VALUES (1, 1, 1);"),
 };
 
-/* Exactly these tables: no trigger, view, index or generated column of a stranger's runs here. */
+/* Exactly these: no trigger, view, index or generated column of a stranger's runs here. */
 static const char schema_check[] =
-    "SELECT count(sql) = 2 AND total(sql IN ('" CREATE_RECORD "', '" CREATE_OBJECT "')) = 2"
+    "SELECT count(sql) = 5 AND total(sql IN ('" CREATE_RECORD "', '" CREATE_OBJECT
+    "', '" CREATE_OBJECT_TURN "', '" CREATE_REMOVED "', '" CREATE_STORE "')) = 5"
     " FROM sqlite_schema";
 
 enum remedy { REMEDY_FULL, REMEDY_UNWRITABLE, REMEDY_RESTORE, REMEDY_BUSY, REMEDY_DEVICE };

@@ -24,6 +24,7 @@ enum row_kind { ROW_RECORD, ROW_OBJECT };
 struct row {
     struct row_key key;
     uint64_t version;
+    uint64_t turn; /* the commit that made it so */
     struct blob attributes;
     struct blob value;
 };
@@ -35,11 +36,25 @@ struct table {
     size_t capacity;
 };
 
+struct removal {
+    uint64_t turn;
+    struct object_id id;
+};
+
+/* The oldest first. */
+struct removal_list {
+    struct removal *removals;
+    size_t count;
+    size_t capacity;
+};
+
 struct store_memory {
     struct store base;
     pthread_mutex_t mutex;
     struct table table;
-    uint64_t commits;
+    struct removal_list removed;
+    uint64_t turn;   /* how many commits there were */
+    uint64_t begins; /* the first turn whose removals are known */
 };
 
 static struct row_key record_key(const char *name)
@@ -76,7 +91,7 @@ static void row_free_pointer(struct row **row)
 }
 
 /* `former` is what the row replaces, where it keeps something of that; else NULL. */
-static CK_RV row_new(const struct store_change *change, const struct row *former,
+static CK_RV row_new(const struct store_change *change, const struct row *former, uint64_t turn,
                      struct row **ret_row)
 {
     _cleanup_(row_free_pointer) struct row *row = mem_calloc(1, sizeof(*row));
@@ -84,6 +99,7 @@ static CK_RV row_new(const struct store_change *change, const struct row *former
     if (row == NULL)
         return CKR_HOST_MEMORY;
     row->key = change_key(change);
+    row->turn = turn;
     row->version = former == NULL ? store_change_base(change) + 1 : former->version;
     TRY(blob_from(attributes.bytes, attributes.len, &row->attributes));
     if (change->record == NULL)
@@ -177,7 +193,7 @@ static void row_list_clear(struct row_list *list)
     mem_free(list->rows);
 }
 
-static CK_RV row_list_fill(struct row_list *list, const struct table *table,
+static CK_RV row_list_fill(struct row_list *list, const struct table *table, uint64_t turn,
                            const struct store_change *changes, size_t change_count)
 {
     list->rows = mem_calloc(change_count > 0 ? change_count : 1, sizeof(struct row *));
@@ -190,7 +206,7 @@ static CK_RV row_list_fill(struct row_list *list, const struct table *table,
         if (changes[i].value_only && former == NULL)
             return STORE_CONFLICT;
         if (!changes[i].remove)
-            TRY(row_new(&changes[i], former, &list->rows[i]));
+            TRY(row_new(&changes[i], former, turn, &list->rows[i]));
     }
     return CKR_OK;
 }
@@ -201,11 +217,11 @@ static uint64_t table_version(const struct table *table, const struct row_key *k
     return row != NULL ? row->version : 0;
 }
 
-static CK_RV table_apply(struct table *table, const struct store_change *changes,
+static CK_RV table_apply(struct table *table, uint64_t turn, const struct store_change *changes,
                          size_t change_count)
 {
     _cleanup_(row_list_clear) struct row_list list = {0};
-    TRY(row_list_fill(&list, table, changes, change_count));
+    TRY(row_list_fill(&list, table, turn, changes, change_count));
     TRY(table_reserve(table, change_count));
 
     for (size_t i = 0; i < change_count; i++) {
@@ -221,6 +237,44 @@ static CK_RV table_apply(struct table *table, const struct store_change *changes
         return STORE_CONFLICT;
     }
     return CKR_OK;
+}
+
+/* Room for what the changes remove. */
+static CK_RV removal_list_reserve(struct removal_list *list, const struct store_change *changes,
+                                  size_t change_count)
+{
+    size_t count = list->count;
+    for (size_t i = 0; i < change_count; i++)
+        count += changes[i].remove && changes[i].record == NULL;
+    if (count <= list->capacity)
+        return CKR_OK;
+    struct removal *removals = mem_resize(list->removals, 2 * count, sizeof(*removals));
+    if (removals == NULL)
+        return CKR_HOST_MEMORY;
+    list->removals = removals;
+    list->capacity = 2 * count;
+    return CKR_OK;
+}
+
+static void removal_list_add(struct removal_list *list, uint64_t turn,
+                             const struct store_change *changes, size_t change_count)
+{
+    size_t old_count = 0;
+    while (old_count < list->count && turn - list->removals[old_count].turn >= STORE_TURNS_KEPT)
+        old_count++;
+    list->count -= old_count;
+    if (old_count > 0)
+        memmove(list->removals, list->removals + old_count, list->count * sizeof(*list->removals));
+    for (size_t i = 0; i < change_count; i++) {
+        if (changes[i].remove && changes[i].record == NULL)
+            list->removals[list->count++] = (struct removal){turn, *changes[i].object};
+    }
+}
+
+static void removal_list_clear(struct removal_list *list)
+{
+    mem_free(list->removals);
+    *list = (struct removal_list){0};
 }
 
 static struct store_memory *enter(struct store *base)
@@ -254,6 +308,7 @@ static void memory_close(struct store *base)
 {
     struct store_memory *store = (struct store_memory *) base;
     table_clear(&store->table);
+    removal_list_clear(&store->removed);
     (void) pthread_mutex_destroy(&store->mutex);
     mem_free(store);
 }
@@ -295,6 +350,24 @@ static CK_RV memory_read_objects(struct store *base, store_row_fn *each, void *c
     return CKR_OK;
 }
 
+static CK_RV memory_read_changes(struct store *base, struct store_look *look)
+{
+    _cleanup_(leave) struct store_memory *store = enter(base);
+    look->is_whole = look->since < store->begins || look->since == 0 || look->since > store->turn ||
+                     store->turn - look->since > STORE_TURNS_KEPT;
+    look->turn = store->turn;
+    for (size_t i = 0; !look->is_whole && i < store->removed.count; i++) {
+        if (store->removed.removals[i].turn > look->since)
+            TRY(look->gone(look->context, &store->removed.removals[i].id));
+    }
+    for (size_t i = 0; i < store->table.count; i++) {
+        const struct row *row = store->table.rows[i];
+        if (row->key.bytes[0] == ROW_OBJECT && (look->is_whole || row->turn > look->since))
+            TRY(hand_over(row, look->each, look->context));
+    }
+    return CKR_OK;
+}
+
 static CK_RV memory_read_object(struct store *base, const struct object_id *id, store_row_fn *each,
                                 void *context)
 {
@@ -309,8 +382,10 @@ static CK_RV memory_commit(struct store *base, const struct store_change *change
 {
     TRY(store_changes_check(changes, change_count));
     _cleanup_(leave) struct store_memory *store = enter(base);
-    TRY(table_apply(&store->table, changes, change_count));
-    store->commits++;
+    TRY(removal_list_reserve(&store->removed, changes, change_count));
+    TRY(table_apply(&store->table, store->turn + 1, changes, change_count));
+    store->turn++;
+    removal_list_add(&store->removed, store->turn, changes, change_count);
     return CKR_OK;
 }
 
@@ -332,18 +407,20 @@ static CK_RV memory_reset(struct store *base, const char *guard, uint64_t guard_
     if (table_version(&store->table, &key) != guard_version)
         return STORE_CONFLICT;
     _cleanup_(table_clear) struct table other = {0};
-    TRY(table_apply(&other, changes, change_count));
+    TRY(table_apply(&other, store->turn + 1, changes, change_count));
     struct table fresh = other;
     other = store->table;
     store->table = fresh;
-    store->commits++;
+    removal_list_clear(&store->removed);
+    store->turn++;
+    store->begins = store->turn;
     return CKR_OK;
 }
 
 static CK_RV memory_change_count(struct store *base, uint64_t *ret_count)
 {
     _cleanup_(leave) struct store_memory *store = enter(base);
-    *ret_count = store->commits;
+    *ret_count = store->turn;
     return CKR_OK;
 }
 
@@ -354,6 +431,7 @@ const struct store_ops store_memory_ops = {
     .read_record = memory_read_record,
     .read_objects = memory_read_objects,
     .read_object = memory_read_object,
+    .read_changes = memory_read_changes,
     .commit = memory_commit,
     .update = memory_update,
     .reset = memory_reset,

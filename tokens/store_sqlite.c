@@ -21,6 +21,7 @@
 #include "base/cause.h"
 #include "base/clock.h"
 #include "base/crypto.h"
+#include "tokens/sqlite_look.h"
 #include "tokens/sqlite_row.h"
 
 /* The first pauses for a turn to write are much shorter than a commit: a process that commits
@@ -35,49 +36,6 @@
 /* Never leaves this file. */
 #define STORE_BUSY ((CK_RV) (CKR_VENDOR_DEFINED | 0x1D0003UL))
 
-enum statement {
-    BEGIN,
-    COMMIT,
-    ROLLBACK,
-    DATA_VERSION,
-    READ_RECORD,
-    READ_OBJECTS,
-    READ_OBJECT,
-    INSERT_RECORD,
-    UPDATE_RECORD,
-    REMOVE_RECORD,
-    INSERT_OBJECT,
-    UPDATE_OBJECT,
-    UPDATE_VALUE,
-    REMOVE_OBJECT,
-    CLEAR_RECORDS,
-    CLEAR_OBJECTS,
-    STATEMENT_COUNT,
-};
-
-/* Of a change: ?1 the row, ?2 the expected version, ?3 attributes, ?4 value. A change whose
- * expectation does not hold changes no row. */
-static const char *const statement_sql[STATEMENT_COUNT] = {
-    [BEGIN] = "BEGIN IMMEDIATE",
-    [COMMIT] = "COMMIT",
-    [ROLLBACK] = "ROLLBACK",
-    [DATA_VERSION] = "PRAGMA data_version",
-    [READ_RECORD] = "SELECT version, bytes FROM record WHERE name = ?1",
-    [READ_OBJECTS] = "SELECT id, version, attributes, value FROM object",
-    [READ_OBJECT] = "SELECT id, version, attributes, value FROM object WHERE id = ?1",
-    [INSERT_RECORD] = "INSERT INTO record VALUES (?1, ?2 + 1, ?3) ON CONFLICT DO NOTHING",
-    [UPDATE_RECORD] =
-        "UPDATE record SET version = ?2 + 1, bytes = ?3 WHERE name = ?1 AND version = ?2",
-    [REMOVE_RECORD] = "DELETE FROM record WHERE name = ?1 AND version = ?2",
-    [INSERT_OBJECT] = "INSERT INTO object VALUES (?1, ?2 + 1, ?3, ?4) ON CONFLICT DO NOTHING",
-    [UPDATE_OBJECT] = ("UPDATE object SET version = ?2 + 1, attributes = ?3, value = ?4"
-                       " WHERE id = ?1 AND version = ?2"),
-    [UPDATE_VALUE] = "UPDATE object SET value = ?4 WHERE id = ?1 AND version = ?2",
-    [REMOVE_OBJECT] = "DELETE FROM object WHERE id = ?1 AND version = ?2",
-    [CLEAR_RECORDS] = "DELETE FROM record",
-    [CLEAR_OBJECTS] = "DELETE FROM object",
-};
-
 struct store_sqlite {
     struct store base;
     char *path;
@@ -85,8 +43,9 @@ struct store_sqlite {
     /* Guarded by the mutex from here on. */
     unsigned int depth; /* of its holder: 2 while a plan reads */
     struct sqlite_file file;
-    sqlite3_stmt *statements[STATEMENT_COUNT];
-    bool failed; /* close before the mutex is given back */
+    struct sqlite_statements statements;
+    sqlite3_int64 turn; /* of the transaction that is open */
+    bool failed;        /* close before the mutex is given back */
     uint64_t changes;
     sqlite3_int64 data_version;
 };
@@ -101,10 +60,7 @@ void store_sqlite_refuse(void)
 
 static void close_locked(struct store_sqlite *store)
 {
-    for (size_t i = 0; i < STATEMENT_COUNT; i++) {
-        (void) sqlite3_finalize(store->statements[i]);
-        store->statements[i] = NULL;
-    }
+    sqlite_statements_finalize(&store->statements);
     sqlite_file_close(&store->file);
     store->failed = false;
     /* What others commit while it is closed is counted here. */
@@ -135,23 +91,15 @@ static CK_RV fail_locked(struct store_sqlite *store, int code, const char *doing
     return sqlite_file_fail(store->file.db, store->path, code, doing);
 }
 
-/* Ready for its next use, and without pointers to what the caller lent. */
-static void statement_release(sqlite3_stmt **statement)
+static int run_locked(struct store_sqlite *store, enum sqlite_statement which)
 {
-    (void) sqlite3_reset(*statement);
-    (void) sqlite3_clear_bindings(*statement);
-}
-
-static int run_locked(struct store_sqlite *store, enum statement which)
-{
-    _cleanup_(statement_release) sqlite3_stmt *statement = store->statements[which];
-    int code = sqlite3_step(statement);
-    return code == SQLITE_DONE ? SQLITE_OK : code;
+    return sqlite_statement_run(store->statements.all[which]);
 }
 
 static int read_data_version_locked(struct store_sqlite *store, sqlite3_int64 *ret_version)
 {
-    _cleanup_(statement_release) sqlite3_stmt *statement = store->statements[DATA_VERSION];
+    _cleanup_(sqlite_statement_release) sqlite3_stmt *statement =
+        store->statements.all[STATEMENT_DATA_VERSION];
     int code = sqlite3_step(statement);
     if (code != SQLITE_ROW)
         return code;
@@ -161,13 +109,8 @@ static int read_data_version_locked(struct store_sqlite *store, sqlite3_int64 *r
 
 static int prepare_locked(struct store_sqlite *store)
 {
-    for (size_t i = 0; i < STATEMENT_COUNT; i++) {
-        int code = sqlite3_prepare_v3(store->file.db, statement_sql[i], -1,
-                                      SQLITE_PREPARE_PERSISTENT, &store->statements[i], NULL);
-        if (code != SQLITE_OK)
-            return code;
-    }
-    return read_data_version_locked(store, &store->data_version);
+    int code = sqlite_statements_prepare(store->file.db, &store->statements);
+    return code == SQLITE_OK ? read_data_version_locked(store, &store->data_version) : code;
 }
 
 /* STORE_ABSENT when there is no file and none is to be made. */
@@ -242,18 +185,13 @@ static void sqlite_abandon(struct store *base)
     (void) pthread_mutex_unlock(&store->mutex);
 }
 
-static int bind_bytes(sqlite3_stmt *statement, int index, const void *bytes, size_t len)
-{
-    /* A NULL pointer would bind NULL, not an empty BLOB. */
-    return sqlite3_bind_blob64(statement, index, len > 0 ? bytes : "", len, SQLITE_STATIC);
-}
-
 static CK_RV sqlite_read_record(struct store *base, const char *name, struct blob *ret_bytes,
                                 uint64_t *ret_version)
 {
     _cleanup_(leave) struct store_sqlite *store = enter(base);
     TRY(open_locked(store, false));
-    _cleanup_(statement_release) sqlite3_stmt *statement = store->statements[READ_RECORD];
+    _cleanup_(sqlite_statement_release) sqlite3_stmt *statement =
+        store->statements.all[STATEMENT_READ_RECORD];
     int code = sqlite3_bind_text(statement, 1, name, -1, SQLITE_STATIC);
     if (code == SQLITE_OK)
         code = sqlite3_step(statement);
@@ -270,6 +208,18 @@ static CK_RV sqlite_read_record(struct store *base, const char *name, struct blo
     return CKR_OK;
 }
 
+static CK_RV end_reading_locked(struct store_sqlite *store, const struct sqlite_reading *reading)
+{
+    if (reading->code != SQLITE_OK)
+        return fail_locked(store, reading->code, "reading the objects");
+    if (reading->bad_count > 0)
+        log_line(LOG_LEVEL_ERROR,
+                 "store sqlite:%s: %zu rows are malformed and left out; restore the file from a "
+                 "backup",
+                 store->path, reading->bad_count);
+    return CKR_OK;
+}
+
 static CK_RV sqlite_read_objects(struct store *base, store_row_fn *each, void *context)
 {
     _cleanup_(leave) struct store_sqlite *store = enter(base);
@@ -277,25 +227,28 @@ static CK_RV sqlite_read_objects(struct store *base, store_row_fn *each, void *c
     if (rv != CKR_OK)
         return rv == STORE_ABSENT ? CKR_OK : rv;
     /* One statement, hence one snapshot. */
-    _cleanup_(statement_release) sqlite3_stmt *statement = store->statements[READ_OBJECTS];
-    size_t bad_count = 0;
-    int code = sqlite3_step(statement);
-    for (; code == SQLITE_ROW; code = sqlite3_step(statement)) {
-        struct store_row row;
-        if (sqlite_row_read(statement, &row)) {
-            TRY(each(context, &row));
-        } else {
-            bad_count++;
-        }
+    _cleanup_(sqlite_statement_release) sqlite3_stmt *statement =
+        store->statements.all[STATEMENT_READ_OBJECTS];
+    struct sqlite_reading reading = {0};
+    TRY(sqlite_look_rows(statement, each, context, &reading));
+    return end_reading_locked(store, &reading);
+}
+
+static CK_RV sqlite_read_changes(struct store *base, struct store_look *look)
+{
+    _cleanup_(leave) struct store_sqlite *store = enter(base);
+    CK_RV rv = open_locked(store, false);
+    if (rv == STORE_ABSENT) {
+        look->is_whole = true;
+        look->turn = 0;
+        return CKR_OK;
     }
-    if (code != SQLITE_DONE)
-        return fail_locked(store, code, "reading the objects");
-    if (bad_count > 0)
-        log_line(LOG_LEVEL_ERROR,
-                 "store sqlite:%s: %zu rows are malformed and left out; restore the file from a "
-                 "backup",
-                 store->path, bad_count);
-    return CKR_OK;
+    TRY(rv);
+    struct sqlite_reading reading = {0};
+    rv = sqlite_look_changes(&store->statements, look, &reading);
+    /* A callback's failure is not the store's, a look that cannot be ended is. */
+    CK_RV read = end_reading_locked(store, &reading);
+    return rv != CKR_OK ? rv : read;
 }
 
 static CK_RV sqlite_read_object(struct store *base, const struct object_id *id, store_row_fn *each,
@@ -303,8 +256,9 @@ static CK_RV sqlite_read_object(struct store *base, const struct object_id *id, 
 {
     _cleanup_(leave) struct store_sqlite *store = enter(base);
     TRY(open_locked(store, false));
-    _cleanup_(statement_release) sqlite3_stmt *statement = store->statements[READ_OBJECT];
-    int code = bind_bytes(statement, 1, id->bytes, OBJECT_ID_LEN);
+    _cleanup_(sqlite_statement_release) sqlite3_stmt *statement =
+        store->statements.all[STATEMENT_READ_OBJECT];
+    int code = sqlite_statement_bind_bytes(statement, 1, id->bytes, OBJECT_ID_LEN);
     if (code == SQLITE_OK)
         code = sqlite3_step(statement);
     if (code == SQLITE_DONE)
@@ -317,38 +271,57 @@ static CK_RV sqlite_read_object(struct store *base, const struct object_id *id, 
     return each(context, &row);
 }
 
-static int bind_change(sqlite3_stmt *statement, const struct store_change *change)
+static int bind_change(sqlite3_stmt *statement, const struct store_change *change,
+                       sqlite3_int64 turn)
 {
-    int code = change->record != NULL
-                   ? sqlite3_bind_text(statement, 1, change->record, -1, SQLITE_STATIC)
-                   : bind_bytes(statement, 1, change->object->bytes, OBJECT_ID_LEN);
+    int code =
+        change->record != NULL
+            ? sqlite3_bind_text(statement, 1, change->record, -1, SQLITE_STATIC)
+            : sqlite_statement_bind_bytes(statement, 1, change->object->bytes, OBJECT_ID_LEN);
     if (code == SQLITE_OK)
         code = sqlite3_bind_int64(statement, 2, (sqlite3_int64) store_change_base(change));
     int count = sqlite3_bind_parameter_count(statement);
     if (code == SQLITE_OK && count >= 3)
-        code = bind_bytes(statement, 3, change->attributes.bytes, change->attributes.len);
+        code = sqlite_statement_bind_bytes(statement, 3, change->attributes.bytes,
+                                           change->attributes.len);
     if (code == SQLITE_OK && count >= 4)
-        code = bind_bytes(statement, 4, change->value.bytes, change->value.len);
+        code = sqlite_statement_bind_bytes(statement, 4, change->value.bytes, change->value.len);
+    if (code == SQLITE_OK && count >= 5)
+        code = sqlite3_bind_int64(statement, 5, turn);
     return code;
+}
+
+static CK_RV note_removed_locked(struct store_sqlite *store, const struct object_id *id)
+{
+    sqlite3_stmt *statement = store->statements.all[STATEMENT_NOTE_REMOVED];
+    int code = sqlite3_bind_int64(statement, 1, store->turn);
+    if (code == SQLITE_OK)
+        code = sqlite_statement_bind_bytes(statement, 2, id->bytes, OBJECT_ID_LEN);
+    if (code == SQLITE_OK)
+        code = sqlite_statement_run(statement);
+    return code == SQLITE_OK ? CKR_OK : fail_locked(store, code, "noting what is removed");
 }
 
 static CK_RV apply_locked(struct store_sqlite *store, const struct store_change *change)
 {
-    enum statement which = change->record != NULL ? INSERT_RECORD : INSERT_OBJECT;
+    enum sqlite_statement which =
+        change->record != NULL ? STATEMENT_INSERT_RECORD : STATEMENT_INSERT_OBJECT;
     if (change->value_only) {
-        which = UPDATE_VALUE;
+        which = STATEMENT_UPDATE_VALUE;
     } else if (change->remove) {
-        which = change->record != NULL ? REMOVE_RECORD : REMOVE_OBJECT;
+        which = change->record != NULL ? STATEMENT_REMOVE_RECORD : STATEMENT_REMOVE_OBJECT;
     } else if (change->expected > 0) {
-        which = change->record != NULL ? UPDATE_RECORD : UPDATE_OBJECT;
+        which = change->record != NULL ? STATEMENT_UPDATE_RECORD : STATEMENT_UPDATE_OBJECT;
     }
-    _cleanup_(statement_release) sqlite3_stmt *statement = store->statements[which];
-    int code = bind_change(statement, change);
+    _cleanup_(sqlite_statement_release) sqlite3_stmt *statement = store->statements.all[which];
+    int code = bind_change(statement, change, store->turn);
     if (code == SQLITE_OK)
         code = sqlite3_step(statement);
     if (code != SQLITE_DONE)
         return fail_locked(store, code, "changing a row");
-    return sqlite3_changes(store->file.db) == 1 ? CKR_OK : STORE_CONFLICT;
+    if (sqlite3_changes(store->file.db) != 1)
+        return STORE_CONFLICT;
+    return which == STATEMENT_REMOVE_OBJECT ? note_removed_locked(store, change->object) : CKR_OK;
 }
 
 /* What stands between BEGIN and COMMIT. */
@@ -365,7 +338,8 @@ static CK_RV clear_locked(struct store_sqlite *store, const struct transaction *
 {
     uint64_t version = 0;
     {
-        _cleanup_(statement_release) sqlite3_stmt *statement = store->statements[READ_RECORD];
+        _cleanup_(sqlite_statement_release) sqlite3_stmt *statement =
+            store->statements.all[STATEMENT_READ_RECORD];
         int code = sqlite3_bind_text(statement, 1, transaction->guard, -1, SQLITE_STATIC);
         if (code == SQLITE_OK)
             code = sqlite3_step(statement);
@@ -376,22 +350,53 @@ static CK_RV clear_locked(struct store_sqlite *store, const struct transaction *
     }
     if (version != transaction->guard_version)
         return STORE_CONFLICT;
-    int code = run_locked(store, CLEAR_RECORDS);
-    if (code == SQLITE_OK)
-        code = run_locked(store, CLEAR_OBJECTS);
+    static const enum sqlite_statement steps[] = {
+        STATEMENT_CLEAR_RECORDS,
+        STATEMENT_CLEAR_OBJECTS,
+        STATEMENT_CLEAR_REMOVED,
+        STATEMENT_FORGET_TURNS,
+    };
+    int code = SQLITE_OK;
+    for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]) && code == SQLITE_OK; i++)
+        code = run_locked(store, steps[i]);
     return code == SQLITE_OK ? CKR_OK : fail_locked(store, code, "removing its rows");
+}
+
+static int raise_turn_locked(struct store_sqlite *store)
+{
+    _cleanup_(sqlite_statement_release) sqlite3_stmt *statement =
+        store->statements.all[STATEMENT_RAISE_TURN];
+    int code = sqlite3_step(statement);
+    if (code != SQLITE_ROW)
+        return code == SQLITE_DONE ? SQLITE_CORRUPT : code;
+    store->turn = sqlite3_column_int64(statement, 0);
+    code = sqlite3_step(statement);
+    return code == SQLITE_DONE ? SQLITE_OK : code;
+}
+
+/* The number of this commit; what was removed long before it is forgotten. */
+static CK_RV take_turn_locked(struct store_sqlite *store)
+{
+    sqlite3_stmt *forget = store->statements.all[STATEMENT_FORGET_REMOVED];
+    int code = raise_turn_locked(store);
+    if (code == SQLITE_OK)
+        code = sqlite3_bind_int64(forget, 1, store->turn - STORE_TURNS_KEPT);
+    if (code == SQLITE_OK)
+        code = sqlite_statement_run(forget);
+    return code == SQLITE_OK ? CKR_OK : fail_locked(store, code, "counting the commit");
 }
 
 static CK_RV change_rows_locked(struct store_sqlite *store, const struct transaction *transaction)
 {
     const struct store_change *changes = transaction->changes;
     size_t change_count = transaction->change_count;
-    if (transaction->guard != NULL)
-        TRY(clear_locked(store, transaction));
     if (transaction->plan != NULL) {
         TRY(transaction->plan(transaction->plan_context, &changes, &change_count));
         TRY(store_changes_check(changes, change_count));
     }
+    TRY(take_turn_locked(store));
+    if (transaction->guard != NULL)
+        TRY(clear_locked(store, transaction));
     for (size_t i = 0; i < change_count; i++)
         TRY(apply_locked(store, &changes[i]));
     return CKR_OK;
@@ -401,10 +406,10 @@ static CK_RV change_rows_locked(struct store_sqlite *store, const struct transac
 static CK_RV transact_locked(struct store_sqlite *store, const struct transaction *transaction)
 {
     CK_RV rv = change_rows_locked(store, transaction);
-    if (rv != CKR_OK && !store->failed && run_locked(store, ROLLBACK) != SQLITE_OK)
+    if (rv != CKR_OK && !store->failed && run_locked(store, STATEMENT_ROLLBACK) != SQLITE_OK)
         store->failed = true;
     TRY(rv);
-    int code = run_locked(store, COMMIT);
+    int code = run_locked(store, STATEMENT_COMMIT);
     if (code != SQLITE_OK)
         return fail_locked(store, code, "committing");
     store->changes++;
@@ -415,7 +420,7 @@ static CK_RV transact_locked(struct store_sqlite *store, const struct transactio
 static int begin_locked(struct store_sqlite *store)
 {
     (void) sqlite3_busy_timeout(store->file.db, 0);
-    int code = run_locked(store, BEGIN);
+    int code = run_locked(store, STATEMENT_BEGIN);
     (void) sqlite3_busy_timeout(store->file.db, SQLITE_FILE_BUSY_MS);
     return code;
 }
@@ -574,6 +579,7 @@ const struct store_ops store_sqlite_ops = {
     .read_record = sqlite_read_record,
     .read_objects = sqlite_read_objects,
     .read_object = sqlite_read_object,
+    .read_changes = sqlite_read_changes,
     .commit = sqlite_commit,
     .update = sqlite_update,
     .reset = sqlite_reset,

@@ -42,8 +42,9 @@ static const struct {
 } strangers[] = {
     {"PRAGMA application_id = 7", "another application"},
     {"PRAGMA application_id = 0", "another application"},
-    {"PRAGMA user_version = 2", "newer version"},
+    {"PRAGMA user_version = 3", "newer version"},
     {"PRAGMA user_version = -1", "newer version"},
+    {"PRAGMA user_version = 1", "duplicate column"},
     {"PRAGMA user_version = 0", "already exists"},
     {"CREATE TRIGGER t AFTER INSERT ON record BEGIN DELETE FROM object; END", "schema"},
     {"CREATE VIEW v AS SELECT 1", "schema"},
@@ -86,14 +87,14 @@ END_TEST
 START_TEST(malformed_rows_are_left_out)
 {
     make_database();
-    run_sql("INSERT INTO object VALUES (x'00', 1, x'', x'');"
-            "INSERT INTO object VALUES (zeroblob(16), 0, x'', x'');"
-            "INSERT INTO object VALUES (x'00000000000000000000000000000001', -5, x'', x'');"
-            "INSERT INTO object VALUES (zeroblob(17), 1, x'', x'');"
+    run_sql("INSERT INTO object VALUES (x'00', 1, x'', x'', 1);"
+            "INSERT INTO object VALUES (zeroblob(16), 0, x'', x'', 1);"
+            "INSERT INTO object VALUES (x'00000000000000000000000000000001', -5, x'', x'', 1);"
+            "INSERT INTO object VALUES (zeroblob(17), 1, x'', x'', 1);"
             "INSERT INTO object VALUES (x'00000000000000000000000000000002',"
-            " 1, zeroblob(1048577), x'');"
+            " 1, zeroblob(1048577), x'', 1);"
             "INSERT INTO object VALUES (x'00000000000000000000000000000003',"
-            " 1, x'', zeroblob(1048577));"
+            " 1, x'', zeroblob(1048577), 1);"
             "INSERT INTO record VALUES ('keys', 0, x'');"
             "INSERT INTO record VALUES ('long', 1, zeroblob(1048577));");
     struct store *store = store_fixture_open(NULL);

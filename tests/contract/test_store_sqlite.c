@@ -64,7 +64,7 @@ START_TEST(the_settings_are_in_the_file)
 {
     make_database();
     run_sql("CREATE TEMP TABLE t (ok CHECK (ok));"
-            "INSERT INTO t SELECT user_version = 1 FROM pragma_user_version;"
+            "INSERT INTO t SELECT user_version = 2 FROM pragma_user_version;"
             "INSERT INTO t SELECT application_id = 0x494B4559 FROM pragma_application_id;"
             "INSERT INTO t SELECT journal_mode = 'wal' FROM pragma_journal_mode");
 }
