@@ -70,9 +70,26 @@ CK_RV admin_token_rewrap(CK_SESSION_HANDLE session, struct admin_rewrap *ret_rep
     return end(&view, &act, rv);
 }
 
-/* The approval is of the token, not of a file: SHA-256 of the serial number. */
+/* Where a backup goes, and whether any of it has gone there. */
+struct backup_target {
+    admin_write_fn *write;
+    void *context;
+    bool is_begun;
+};
+
+static CK_RV write_backup(void *context, struct view bytes)
+{
+    struct backup_target *target = context;
+
+    target->is_begun = true;
+    return target->write(target->context, bytes);
+}
+
+/* The approval is of the token, not of a file: SHA-256 of the serial number. What was handed over
+ * is out, whatever became of it there. */
 static CK_RV backup_approved(struct slot *slot, admin_write_fn *write, void *context)
 {
+    struct backup_target target = {write, context, false};
     struct custody_info info;
     unsigned char digest[SHA256_LEN];
     struct approval_grant grant;
@@ -84,8 +101,8 @@ static CK_RV backup_approved(struct slot *slot, admin_write_fn *write, void *con
         .subject = {digest, sizeof(digest)},
     };
     TRY(approvals_take(slot, &request, &grant));
-    CK_RV rv = custody_backup(slot->custody, write, context);
-    if (rv != CKR_OK)
+    CK_RV rv = custody_backup(slot->custody, write_backup, &target);
+    if (rv != CKR_OK && !target.is_begun)
         approvals_give_back(slot, &grant);
     return rv;
 }

@@ -17,7 +17,8 @@ struct message_call {
     CK_ULONG_PTR out_len;
 };
 
-typedef CK_RV message_step(struct operation *operation, const struct message_call *call);
+typedef CK_RV message_step(struct session *session, struct operation *operation,
+                           const struct message_call *call);
 
 static void end_message(struct operation *operation)
 {
@@ -57,7 +58,26 @@ static CK_RV process(struct operation *operation, const struct message_call *cal
     return CKR_OK;
 }
 
-static CK_RV whole(struct operation *operation, const struct message_call *call)
+/* A message that cannot begin is ended; an operation that was lost in the wait is not touched. */
+static CK_RV begin_message(struct session *session, struct operation *operation,
+                           const struct message_call *call)
+{
+    _cleanup_(iv_filling_clear) struct iv_filling filling = {.count = NULL};
+    CK_RV rv =
+        operation->mechanism->message->begin(operation, call->part.parameter, call->aad, &filling);
+
+    while (rv == IV_COUNTERS_EMPTY) {
+        TRY(operation_await_ivs(session, operation, &filling));
+        rv = operation->mechanism->message->begin(operation, call->part.parameter, call->aad,
+                                                  &filling);
+    }
+    if (rv != CKR_OK)
+        end_message(operation);
+    return rv;
+}
+
+static CK_RV whole(struct session *session, struct operation *operation,
+                   const struct message_call *call)
 {
     CK_RV rv;
 
@@ -67,33 +87,33 @@ static CK_RV whole(struct operation *operation, const struct message_call *call)
         return CKR_ARGUMENTS_BAD;
     if (only_size(operation, call, &rv))
         return rv;
-    if (rv == CKR_OK)
-        rv = operation->mechanism->message->begin(operation, call->part.parameter, call->aad);
-    if (rv == CKR_OK)
+    if (rv == CKR_OK) {
+        TRY(begin_message(session, operation, call));
         rv = process(operation, call);
+    }
     end_message(operation);
     return rv;
 }
 
-static CK_RV begin(struct operation *operation, const struct message_call *call)
+static CK_RV begin(struct session *session, struct operation *operation,
+                   const struct message_call *call)
 {
     if (operation->phase == PHASE_PARTS)
         return CKR_OPERATION_ACTIVE;
     if (api_bytes_are_bad(call->part.parameter.bytes, call->part.parameter.len) ||
         api_bytes_are_bad(call->aad.bytes, call->aad.len))
         return CKR_ARGUMENTS_BAD;
-    CK_RV rv = operation->mechanism->message->begin(operation, call->part.parameter, call->aad);
-    if (rv != CKR_OK)
-        end_message(operation);
-    else
-        operation->phase = PHASE_PARTS;
-    return rv;
+    TRY(begin_message(session, operation, call));
+    operation->phase = PHASE_PARTS;
+    return CKR_OK;
 }
 
-static CK_RV next(struct operation *operation, const struct message_call *call)
+static CK_RV next(struct session *session, struct operation *operation,
+                  const struct message_call *call)
 {
     CK_RV rv = CKR_ARGUMENTS_BAD;
 
+    (void) session;
     if (operation->phase != PHASE_PARTS)
         return CKR_OPERATION_NOT_INITIALIZED;
     if (!is_bad(call)) {
@@ -107,8 +127,10 @@ static CK_RV next(struct operation *operation, const struct message_call *call)
     return rv;
 }
 
-static CK_RV finish(struct operation *operation, const struct message_call *call)
+static CK_RV finish(struct session *session, struct operation *operation,
+                    const struct message_call *call)
 {
+    (void) session;
     (void) call;
     operation_end(operation);
     return CKR_OK;
@@ -123,7 +145,7 @@ static CK_RV run(CK_SESSION_HANDLE handle, enum operation_kind kind, message_ste
     TRY(session_enter(handle, &session));
     CK_RV rv = operation_active_message(session, kind, &operation);
     if (rv == CKR_OK)
-        rv = step(operation, call);
+        rv = step(session, operation, call);
     return session_leave(session, rv);
 }
 

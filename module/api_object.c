@@ -82,7 +82,7 @@ static CK_RV destroy_approved(struct slot *slot, struct object *object)
     if (rv != CKR_OK)
         return refuse_destruction(slot, object, rv);
     rv = key_lifecycle_destroy(slot, object);
-    if (rv != CKR_OK)
+    if (rv != CKR_OK && !slot_objects_is_gone(slot, object))
         approvals_give_back(slot, &grant);
     return rv;
 }

@@ -48,5 +48,6 @@ CK_RV approvals_take(struct slot *slot, const struct approval_request *request,
 /* The same by others than the slot's. */
 CK_RV approvals_take_by(struct slot *slot, const struct approvals *approvals,
                         const struct approval_request *request, struct approval_grant *ret_grant);
-/* The operation has failed and nothing has happened: they may be used again. Best effort. */
+/* The operation has failed and nothing has happened: they may be used again. Best effort. What has
+ * happened has used them, although something failed afterwards. */
 void approvals_give_back(struct slot *slot, const struct approval_grant *grant);

@@ -1,7 +1,5 @@
 #include "module/gcm_counts.h"
 
-#include <time.h>
-
 #include "base/rv.h"
 #include "module/key_ledger.h"
 #include "module/key_policy.h"
@@ -18,8 +16,6 @@
 /* A session takes this part of what is left, so that a short-lived process with many sessions stays
  * within its block. */
 #define SHARE_PART 16
-
-#define PATIENCE_MS 50
 
 struct row {
     bool is_new;      /* not in the store yet */
@@ -200,19 +196,6 @@ static CK_RV take_block(const struct slot *slot, const struct gcm_count *count, 
     return CKR_OK;
 }
 
-static void wait_locked(struct gcm_count *count)
-{
-    struct timespec until;
-
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_nsec += PATIENCE_MS * 1000000L;
-    if (until.tv_nsec >= 1000000000L) {
-        until.tv_nsec -= 1000000000L;
-        until.tv_sec++;
-    }
-    (void) pthread_cond_timedwait(&count->refilled, &count->lock, &until);
-}
-
 /* Once: the application goes on asking. */
 static void say_exhausted_locked(const struct slot *slot, struct gcm_count *count)
 {
@@ -230,7 +213,7 @@ static CK_RV refill_locked(const struct slot *slot, struct gcm_count *count)
     uint64_t granted = 0;
 
     if (count->is_refilling) {
-        wait_locked(count);
+        gcm_count_wait(&count->refilled, &count->lock);
         return CKR_OK;
     }
     count->is_refilling = true;
@@ -319,18 +302,22 @@ static bool outlives_process(const struct object *key)
     return is_durable(key) || (key->attributes.flags & OF_TOKEN_KEY) != 0;
 }
 
+CK_RV gcm_counts_refuse_counter(const struct slot *slot)
+{
+    log_line(LOG_LEVEL_WARNING,
+             "token %s: no IV from a counter for this key: a store that was restored from a "
+             "backup, or the next process, would give the same ones again; use CKG_GENERATE or "
+             "CKG_GENERATE_RANDOM",
+             slot->name);
+    return CKR_MECHANISM_PARAM_INVALID;
+}
+
 CK_RV gcm_counts_next(struct object *key, unsigned int bits, uint64_t *ret_value)
 {
     struct key_ledger *ledger;
 
-    if (outlives_process(key)) {
-        log_line(LOG_LEVEL_WARNING,
-                 "token %s: no IV from a counter for this key: a store that was restored from a "
-                 "backup, or the next process, would give the same ones again; use CKG_GENERATE or "
-                 "CKG_GENERATE_RANDOM",
-                 key->slot->name);
-        return CKR_MECHANISM_PARAM_INVALID;
-    }
+    if (outlives_process(key))
+        return gcm_counts_refuse_counter(key->slot);
     TRY(key_ledger_of(key, &ledger));
     if (ledger->is_inherited) {
         log_line(LOG_LEVEL_WARNING,

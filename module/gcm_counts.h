@@ -56,6 +56,8 @@ CK_RV gcm_counts_durable(struct object *key, struct gcm_count **ret_count);
  * without an anchor a restored store would give the same values again. CKR_KEY_EXHAUSTED when
  * `bits` bits cannot hold it. */
 CK_RV gcm_counts_next(struct object *key, unsigned int bits, uint64_t *ret_value);
+/* What such a key gets, and why in the log. */
+CK_RV gcm_counts_refuse_counter(const struct slot *slot);
 
 /* A token object that copies `source` is about to be made. */
 CK_RV gcm_counts_copied(struct object *source);

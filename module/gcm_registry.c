@@ -2,8 +2,11 @@
 
 #include <search.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/alloc.h"
+
+#define PATIENCE_MS 50
 
 struct gcm_count *gcm_count_new(const struct object_id *id)
 {
@@ -22,6 +25,7 @@ struct gcm_count *gcm_count_new(const struct object_id *id)
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_cond_init(&count->refilled, &monotonic);
+    pthread_cond_init(&count->iv.refilled, &monotonic);
     pthread_condattr_destroy(&monotonic);
     return count;
 }
@@ -40,7 +44,21 @@ void gcm_count_release(struct gcm_count *count)
     pthread_mutex_destroy(&count->lock);
     pthread_mutex_destroy(&count->iv.lock);
     pthread_cond_destroy(&count->refilled);
+    pthread_cond_destroy(&count->iv.refilled);
     mem_free(count);
+}
+
+void gcm_count_wait(pthread_cond_t *refilled, pthread_mutex_t *lock)
+{
+    struct timespec until;
+
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_nsec += PATIENCE_MS * 1000000L;
+    if (until.tv_nsec >= 1000000000L) {
+        until.tv_nsec -= 1000000000L;
+        until.tv_sec++;
+    }
+    (void) pthread_cond_timedwait(refilled, lock, &until);
 }
 
 void gcm_registry_init(struct gcm_registry *registry)

@@ -14,7 +14,9 @@
 
 /* Values of a durable counter for IVs that this process has taken (module/iv_counters.c). */
 struct iv_block {
-    pthread_mutex_t lock; /* over all that follows; held while the store is asked */
+    pthread_mutex_t lock; /* over all that follows; not held while the store is asked */
+    pthread_cond_t refilled;
+    bool is_refilling;
     bool has_form;
     struct iv_form form; /* as the store has it */
     uint64_t next;
@@ -41,6 +43,8 @@ struct gcm_count *gcm_count_new(const struct object_id *id);
 struct gcm_count *gcm_count_reference(struct gcm_count *count);
 /* Drops one reference; NULL is nothing. */
 void gcm_count_release(struct gcm_count *count);
+/* With `lock`, for `refilled` or a short while: the caller has a lease to look at. */
+void gcm_count_wait(pthread_cond_t *refilled, pthread_mutex_t *lock);
 
 /* The durable counts of a slot's keys. */
 struct gcm_registry {

@@ -58,14 +58,6 @@ static CK_RV row_decode(struct view bytes, struct row *ret_row)
     return CKR_OK;
 }
 
-/* What is asked of the row. */
-struct wish {
-    const struct iv_form *form;
-    uint64_t least; /* what this process has given out in memory */
-    uint64_t limit;
-    uint64_t len;
-};
-
 static CK_RV check_row(const struct slot *slot, const struct row *row, const struct row *wanted)
 {
     if (!same_form(&row->form, &wanted->form)) {
@@ -85,76 +77,127 @@ static CK_RV check_row(const struct slot *slot, const struct row *row, const str
     return CKR_OK;
 }
 
+/* From `next` on, without `end`. */
+struct values {
+    uint64_t next;
+    uint64_t end;
+};
+
 /* CKR_OBJECT_HANDLE_INVALID when another process came first. */
-static CK_RV take_once(const struct slot *slot, const struct object_id *id, const struct wish *wish,
-                       struct iv_block *block)
+static CK_RV take_once(const struct iv_filling *filling, const struct object_id *id, uint64_t len,
+                       struct values *ret_values)
 {
+    struct custody *custody = filling->slot->custody;
     _cleanup_(blob_clear) struct blob bytes = {NULL, 0};
     _cleanup_(blob_clear) struct blob encoded = {NULL, 0};
-    struct row wanted = {.form = *wish->form};
+    struct row wanted = {.form = filling->form};
     struct row row;
     uint64_t version = 0;
 
     /* Before the store is looked through: an anchor that is accepted later has another id. */
-    TRY(custody_anchor_id(slot->custody, wanted.anchor_id));
-    CK_RV rv = sealed_objects_verified_attributes(slot->custody, id, &version, &bytes);
+    TRY(custody_anchor_id(custody, wanted.anchor_id));
+    CK_RV rv = sealed_objects_verified_attributes(custody, id, &version, &bytes);
     bool is_new = rv == CKR_OBJECT_HANDLE_INVALID;
     if (!is_new)
         TRY(rv);
     row = wanted;
     if (!is_new) {
         TRY(row_decode(blob_view(&bytes), &row));
-        TRY(check_row(slot, &row, &wanted));
+        TRY(check_row(filling->slot, &row, &wanted));
     }
-    uint64_t from = row.next > wish->least ? row.next : wish->least;
-    if (from >= wish->limit)
+    uint64_t from = row.next > filling->least ? row.next : filling->least;
+    if (from >= filling->limit)
         return CKR_KEY_EXHAUSTED;
-    row.next = wish->limit - from < wish->len ? wish->limit : from + wish->len;
+    row.next = filling->limit - from < len ? filling->limit : from + len;
     TRY(row_encode(&row, &encoded));
-    TRY(is_new ? sealed_objects_create(slot->custody, id, blob_view(&encoded), NULL)
-               : sealed_objects_update(slot->custody, id, version, blob_view(&encoded), &version));
-    block->next = from;
-    block->end = row.next;
+    TRY(is_new ? sealed_objects_create(custody, id, blob_view(&encoded), NULL)
+               : sealed_objects_update(custody, id, version, blob_view(&encoded), &version));
+    *ret_values = (struct values){from, row.next};
     return CKR_OK;
 }
 
-static CK_RV take_block_locked(const struct slot *slot, struct gcm_count *count,
-                               const struct wish *wish)
+static CK_RV take_block(const struct iv_filling *filling, uint64_t len, struct values *ret_values)
 {
-    struct object_id id = count->id;
+    struct object_id id = filling->count->id;
     CK_RV rv;
 
     /* A row of its own, which outlives the key: a value that is imported again counts on. */
     id.bytes[OBJECT_ID_LEN - 1] ^= 1;
     do
-        rv = take_once(slot, &id, wish, &count->iv);
+        rv = take_once(filling, &id, len, ret_values);
     while (rv == CKR_OBJECT_HANDLE_INVALID);
+    return rv == CKR_FUNCTION_NOT_SUPPORTED ? gcm_counts_refuse_counter(filling->slot) : rv;
+}
+
+static uint64_t first_value(const struct iv_block *block, uint64_t known)
+{
+    return known > block->next ? known : block->next;
+}
+
+/* One thread asks the store, the others wait for what it brings. */
+static CK_RV fill_locked(const struct iv_filling *filling)
+{
+    struct iv_block *block = &filling->count->iv;
+    struct values taken = {0, 0};
+
+    if (block->is_refilling) {
+        gcm_count_wait(&block->refilled, &block->lock);
+        return CKR_OK;
+    }
+    if (first_value(block, filling->least) < block->end)
+        return CKR_OK;
+    uint64_t len = block->len == 0 ? BLOCK_FIRST : 2 * block->len;
+    if (len > BLOCK_MAX)
+        len = BLOCK_MAX;
+    block->is_refilling = true;
+    pthread_mutex_unlock(&block->lock);
+    CK_RV rv = take_block(filling, len, &taken);
+    pthread_mutex_lock(&block->lock);
+    block->is_refilling = false;
+    pthread_cond_broadcast(&block->refilled);
     if (rv != CKR_OK)
         return rv;
-    count->iv.has_form = true;
-    count->iv.form = *wish->form;
-    count->iv.len = wish->len;
+    block->next = taken.next;
+    block->end = taken.end;
+    block->has_form = true;
+    block->form = filling->form;
+    block->len = len;
     return CKR_OK;
 }
 
+CK_RV iv_counters_fill(const struct iv_filling *filling)
+{
+    struct iv_block *block = &filling->count->iv;
+
+    pthread_mutex_lock(&block->lock);
+    CK_RV rv = fill_locked(filling);
+    pthread_mutex_unlock(&block->lock);
+    return rv;
+}
+
+void iv_filling_clear(struct iv_filling *filling)
+{
+    gcm_count_release(filling->count);
+    filling->count = NULL;
+}
+
 /* Session keys with the same value count in the ledger: none of theirs is given out again. */
-static CK_RV next_locked(const struct slot *slot, struct gcm_count *count,
-                         struct key_ledger *ledger, struct wish *wish, uint64_t *ret_value)
+static CK_RV next_locked(struct gcm_count *count, struct key_ledger *ledger,
+                         struct iv_filling *filling, uint64_t *ret_value)
 {
     struct iv_block *block = &count->iv;
 
-    if (block->has_form && !same_form(&block->form, wish->form))
+    if (block->has_form && !same_form(&block->form, &filling->form))
         return CKR_MECHANISM_PARAM_INVALID;
-    wish->len = block->len == 0 ? BLOCK_FIRST : 2 * block->len;
-    if (wish->len > BLOCK_MAX)
-        wish->len = BLOCK_MAX;
     for (;;) {
         uint64_t known = atomic_load(&ledger->counter);
-        uint64_t value = known > block->next ? known : block->next;
+        uint64_t value = first_value(block, known);
         if (value >= block->end) {
-            wish->least = known;
-            TRY(take_block_locked(slot, count, wish));
-        } else if (atomic_compare_exchange_strong(&ledger->counter, &known, value + 1)) {
+            filling->least = known;
+            filling->count = gcm_count_reference(count);
+            return IV_COUNTERS_EMPTY;
+        }
+        if (atomic_compare_exchange_strong(&ledger->counter, &known, value + 1)) {
             block->next = value + 1;
             *ret_value = value;
             return CKR_OK;
@@ -177,12 +220,8 @@ static CK_RV next_in_memory(struct object *key, const struct iv_form *form, unsi
 }
 
 CK_RV iv_counters_next(struct object *key, const struct iv_form *form, unsigned int bits,
-                       uint64_t *ret_value)
+                       struct iv_filling *filling, uint64_t *ret_value)
 {
-    struct wish wish = {
-        .form = form,
-        .limit = bits >= 64 ? UINT64_MAX : (uint64_t) 1 << bits,
-    };
     struct gcm_count *count;
     struct key_ledger *ledger;
 
@@ -190,9 +229,12 @@ CK_RV iv_counters_next(struct object *key, const struct iv_form *form, unsigned 
     if (count == NULL)
         return next_in_memory(key, form, bits, ret_value);
     TRY(key_ledger_of(key, &ledger));
+    iv_filling_clear(filling);
+    filling->slot = key->slot;
+    filling->form = *form;
+    filling->limit = bits >= 64 ? UINT64_MAX : (uint64_t) 1 << bits;
     pthread_mutex_lock(&count->iv.lock);
-    CK_RV rv = next_locked(key->slot, count, ledger, &wish, ret_value);
+    CK_RV rv = next_locked(count, ledger, filling, ret_value);
     pthread_mutex_unlock(&count->iv.lock);
-    /* Says why there is none. */
-    return rv == CKR_FUNCTION_NOT_SUPPORTED ? gcm_counts_next(key, bits, ret_value) : rv;
+    return rv;
 }

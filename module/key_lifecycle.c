@@ -152,7 +152,7 @@ CK_RV key_lifecycle_destroy(struct slot *slot, struct object *object)
     if (rv == CKR_OK)
         rv = audit_log_outcome(slot, &act, hide_shared(slot, object));
     pthread_rwlock_unlock(&slot->changes);
-    if (rv == CKR_OK) {
+    if (rv == CKR_OK || slot_objects_is_gone(slot, object)) {
         slot_forget_key(slot, object);
         slot_enforce_states(slot);
     }

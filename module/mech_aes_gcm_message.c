@@ -86,7 +86,7 @@ static struct iv_form iv_form_of(const CK_GCM_MESSAGE_PARAMS *params, const unsi
 }
 
 static CK_RV iv_counted(struct operation *operation, const CK_GCM_MESSAGE_PARAMS *params,
-                        unsigned char *iv)
+                        struct iv_filling *filling, unsigned char *iv)
 {
     CK_ULONG bits = 8 * params->ulIvLen - params->ulIvFixedBits;
     bool is_xor = params->ivGenerator == CKG_GENERATE_COUNTER_XOR;
@@ -97,7 +97,7 @@ static CK_RV iv_counted(struct operation *operation, const CK_GCM_MESSAGE_PARAMS
     struct iv_form form = iv_form_of(params, iv);
     TRY(iv_counters_next(operation->key, &form,
                          (unsigned int) (bits < COUNTER_BITS_MAX ? bits : COUNTER_BITS_MAX),
-                         &count));
+                         filling, &count));
     for (size_t i = params->ulIvLen; i-- > 0; count >>= 8) {
         unsigned char kept =
             is_xor ? iv[i] : iv[i] & (unsigned char) ~free_mask(i, params->ulIvFixedBits);
@@ -108,7 +108,7 @@ static CK_RV iv_counted(struct operation *operation, const CK_GCM_MESSAGE_PARAMS
 
 /* Makes the IV in `iv`, which holds what the caller gave as such. */
 static CK_RV iv_make(struct operation *operation, const CK_GCM_MESSAGE_PARAMS *params,
-                     unsigned char *iv)
+                     struct iv_filling *filling, unsigned char *iv)
 {
     if (params->ivGenerator == CKG_NO_GENERATE)
         return gcm_counts_take(operation->key, &operation->share);
@@ -123,7 +123,7 @@ static CK_RV iv_make(struct operation *operation, const CK_GCM_MESSAGE_PARAMS *p
         return iv_random(operation, params, iv);
     case CKG_GENERATE_COUNTER:
     case CKG_GENERATE_COUNTER_XOR:
-        return iv_counted(operation, params, iv);
+        return iv_counted(operation, params, filling, iv);
     default:
         return REFUSE(CKR_MECHANISM_PARAM_INVALID, "CKM_AES_GCM: no generator 0x%lx",
                       params->ivGenerator);
@@ -131,7 +131,7 @@ static CK_RV iv_make(struct operation *operation, const CK_GCM_MESSAGE_PARAMS *p
 }
 
 _short_way_ static CK_RV message_begin(struct operation *operation, struct view parameter,
-                                       struct view aad)
+                                       struct view aad, struct iv_filling *filling)
 {
     unsigned char iv[GCM_IV_LEN_MAX];
     struct gcm_input input = {.aad = aad};
@@ -147,7 +147,7 @@ _short_way_ static CK_RV message_begin(struct operation *operation, struct view 
     memcpy(iv, input.iv.bytes, input.iv.len);
     input.iv.bytes = iv;
     if (encrypts(operation))
-        TRY(iv_make(operation, &params, iv));
+        TRY(iv_make(operation, &params, filling, iv));
     TRY(mech_aes_gcm_begin(operation, &input));
     if (encrypts(operation) && params.ivGenerator != CKG_NO_GENERATE)
         memcpy(params.pIv, iv, input.iv.len);

@@ -20,6 +20,7 @@
 #include "include/cryptoki.h"
 
 struct object;
+struct iv_filling;
 struct operation;
 struct slot;
 
@@ -57,8 +58,11 @@ struct message_part {
 struct message_ops {
     /* The key is set, or kept from an earlier start. */
     CK_RV (*start)(struct operation *operation, const CK_MECHANISM *mechanism);
-    /* Begins one message; an IV of the token's making goes to the caller's parameter. */
-    CK_RV (*begin)(struct operation *operation, struct view parameter, struct view aad);
+    /* Begins one message; an IV of the token's making goes to the caller's parameter.
+     * IV_COUNTERS_EMPTY with the filling that it lacks, and nothing begun. */
+    CK_RV(*begin)
+    (struct operation *operation, struct view parameter, struct view aad,
+     struct iv_filling *filling);
     /* Bytes that next would write, also before begin. */
     CK_RV (*output_len)(struct operation *operation, size_t in_len, bool last, size_t *ret_len);
     /* `out` has room for output_len bytes. In-place is allowed. */

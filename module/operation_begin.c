@@ -196,6 +196,23 @@ static inline CK_RV count_use(struct session *session, struct operation *operati
     return CKR_OK;
 }
 
+static CK_RV fill_ivs(void *context)
+{
+    return iv_counters_fill(context);
+}
+
+CK_RV operation_await_ivs(struct session *session, struct operation *operation,
+                          struct iv_filling *filling)
+{
+    const struct operation before = *operation;
+    CK_OBJECT_HANDLE key = operation->key->handle;
+    CK_RV rv = session_wait(session, fill_ivs, filling);
+
+    /* The token was closed under it: as when the sessions have been told already. */
+    TRY(rv == CKR_USER_NOT_LOGGED_IN ? CKR_OPERATION_NOT_INITIALIZED : rv);
+    return is_still(operation, &before, key) ? CKR_OK : CKR_OPERATION_NOT_INITIALIZED;
+}
+
 /* The operation's key was taken from it meanwhile: it is gone, or its state has changed. */
 _long_way_ static CK_RV refuse_lost(struct session *session, enum operation_kind kind,
                                     CK_MECHANISM_TYPE type, CK_OBJECT_HANDLE handle)

@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include "module/iv_counters.h"
 #include "module/session.h"
 
 /* What an operation of this kind does with its key. Not for digests. */
@@ -41,6 +42,12 @@ static inline CK_RV operation_active(struct session *session, enum operation_kin
  * used so, ends the operation (CKR_OPERATION_NOT_INITIALIZED). */
 CK_RV operation_active_message(struct session *session, enum operation_kind kind,
                                struct operation **ret_operation);
+
+/* Fills it without the session's lock, then the message is begun anew. A failure leaves the
+ * operation alone, which is no longer the caller's: CKR_OPERATION_NOT_INITIALIZED when it is
+ * another one by now, or its key has gone. */
+_long_way_ CK_RV operation_await_ivs(struct session *session, struct operation *operation,
+                                     struct iv_filling *filling);
 
 /* Any result but success of a part, a size query or CKR_BUFFER_TOO_SMALL ends the operation. */
 static inline CK_RV operation_result(struct operation *operation, CK_RV rv, bool finished)

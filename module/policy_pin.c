@@ -128,12 +128,17 @@ static CK_RV put_pin(const struct slot *slot, uint64_t version)
                                                 writer_view(&writer), &new_version);
 }
 
-static CK_RV write_pin(const struct slot *slot, uint64_t version)
+/* What was used for it is given back when nothing was written; a pin that is written has used it,
+ * whatever becomes of the line about it. */
+static CK_RV write_pin(struct slot *slot, uint64_t version, const struct approval_grant *grant)
 {
     const struct audit_act act = {.event = "pin-policy"};
+    CK_RV intent = audit_log_intent(slot, &act);
+    CK_RV rv = intent == CKR_OK ? put_pin(slot, version) : intent;
 
-    TRY(audit_log_intent(slot, &act));
-    return audit_log_outcome(slot, &act, put_pin(slot, version));
+    if (rv != CKR_OK)
+        approvals_give_back(slot, grant);
+    return intent == CKR_OK ? audit_log_outcome(slot, &act, rv) : intent;
 }
 
 static CK_RV change_pin(struct slot *slot, const struct pin *pin)
@@ -151,19 +156,18 @@ static CK_RV change_pin(struct slot *slot, const struct pin *pin)
                     "approve the change, or undo it",
                     slot->name);
     TRY(rv);
-    rv = write_pin(slot, pin->version);
-    if (rv != CKR_OK)
-        approvals_give_back(slot, &grant);
-    return rv;
+    return write_pin(slot, pin->version, &grant);
 }
 
 static CK_RV check_once(struct slot *slot)
 {
+    const struct approval_grant none = {.count = 0};
     _cleanup_(pin_clear) struct pin pin = {.version = 0};
 
     TRY(read_pin(slot, &pin));
     if (pin.version == 0)
-        return approvals_guard(slot->approvals, APPROVAL_POLICY) ? write_pin(slot, 0) : CKR_OK;
+        return approvals_guard(slot->approvals, APPROVAL_POLICY) ? write_pin(slot, 0, &none)
+                                                                 : CKR_OK;
     if (memcmp(pin.digest, slot->policy_digest, SHA256_LEN) == 0)
         return CKR_OK;
     return change_pin(slot, &pin);

@@ -49,6 +49,13 @@ struct object *slot_objects_find(struct slot *slot, const struct object_id *id)
     return found;
 }
 
+bool slot_objects_is_gone(struct slot *slot, const struct object *object)
+{
+    _cleanup_(object_release) struct object *found = slot_objects_find(slot, &object->id);
+
+    return found == NULL;
+}
+
 struct id_set {
     struct object_id *ids;
     size_t count;
@@ -579,10 +586,11 @@ CK_RV slot_objects_destroy(struct slot *slot, struct object *object)
     pthread_rwlock_rdlock(&slot->changes);
     CK_RV rv = destroy_recorded(slot, object);
     pthread_rwlock_unlock(&slot->changes);
+    bool is_done = rv == CKR_OK || slot_objects_is_gone(slot, object);
     /* Another process may have changed a token object. */
-    if (rv == CKR_OK && (object->owner == 0 || may_be_in_use(object)))
+    if (is_done && (object->owner == 0 || may_be_in_use(object)))
         slot_forget_key(slot, object);
-    if (rv == CKR_OK && object->owner == 0)
+    if (is_done && object->owner == 0)
         slot_enforce_states(slot);
     return rv;
 }

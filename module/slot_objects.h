@@ -23,6 +23,9 @@ CK_RV slot_objects_from_row(struct slot *slot, const struct sealed_object *row,
                             struct object **ret_object);
 /* The token object with this id, referenced, or NULL. */
 struct object *slot_objects_find(struct slot *slot, const struct object_id *id);
+/* A token object whose destruction has happened, whatever failed afterwards: no version of it is
+ * in the table. */
+bool slot_objects_is_gone(struct slot *slot, const struct object *object);
 /* At logout: private objects go, their handles are dead for ever. */
 void slot_objects_drop_private(struct slot *slot);
 /* At a session's end. */

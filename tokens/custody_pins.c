@@ -153,6 +153,8 @@ CK_RV custody_init_token(struct custody *custody, struct view so_pin,
         TRY(rv);
         _cleanup_(proof_clear) struct proof proof = {0};
         TRY(custody_prove(custody, &former, CUSTODY_SO, so_pin, &proof));
+        /* After a kill right behind a commit: else the admission into a full file drops it. */
+        custody_anchor_settle(custody, former.serial, &proof.token_key, 0);
         memcpy(record.serial, former.serial, SERIAL_LEN);
     }
     memcpy(record.label, label, TOKEN_LABEL_LEN);

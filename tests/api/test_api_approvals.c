@@ -2,99 +2,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "base/crypto.h"
 #include "module/admin.h"
-#include "tests/support/api_fixture.h"
-#include "tests/support/approval_fixture.h"
-
-static struct api api;
-static char people_folder[64];
-
-static void write_text(const char *name, const char *text, size_t len)
-{
-    char path[128];
-
-    snprintf(path, sizeof(path), "%s/%s", people_folder, name);
-    FILE *file = fopen(path, "w");
-    ck_assert_ptr_nonnull(file);
-    ck_assert_uint_eq(fwrite(text, 1, len, file), len);
-    ck_assert_int_eq(fclose(file), 0);
-    ck_assert_int_eq(chmod(path, 0600), 0);
-}
-
-/* Outside of the token's folder, as the configuration is written with it. */
-static void people_setup(void)
-{
-    char people[1024] = "";
-
-    snprintf(people_folder, sizeof(people_folder), "/tmp/indexkey-people-XXXXXX");
-    ck_assert_ptr_nonnull(mkdtemp(people_folder));
-    approval_add_person(1, "Alice", people, sizeof(people));
-    approval_add_person(2, "Bob", people, sizeof(people));
-    write_text("people.pem", people, strlen(people));
-}
-
-static void people_teardown(void)
-{
-    char command[128];
-
-    snprintf(command, sizeof(command), "rm -rf '%s'", people_folder);
-    ck_assert_int_eq(system(command), 0);
-}
-
-static void open_token(const char *operations, unsigned int needed)
-{
-    char lines[512];
-
-    snprintf(lines, sizeof(lines),
-             "two_person = %s\napprovers = file:%s/people.pem\napprovals_needed = %u\n"
-             "approvals = %s\n",
-             operations, people_folder, needed, people_folder);
-    api_open(&api, NULL, lines);
-}
-
-static void token_serial(char ret_serial[17])
-{
-    CK_TOKEN_INFO info;
-
-    OK(api.p11->C_GetTokenInfo(api.slot, &info));
-    memcpy(ret_serial, info.serialNumber, 16);
-    ret_serial[16] = '\0';
-}
-
-static void unique_id(CK_OBJECT_HANDLE key, char ret_id[40])
-{
-    CK_ATTRIBUTE attribute = {CKA_UNIQUE_ID, ret_id, 39};
-
-    OK(api.p11->C_GetAttributeValue(api.session, key, &attribute, 1));
-    ret_id[attribute.ulValueLen] = '\0';
-}
-
-/* Person `seed` approves of destroying what has this unique id. */
-static void approve(unsigned int seed, const char *id, unsigned int number)
-{
-    char document[APPROVAL_TEXT_MAX];
-    char serial[17];
-    char name[32];
-
-    token_serial(serial);
-    struct approval_text text = {serial, "destroy", id, number, time(NULL) + 600};
-    size_t len = approval_sign(seed, &text, document);
-    snprintf(name, sizeof(name), "%u-%u.approval", seed, number);
-    write_text(name, document, len);
-}
-
-static void expect_log(const char *words)
-{
-    char *log = api_log(&api);
-
-    ck_assert_msg(strstr(log, words) != NULL, "no '%s' in the log:\n%s", words, log);
-    free(log);
-}
+#include "tests/api/people_fixture.h"
 
 START_TEST(destroying_takes_two)
 {
@@ -102,18 +14,18 @@ START_TEST(destroying_takes_two)
     char serial[17];
     char words[160];
 
-    open_token("destroy", 1);
+    people_open_token("destroy", 1);
     CK_OBJECT_HANDLE key = api_make_index_key(&api, "customers", 1);
-    unique_id(key, id);
-    token_serial(serial);
+    people_unique_id(key, id);
+    people_token_serial(serial);
     EXPECT(CKR_ACTION_PROHIBITED, api.p11->C_DestroyObject(api.session, key));
     snprintf(words, sizeof(words), "sign 'token %s', 'operation destroy', 'object %s'", serial, id);
-    expect_log(words);
-    expect_log("two-persons");
+    people_expect_log(words);
+    people_expect_log("two-persons");
     ck_assert_uint_eq(api_find(&api, "customers"), key);
-    approve(1, id, 1);
+    people_approve(1, id, 1);
     OK(api.p11->C_DestroyObject(api.session, key));
-    expect_log("destroy approved by Alice");
+    people_expect_log("destroy approved by Alice");
     EXPECT(CKR_OBJECT_HANDLE_INVALID, api.p11->C_DestroyObject(api.session, key));
     api_close(&api);
 }
@@ -123,13 +35,13 @@ START_TEST(an_approval_is_for_one_object)
 {
     char id[40];
 
-    open_token("destroy", 1);
+    people_open_token("destroy", 1);
     CK_OBJECT_HANDLE key = api_make_index_key(&api, "a", 1);
     CK_OBJECT_HANDLE other = api_make_index_key(&api, "b", 2);
-    unique_id(key, id);
-    approve(1, id, 1);
+    people_unique_id(key, id);
+    people_approve(1, id, 1);
     EXPECT(CKR_ACTION_PROHIBITED, api.p11->C_DestroyObject(api.session, other));
-    approve(3, id, 2);
+    people_approve(3, id, 2);
     OK(api.p11->C_DestroyObject(api.session, key));
     api_close(&api);
 }
@@ -140,23 +52,23 @@ START_TEST(strangers_and_files_of_other_kinds_do_not_count)
     char id[40];
     char command[256];
 
-    open_token("destroy", 1);
+    people_open_token("destroy", 1);
     CK_OBJECT_HANDLE key = api_make_index_key(&api, "a", 1);
-    unique_id(key, id);
-    approve(3, id, 1);
-    write_text("junk.approval", "junk", 4);
+    people_unique_id(key, id);
+    people_approve(3, id, 1);
+    people_write("junk.approval", "junk", 4);
     snprintf(command, sizeof(command),
              "cd %s && ln -s 3-1.approval link.approval && mkfifo pipe.approval && "
              "mkdir folder.approval && head -c 4096 /dev/zero > long.approval",
              people_folder);
     ck_assert_int_eq(system(command), 0);
     EXPECT(CKR_ACTION_PROHIBITED, api.p11->C_DestroyObject(api.session, key));
-    expect_log("3-1.approval is not used: no approver has signed it");
-    expect_log("junk.approval is not used");
-    expect_log("pipe.approval: this approval cannot be read");
-    expect_log("link.approval: this approval cannot be read");
-    expect_log("long.approval is not used");
-    approve(2, id, 2);
+    people_expect_log("3-1.approval is not used: no approver has signed it");
+    people_expect_log("junk.approval is not used");
+    people_expect_log("pipe.approval: this approval cannot be read");
+    people_expect_log("link.approval: this approval cannot be read");
+    people_expect_log("long.approval is not used");
+    people_approve(2, id, 2);
     OK(api.p11->C_DestroyObject(api.session, key));
     api_close(&api);
 }
@@ -167,11 +79,11 @@ START_TEST(two_approvers_where_two_are_needed)
     char command[256];
     char id[40];
 
-    open_token("destroy", 2);
+    people_open_token("destroy", 2);
     CK_OBJECT_HANDLE key = api_make_index_key(&api, "a", 1);
-    unique_id(key, id);
-    approve(1, id, 1);
-    approve(1, id, 2);
+    people_unique_id(key, id);
+    people_approve(1, id, 1);
+    people_approve(1, id, 2);
     EXPECT(CKR_ACTION_PROHIBITED, api.p11->C_DestroyObject(api.session, key));
     /* Copies crowd nobody out. */
     snprintf(command, sizeof(command),
@@ -179,7 +91,7 @@ START_TEST(two_approvers_where_two_are_needed)
              people_folder);
     ck_assert_int_eq(system(command), 0);
     EXPECT(CKR_ACTION_PROHIBITED, api.p11->C_DestroyObject(api.session, key));
-    approve(2, id, 3);
+    people_approve(2, id, 3);
     OK(api.p11->C_DestroyObject(api.session, key));
     api_close(&api);
 }
@@ -191,10 +103,10 @@ START_TEST(a_restart_forgets_no_use)
 {
     char id[40];
 
-    open_token("destroy", 1);
+    people_open_token("destroy", 1);
     CK_OBJECT_HANDLE key = api_make_index_key(&api, "a", 1);
-    unique_id(key, id);
-    approve(1, id, 1);
+    people_unique_id(key, id);
+    people_approve(1, id, 1);
     OK(api.p11->C_DestroyObject(api.session, key));
     api_restart(&api);
     CK_OBJECT_HANDLE other = api_make_index_key(&api, "b", 1);
@@ -209,25 +121,12 @@ END_TEST
 
 START_TEST(session_objects_need_nobody)
 {
-    open_token("destroy", 1);
+    people_open_token("destroy", 1);
     CK_OBJECT_HANDLE key = api_make_aes_key(&api, false, "s");
     OK(api.p11->C_DestroyObject(api.session, key));
     api_close(&api);
 }
 END_TEST
-
-/* What the last refusal in the log says has to be signed. */
-static void wanted_object(char ret_text[65])
-{
-    char *log = api_log(&api);
-    const char *last = NULL;
-
-    for (const char *at = log; (at = strstr(at, "'object ")) != NULL; at++)
-        last = at;
-    ck_assert_ptr_nonnull(last);
-    ck_assert_int_eq(sscanf(last, "'object %64[0-9a-f]'", ret_text), 1);
-    free(log);
-}
 
 static CK_RV init_again(const char *label)
 {
@@ -243,14 +142,14 @@ START_TEST(initialising_again_takes_two)
     char object[65];
     char serial[17];
 
-    open_token("destroy", 1);
+    people_open_token("destroy", 1);
     OK(api.p11->C_CloseSession(api.session));
     EXPECT(CKR_TOKEN_WRITE_PROTECTED, init_again(label));
-    wanted_object(object);
-    token_serial(serial);
+    people_wanted_object(object);
+    people_token_serial(serial);
     struct approval_text text = {serial, "reset", object, 1, time(NULL) + 600};
     size_t len = approval_sign(1, &text, document);
-    write_text("reset.approval", document, len);
+    people_write("reset.approval", document, len);
     EXPECT(CKR_TOKEN_WRITE_PROTECTED, init_again(other_label));
     OK(init_again(label));
     /* It is for the token as it was. */
@@ -259,17 +158,12 @@ START_TEST(initialising_again_takes_two)
 }
 END_TEST
 
-struct written {
-    size_t len;
-    bool fails;
-};
-
 static CK_RV count_written(void *context, struct view bytes)
 {
-    struct written *written = context;
+    size_t *len = context;
 
-    written->len += bytes.len;
-    return written->fails ? CKR_DEVICE_ERROR : CKR_OK;
+    *len += bytes.len;
+    return CKR_OK;
 }
 
 START_TEST(a_backup_takes_two)
@@ -279,29 +173,25 @@ START_TEST(a_backup_takes_two)
     char expected[65];
     char object[65];
     char serial[17];
-    struct written written = {0, false};
+    size_t written = 0;
 
-    open_token("export", 1);
+    people_open_token("export", 1);
     (void) api_make_index_key(&api, "customers", 1);
     EXPECT(CKR_ACTION_PROHIBITED, admin_backup(api.session, count_written, &written));
-    ck_assert_uint_eq(written.len, 0);
-    expect_log("'operation backup'");
-    wanted_object(object);
-    token_serial(serial);
+    ck_assert_uint_eq(written, 0);
+    people_expect_log("'operation backup'");
+    people_wanted_object(object);
+    people_token_serial(serial);
     OK(crypto_sha256((struct view){(const unsigned char *) serial, 16}, digest));
     for (size_t i = 0; i < sizeof(digest); i++)
         snprintf(expected + 2 * i, 3, "%02x", digest[i]);
     ck_assert_str_eq(object, expected);
     struct approval_text text = {serial, "backup", object, 1, time(NULL) + 600};
     size_t len = approval_sign(1, &text, document);
-    write_text("backup.approval", document, len);
-    /* A backup that fails leaves the approval for the next one. */
-    written.fails = true;
-    EXPECT(CKR_DEVICE_ERROR, admin_backup(api.session, count_written, &written));
-    written = (struct written){0, false};
+    people_write("backup.approval", document, len);
     OK(admin_backup(api.session, count_written, &written));
-    ck_assert_uint_gt(written.len, 0);
-    expect_log("backup approved by Alice");
+    ck_assert_uint_gt(written, 0);
+    people_expect_log("backup approved by Alice");
     EXPECT(CKR_ACTION_PROHIBITED, admin_backup(api.session, count_written, &written));
     api_close(&api);
 }
@@ -326,10 +216,10 @@ START_TEST(a_backup_takes_the_place_of_no_token)
         .force = true,
     };
 
-    open_token("destroy", 1);
+    people_open_token("destroy", 1);
     OK(api.p11->C_Logout(api.session));
     EXPECT(CKR_ACTION_PROHIBITED, admin_restore(api.slot, &what));
-    expect_log("into an empty store only");
+    people_expect_log("into an empty store only");
     api_close(&api);
 }
 END_TEST
@@ -356,7 +246,7 @@ START_TEST(a_token_without_approvers_is_not_shown)
              people_folder);
     api_load(&api, NULL, few);
     EXPECT(CKR_TOKEN_NOT_PRESENT, api.p11->C_GetTokenInfo(api.slot, &info));
-    expect_log("approvals_needed is 3");
+    people_expect_log("approvals_needed is 3");
     api_close(&api);
 }
 END_TEST
@@ -373,10 +263,10 @@ START_TEST(the_openssl_command_makes_one)
              "openssl pkey -in dora.key -pubout; } > people.pem && chmod 600 people.pem",
              people_folder);
     ck_assert_int_eq(system(command), 0);
-    open_token("destroy", 1);
+    people_open_token("destroy", 1);
     CK_OBJECT_HANDLE key = api_make_index_key(&api, "a", 1);
-    unique_id(key, id);
-    token_serial(serial);
+    people_unique_id(key, id);
+    people_token_serial(serial);
     snprintf(command, sizeof(command),
              "cd %s && printf '%%s\\n' 'indexkey approval 1' 'token %s' 'operation destroy' "
              "'object %s' \"nonce $(openssl rand -hex 16)\" "
@@ -387,43 +277,12 @@ START_TEST(the_openssl_command_makes_one)
              people_folder, serial, id);
     ck_assert_int_eq(system(command), 0);
     OK(api.p11->C_DestroyObject(api.session, key));
-    expect_log("destroy approved by Dora");
+    people_expect_log("destroy approved by Dora");
     api_close(&api);
 }
 END_TEST
 
 /* ---- the policy itself ---- */
-
-/* A restart with these lines besides where approvals are; what C_Login answers. */
-static CK_RV login_with(const char *lines)
-{
-    char text[512];
-
-    snprintf(text, sizeof(text), "approvals = %s\n%s", people_folder, lines);
-    OK(api.p11->C_Finalize(NULL));
-    api_write_conf(&api, NULL, NULL, text);
-    OK(api.p11->C_Initialize(NULL));
-    OK(api.p11->C_OpenSession(api.slot, CKF_SERIAL_SESSION | CKF_RW_SESSION, NULL, NULL,
-                              &api.session));
-    return api.p11->C_Login(api.session, CKU_USER, (CK_UTF8CHAR *) API_USER_PIN,
-                            strlen(API_USER_PIN));
-}
-
-/* What the last refusal asks for, signed by that person. */
-static void approve_policy(unsigned int seed, unsigned int number)
-{
-    char document[APPROVAL_TEXT_MAX];
-    char object[65];
-    char serial[17];
-    char name[32];
-
-    wanted_object(object);
-    token_serial(serial);
-    struct approval_text text = {serial, "policy", object, number, time(NULL) + 600};
-    size_t len = approval_sign(seed, &text, document);
-    snprintf(name, sizeof(name), "%u-%u.approval", seed, number);
-    write_text(name, document, len);
-}
 
 #define PINNED "two_person = policy\napprovers = file:%s/people.pem\n"
 
@@ -437,32 +296,32 @@ START_TEST(a_pinned_policy_is_changed_by_two)
     snprintf(second, sizeof(second), PINNED "allowed_purposes = token\n", people_folder);
     api_open(&api, NULL, first);
     (void) api_make_index_key(&api, "a", 1);
-    OK(login_with(first));
-    EXPECT(CKR_FUNCTION_FAILED, login_with(second));
-    expect_log("'operation policy'");
-    approve_policy(3, 1);
-    EXPECT(CKR_FUNCTION_FAILED, login_with(second));
+    OK(people_login_with(first));
+    EXPECT(CKR_FUNCTION_FAILED, people_login_with(second));
+    people_expect_log("'operation policy'");
+    people_approve_policy(3, 1);
+    EXPECT(CKR_FUNCTION_FAILED, people_login_with(second));
     EXPECT(CKR_FUNCTION_FAILED,
            api.p11->C_Login(api.session, CKU_SO, (CK_UTF8CHAR *) API_SO_PIN, strlen(API_SO_PIN)));
-    OK(login_with(first)); /* as it was */
-    EXPECT(CKR_FUNCTION_FAILED, login_with(second));
-    approve_policy(1, 2);
-    OK(login_with(second));
+    OK(people_login_with(first)); /* as it was */
+    EXPECT(CKR_FUNCTION_FAILED, people_login_with(second));
+    people_approve_policy(1, 2);
+    OK(people_login_with(second));
     (void) api_find(&api, "a/token");
-    OK(login_with(second));
+    OK(people_login_with(second));
     /* Back again is a change too, and an approval is used once. */
-    EXPECT(CKR_FUNCTION_FAILED, login_with(first));
-    approve_policy(2, 3);
-    OK(login_with(first));
-    EXPECT(CKR_FUNCTION_FAILED, login_with(second));
+    EXPECT(CKR_FUNCTION_FAILED, people_login_with(first));
+    people_approve_policy(2, 3);
+    OK(people_login_with(first));
+    EXPECT(CKR_FUNCTION_FAILED, people_login_with(second));
     /* Others who may approve are a change that takes those who may now. */
     approval_add_person(3, "Mallory", people, sizeof(people));
-    write_text("people.pem", people, strlen(people));
-    EXPECT(CKR_FUNCTION_FAILED, login_with(first));
-    approve_policy(3, 4);
-    EXPECT(CKR_FUNCTION_FAILED, login_with(first));
-    approve_policy(2, 5);
-    OK(login_with(first));
+    people_write("people.pem", people, strlen(people));
+    EXPECT(CKR_FUNCTION_FAILED, people_login_with(first));
+    people_approve_policy(3, 4);
+    EXPECT(CKR_FUNCTION_FAILED, people_login_with(first));
+    people_approve_policy(2, 5);
+    OK(people_login_with(first));
     api_close(&api);
 }
 END_TEST
@@ -473,10 +332,10 @@ START_TEST(pinning_ends_by_two)
 
     snprintf(pinned, sizeof(pinned), PINNED, people_folder);
     api_open(&api, NULL, pinned);
-    EXPECT(CKR_FUNCTION_FAILED, login_with(""));
-    approve_policy(1, 1);
-    OK(login_with(""));
-    OK(login_with("allowed_purposes = token\n"));
+    EXPECT(CKR_FUNCTION_FAILED, people_login_with(""));
+    people_approve_policy(1, 1);
+    OK(people_login_with(""));
+    OK(people_login_with("allowed_purposes = token\n"));
     api_close(&api);
 }
 END_TEST
@@ -490,8 +349,8 @@ START_TEST(a_policy_section_is_pinned_too)
     snprintf(with_section, sizeof(with_section),
              "%s[policy p]\ntoken = test\nkeys = a\nusage_limit = 5\n", pinned);
     api_open(&api, NULL, with_section);
-    OK(login_with(with_section));
-    EXPECT(CKR_FUNCTION_FAILED, login_with(pinned));
+    OK(people_login_with(with_section));
+    EXPECT(CKR_FUNCTION_FAILED, people_login_with(pinned));
     api_close(&api);
 }
 END_TEST

@@ -2,13 +2,17 @@
  * IVs from a counter under token keys, which an anchor allows: no IV comes twice, over restarts,
  * kills, processes, copies and imports; and none comes once the store or the anchor went back.
  */
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
+
+#include <sqlite3.h>
 
 #include "module/admin.h"
 #include "tests/support/api_fixture.h"
@@ -69,11 +73,10 @@ static void teardown(void)
     api_close(&api);
 }
 
-/* One message; the IV's free bits are the last ones. */
-static CK_RV encrypt(CK_OBJECT_HANDLE key, CK_GENERATOR_FUNCTION generator, CK_ULONG free_bits,
-                     CK_BYTE iv[IV_LEN])
+/* One message in a session whose operation has begun; the IV's free bits are the last ones. */
+static CK_RV encrypt_message(CK_SESSION_HANDLE session, CK_GENERATOR_FUNCTION generator,
+                             CK_ULONG free_bits, CK_BYTE iv[IV_LEN])
 {
-    CK_MECHANISM mechanism = {CKM_AES_GCM, NULL, 0};
     CK_BYTE out[16];
     CK_BYTE tag[16];
     CK_ULONG len = sizeof(out);
@@ -87,9 +90,17 @@ static CK_RV encrypt(CK_OBJECT_HANDLE key, CK_GENERATOR_FUNCTION generator, CK_U
     };
 
     memset(iv, 0x5a, IV_LEN);
+    return api.p11->C_EncryptMessage(session, &params, sizeof(params), NULL, 0, (CK_BYTE *) "text",
+                                     4, out, &len);
+}
+
+static CK_RV encrypt(CK_OBJECT_HANDLE key, CK_GENERATOR_FUNCTION generator, CK_ULONG free_bits,
+                     CK_BYTE iv[IV_LEN])
+{
+    CK_MECHANISM mechanism = {CKM_AES_GCM, NULL, 0};
+
     OK(api.p11->C_MessageEncryptInit(api.session, &mechanism, key));
-    CK_RV rv = api.p11->C_EncryptMessage(api.session, &params, sizeof(params), NULL, 0,
-                                         (CK_BYTE *) "text", 4, out, &len);
+    CK_RV rv = encrypt_message(api.session, generator, free_bits, iv);
     OK(api.p11->C_MessageEncryptFinal(api.session));
     return rv;
 }
@@ -207,6 +218,106 @@ START_TEST(all_objects_of_a_value_share_it)
     restart();
     encrypt_many(import(true), 30);
     assert_all_differ();
+}
+END_TEST
+
+/* ---- a store that another process keeps busy ---- */
+
+#define ENOUGH_MS 2000 /* less than the store's patience of 5 s */
+
+static int64_t now_ms(void)
+{
+    struct timespec now;
+
+    (void) clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t) now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static sqlite3 *occupy_store(void)
+{
+    sqlite3 *other = NULL;
+
+    ck_assert_int_eq(sqlite3_open(strchr(store_location(), ':') + 1, &other), SQLITE_OK);
+    ck_assert_int_eq(sqlite3_busy_timeout(other, 5000), SQLITE_OK);
+    ck_assert_int_eq(sqlite3_exec(other, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
+    return other;
+}
+
+struct waiting {
+    pthread_t thread;
+    CK_SESSION_HANDLE session;
+    CK_RV rv;
+    int64_t ended_ms;
+};
+
+/* Nothing here asserts: it is another thread. */
+static void *encrypt_first(void *context)
+{
+    struct waiting *waiting = context;
+    CK_BYTE iv[IV_LEN];
+
+    waiting->rv = encrypt_message(waiting->session, CKG_GENERATE_COUNTER, 64, iv);
+    waiting->ended_ms = now_ms();
+    return NULL;
+}
+
+/* The shares of the count, which are another row, are there; the first block is not. */
+static void begin_first(struct waiting *waiting)
+{
+    CK_MECHANISM mechanism = {CKM_AES_GCM, NULL, 0};
+    CK_BYTE iv[IV_LEN];
+
+    OK(api.p11->C_OpenSession(api.slot, CKF_SERIAL_SESSION | CKF_RW_SESSION, NULL, NULL,
+                              &waiting->session));
+    OK(api.p11->C_MessageEncryptInit(waiting->session, &mechanism, api_find(&api, "key")));
+    OK(encrypt_message(waiting->session, CKG_GENERATE_RANDOM, 96, iv));
+}
+
+static void start_first(struct waiting *waiting)
+{
+    ck_assert_int_eq(pthread_create(&waiting->thread, NULL, encrypt_first, waiting), 0);
+    ck_assert_int_eq(usleep(300 * 1000), 0);
+}
+
+START_TEST(a_logout_does_not_wait_for_the_store)
+{
+    struct waiting waiting = {.rv = CKR_OK};
+
+    begin_first(&waiting);
+    sqlite3 *other = occupy_store();
+    start_first(&waiting);
+    int64_t begin_ms = now_ms();
+    OK(api.p11->C_Logout(api.session));
+    int64_t logged_out_ms = now_ms();
+    ck_assert_int_eq(sqlite3_close(other), SQLITE_OK);
+    ck_assert_int_eq(pthread_join(waiting.thread, NULL), 0);
+    ck_assert_int_lt(logged_out_ms - begin_ms, ENOUGH_MS);
+    ck_assert_int_gt(waiting.ended_ms, logged_out_ms);
+    EXPECT(CKR_OPERATION_NOT_INITIALIZED, waiting.rv);
+    OK(api.p11->C_Login(api.session, CKU_USER, NULL, 0));
+    encrypt_many(api_find(&api, "key"), 100);
+    assert_all_differ();
+}
+END_TEST
+
+/* Another session with the key waits for the same block, and a session that waits is closed. */
+START_TEST(sessions_wait_side_by_side)
+{
+    struct waiting waiting[2] = {{.rv = CKR_OK}, {.rv = CKR_OK}};
+
+    for (int i = 0; i < 2; i++)
+        begin_first(&waiting[i]);
+    sqlite3 *other = occupy_store();
+    for (int i = 0; i < 2; i++)
+        start_first(&waiting[i]);
+    int64_t begin_ms = now_ms();
+    OK(api.p11->C_CloseSession(waiting[1].session));
+    ck_assert_int_lt(now_ms() - begin_ms, ENOUGH_MS);
+    ck_assert_int_eq(sqlite3_close(other), SQLITE_OK);
+    for (int i = 0; i < 2; i++)
+        ck_assert_int_eq(pthread_join(waiting[i].thread, NULL), 0);
+    OK(waiting[0].rv);
+    EXPECT(CKR_SESSION_HANDLE_INVALID, waiting[1].rv);
 }
 END_TEST
 
@@ -345,6 +456,8 @@ int main(void)
     tcase_add_test(cases, a_key_keeps_the_form_of_its_first_iv);
     tcase_add_test(cases, a_counter_ends);
     tcase_add_test(cases, all_objects_of_a_value_share_it);
+    tcase_add_test(cases, a_logout_does_not_wait_for_the_store);
+    tcase_add_test(cases, sessions_wait_side_by_side);
     tcase_add_test(cases, processes_that_are_killed_give_no_iv_twice);
     tcase_add_test(cases, a_store_that_was_accepted_anew_counts_no_more);
     tcase_add_loop_test(cases, a_counter_that_went_back_counts_no_more, 0, 2);

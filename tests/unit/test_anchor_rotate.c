@@ -179,6 +179,51 @@ START_TEST(a_full_file_keeps_the_entry_that_counts)
 }
 END_TEST
 
+static CK_RV init_again(struct custody *custody)
+{
+    return custody_init_token(custody, view_text(FIXTURE_SO_PIN),
+                              (const unsigned char *) "again                           ");
+}
+
+/* A kill before the commit. */
+static CK_RV reset_never(struct store *store, const char *guard, uint64_t guard_version,
+                         const struct store_change *changes, size_t change_count)
+{
+    (void) store;
+    (void) guard;
+    (void) guard_version;
+    (void) changes;
+    (void) change_count;
+    return CKR_CANCEL;
+}
+
+/* A kill right after it. */
+static CK_RV reset_and_cancel(struct store *store, const char *guard, uint64_t guard_version,
+                              const struct store_change *changes, size_t change_count)
+{
+    ck_assert_uint_eq(real->reset(store, guard, guard_version, changes, change_count), CKR_OK);
+    return CKR_CANCEL;
+}
+
+/* With no login in between that would settle the entry of the token that is there. */
+START_TEST(a_token_made_again_and_again_keeps_its_entry)
+{
+    struct custody *custody = anchored_token();
+    custody_logout(custody);
+    hook(custody);
+    hooked.reset = reset_and_cancel;
+    ck_assert_uint_eq(init_again(custody), CKR_CANCEL);
+    hooked.reset = reset_never;
+    for (int i = 0; i < 5; i++)
+        ck_assert_uint_eq(init_again(custody), CKR_CANCEL);
+    unhook(custody);
+    CK_RV rv = custody_login(custody, CUSTODY_SO, view_text(FIXTURE_SO_PIN));
+    ck_assert_msg(rv == CKR_OK, "%s", fixture_log());
+    ck_assert_uint_eq(custody_init_pin(custody, view_text(FIXTURE_PIN)), CKR_OK);
+    custody_close(&custody);
+}
+END_TEST
+
 /* Nobody is logged in, so nobody has seen a generation. */
 START_TEST(one_pin_at_most_goes_without_the_anchor)
 {
@@ -264,9 +309,11 @@ END_TEST
 int main(void)
 {
     TCase *cases = tcase_create("anchor_rotate");
+    tcase_set_timeout(cases, 60);
     tcase_add_test(cases, others_keep_what_is_admitted);
     tcase_add_test(cases, a_late_settle_leaves_a_newer_key_alone);
     tcase_add_loop_test(cases, a_full_file_keeps_the_entry_that_counts, 0, 2);
+    tcase_add_test(cases, a_token_made_again_and_again_keeps_its_entry);
     tcase_add_test(cases, one_pin_at_most_goes_without_the_anchor);
     tcase_add_test(cases, a_login_during_a_rotation_is_no_alarm);
     tcase_add_test(cases, a_rotation_under_a_login_is_no_alarm);
