@@ -65,11 +65,12 @@ void audit_share_give_back(struct audit_share *share)
 }
 
 CK_RV iv_counters_next(struct object *key, const struct iv_form *form, unsigned int bits,
-                       uint64_t *ret_value)
+                       struct iv_filling *filling, uint64_t *ret_value)
 {
     (void) key;
     (void) form;
     (void) bits;
+    (void) filling;
     *ret_value = 0;
     return CKR_OK;
 }
