@@ -34,7 +34,8 @@ import botocore.session
 ALIAS = "alias/index-keys"
 USER = ROLE = POLICY = "index-keys"
 CLIENT_ACTIONS = ["kms:GenerateDataKey", "kms:Encrypt", "kms:Decrypt", "kms:DescribeKey",
-                  "kms:GetKeyRotationStatus", "kms:ReEncryptFrom", "kms:ReEncryptTo", "kms:ReEncrypt"]
+                  "kms:GetKeyRotationStatus", "kms:ReEncryptFrom", "kms:ReEncryptTo",
+                  "kms:ReEncrypt"]
 STORE_ACTIONS = ["ssm:GetParameter", "secretsmanager:GetSecretValue"]
 
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """What `indexkey check` says of the root key, by a fake AWS KMS: never a fail by itself."""
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -17,9 +18,9 @@ DAY_S = 86400
 class Fake:
     """A process of fake_service.py on loopback."""
 
-    def __init__(self):
+    def __init__(self, handler):
         self.process = subprocess.Popen(
-            [sys.executable, str(SERVER), "--handler", "fake_aws:FakeAws"], stdin=subprocess.PIPE,
+            [sys.executable, str(SERVER), "--handler", handler], stdin=subprocess.PIPE,
             stdout=subprocess.PIPE, text=True)
         self.url = f"http://127.0.0.1:{json.loads(self.process.stdout.readline())['port']}"
 
@@ -34,11 +35,17 @@ class Fake:
         self.process.stdout.close()
 
 
+def line_of(result):
+    """The line of the root key."""
+    (row,) = [row for row in result.json()["checks"] if row["check"] == "root-key"]
+    return row
+
+
 class RootKey(tool.TokenCase):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.fake = Fake()
+        cls.fake = Fake("fake_aws:FakeAws")
         cls.addClassCleanup(cls.fake.stop)
         cls.fake.handler("save")
         cls.remote = cls.write("aws.conf", f"""[token remote]
@@ -54,13 +61,13 @@ store = sqlite:{cls.path("remote.db")}
         self.fake.handler("restore")
 
     def check(self, code=OK):
-        """The line of the root key: result and detail."""
+        """Result and detail."""
         result = run("check", "--conf", self.remote, "--json", AWS_ACCESS_KEY_ID="AKIDGOOD",
                      AWS_SECRET_ACCESS_KEY="good/secret+", AWS_EC2_METADATA_DISABLED="true",
                      AWS_PROFILE="", HOME=self.folder)
         self.assertEqual(result.code, code, result.out)
         self.assertEqual(result.err, "")
-        (row,) = [row for row in result.json()["checks"] if row["check"] == "root-key"]
+        row = line_of(result)
         self.assertEqual(row["subject"], "remote")
         return row["result"], row["detail"]
 
@@ -118,6 +125,47 @@ store = sqlite:{cls.path("remote.db")}
         (row,) = [row for row in document["checks"] if row["check"] == "root-key"]
         self.assertEqual((row["result"], row["detail"]),
                          ("ok", "source = file tells nothing of its key"))
+
+
+class CredentialAsPin(tool.TokenCase):
+    """Under `login = credential` it is the login's credential that asks."""
+
+    @classmethod
+    def configure(cls, more=""):
+        cls.fake = Fake("fake_vault:FakeVault")
+        cls.addClassCleanup(cls.fake.stop)
+        cls.write("indexkey.conf", f"""[token vectors]
+source = vault
+vault_addr = {cls.fake.url}
+key_name = index-keys
+vault_token_env = FIRST_TOKEN
+login = credential
+store = sqlite:{cls.path("vectors.db")}
+""")
+        os.environ["INDEXKEY_CONF"] = cls.path("indexkey.conf")
+
+    @classmethod
+    def init_token(cls):
+        os.environ["FIRST_TOKEN"] = "good-token"
+        cls.addClassCleanup(os.environ.pop, "FIRST_TOKEN")
+        cls.pkcs11("--init-token", "--slot-index", "0", "--label", "vectors", "--so-pin",
+                   "env:SO_PIN")
+
+    def test_the_login_asks(self):
+        self.fake.handler("token", token="pin-token", options={},
+                          acts=["decrypt", "lookup-self", "keys"])
+        self.fake.handler("revoke", token="good-token")
+        self.fake.handler("rotate")
+        self.write("credential", "pin-token\n")
+        result = run("check", "--pin-file", self.path("credential"), "--json")
+        self.assertEqual(result.code, OK, result.out)
+        row = line_of(result)
+        self.assertEqual((row["result"], row["detail"]),
+                         ("ok", "transit/keys/index-keys (aes256-gcm96, deletion not allowed), "
+                                "wrapped by version 1, newest version 2, oldest usable version 1, "
+                                "rotation off"))
+        result = run("check", "--json")
+        self.assertNotIn("root-key", [row["check"] for row in result.json()["checks"]])
 
 
 if __name__ == "__main__":
