@@ -308,11 +308,14 @@ class FakeAzure:
     def _kid(self, request, name, version):
         return f"https://{request.headers['host']}/keys/{name}/{version.id}"
 
-    def _get_key(self, kind, request, name, version_id):
-        if "get" in self.state.denied:
+    def _permit(self, act, action):
+        if act in self.state.denied:
             raise Refused(403, "Forbidden", "Caller is not authorized to perform action on "
-                          "resource. Action: 'Microsoft.KeyVault/vaults/keys/read'",
+                          f"resource. Action: 'Microsoft.KeyVault/vaults/{action}'",
                           "ForbiddenByRbac")
+
+    def _get_key(self, kind, request, name, version_id):
+        self._permit("get", "keys/read")
         version = self._version_of(kind, name, version_id)
         answer = {"key": version.to_jwk(self._kid(request, name, version)),
                   "attributes": {"enabled": version.enabled, "created": 1, "updated": 1,
@@ -325,10 +328,7 @@ class FakeAzure:
         if request.method != "GET" or len(parts) not in (3, 4) or \
                 not re.fullmatch(r"[0-9a-zA-Z-]+", parts[2]):
             raise Refused(400, "BadParameter", "The request URI contains an invalid name.")
-        if "getSecret" in self.state.denied:
-            raise Refused(403, "Forbidden", "Caller is not authorized to perform action on "
-                          "resource. Action: 'Microsoft.KeyVault/vaults/secrets/getSecret/action'",
-                          "ForbiddenByRbac")
+        self._permit("getSecret", "secrets/getSecret/action")
         wanted = parts[3] if len(parts) == 4 else ""
         versions = self.state.vault_secrets.get(parts[2].lower(), [])
         found = [secret for secret in versions if wanted in ("", secret["version"])]
@@ -350,10 +350,7 @@ class FakeAzure:
 
     def _operate(self, kind, request, key, operation):
         act = OPERATIONS[operation]
-        if act in self.state.denied:
-            raise Refused(403, "Forbidden", "Caller is not authorized to perform action on "
-                          f"resource. Action: 'Microsoft.KeyVault/vaults/keys/{act}/action'",
-                          "ForbiddenByRbac")
+        self._permit(act, f"keys/{act}/action")
         version = self._version_of(kind, *key)
         if not version.enabled:
             raise Refused(403, "Forbidden", "Operation is not allowed on a disabled key.",

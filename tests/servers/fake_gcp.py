@@ -417,7 +417,8 @@ class FakeGcp(SecretManager):
     def describe_key(self):
         if not self.state.exists:
             raise Refused("NOT_FOUND", f"CryptoKey {KEY} not found.")
-        return {"name": KEY, "primary": self.describe(self.state.versions[max(self.state.versions)]),
+        primary = self.state.versions[max(self.state.versions)]
+        return {"name": KEY, "primary": self.describe(primary),
                 "purpose": "ENCRYPT_DECRYPT", "createTime": "2026-01-02T03:04:05.678901234Z",
                 "versionTemplate": {"protectionLevel": "SOFTWARE",
                                     "algorithm": "GOOGLE_SYMMETRIC_ENCRYPTION"},
