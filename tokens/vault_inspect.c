@@ -5,6 +5,8 @@
 #include "tokens/inspection.h"
 #include "tokens/json.h"
 
+#define FIRST_VERSION 1
+
 static const struct vault_act inspect_act = {
     .path = "keys",
     .what = "look at the key",
@@ -28,17 +30,20 @@ struct versions {
     int64_t oldest; /* that still decrypts */
 };
 
-/* What is below min_decryption_version may be made usable again; what was trimmed is gone. */
+/* What is below min_decryption_version may be made usable again; what is below
+ * min_available_version was trimmed and is gone. 0 is no bound. */
 static bool read_versions(const struct json *reply, struct versions *ret_versions)
 {
     int64_t decrypts;
-    int64_t is_there = 0;
+    int64_t is_there = FIRST_VERSION;
     if (!json_number(reply, "data.latest_version", &ret_versions->newest) ||
         !json_number(reply, "data.min_decryption_version", &decrypts))
         return false;
     (void) json_number(reply, "data.min_available_version", &is_there);
     ret_versions->oldest = decrypts > is_there ? decrypts : is_there;
-    return ret_versions->newest > 0 && ret_versions->oldest <= ret_versions->newest;
+    if (ret_versions->oldest < FIRST_VERSION)
+        ret_versions->oldest = FIRST_VERSION;
+    return ret_versions->oldest <= ret_versions->newest;
 }
 
 /* Deletion of the whole key has to be allowed first. */

@@ -40,6 +40,9 @@ static const struct {
     {{HANDLER("\"rotate\""), SETTINGS("\"min_available_version\": 2, \"auto_rotate_period\": 90")},
      KEY ", wrapped by version 1, newest version 2, oldest usable version 2, rotation every 90 s",
      false},
+    {{SETTINGS("\"min_decryption_version\": 0, \"min_available_version\": -7")},
+     KEY ", wrapped by version 1, newest version 1, oldest usable version 1, rotation off",
+     true},
     {{SETTINGS("\"deletion_allowed\": true, \"type\": null, \"auto_rotate_period\": \"1h\"")},
      "transit/keys/index-keys (transit, deletion allowed), wrapped by version 1, newest version 1, "
      "oldest usable version 1",
