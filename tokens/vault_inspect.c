@@ -35,7 +35,7 @@ struct versions {
 static bool read_versions(const struct json *reply, struct versions *ret_versions)
 {
     int64_t decrypts;
-    int64_t is_there = FIRST_VERSION;
+    int64_t is_there = 0;
     if (!json_number(reply, "data.latest_version", &ret_versions->newest) ||
         !json_number(reply, "data.min_decryption_version", &decrypts))
         return false;
