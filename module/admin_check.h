@@ -16,3 +16,18 @@ CK_RV admin_check_source(CK_SLOT_ID slot, bool *ret_initialized);
 /* How far ahead of ours the clock of the source was at this thread's last admin_check_source, in
  * seconds. False when the source told none. */
 bool admin_check_clock(int64_t *ret_ahead_s);
+
+#define ADMIN_ROOT_KEY_TEXT_MAX 896
+
+/* The root key that wrapped the token's data key, or would wrap one, in the source's words. Times
+ * are seconds of UTC since 1970, 0: none. */
+struct admin_root_key {
+    char text[ADMIN_ROOT_KEY_TEXT_MAX]; /* printable */
+    bool is_usable;                     /* it unwraps */
+    int64_t deletion_s;                 /* when it is destroyed */
+    int64_t expiry_s;                   /* from when on it serves no longer */
+};
+
+/* Results as of admin_check_source, and CKR_FUNCTION_NOT_SUPPORTED for a source that cannot tell.
+ * Who may unwrap need not be permitted to ask this. */
+CK_RV admin_check_root_key(CK_SLOT_ID slot, struct admin_root_key *ret_key);

@@ -138,19 +138,26 @@ static bool refuses_credentials(const struct aws_exchange *exchange,
     return refusal != NULL && refusal->cause == INDEXKEY_CAUSE_CREDENTIAL;
 }
 
+CK_RV aws_exchange_try(struct aws_exchange *exchange, const struct aws_act *act,
+                       const struct secret *body, struct http_result *ret_result,
+                       char ret_code[AWS_CODE_LEN_MAX + 1])
+{
+    bool changed = false;
+    TRY(send_once(exchange, act, body, ret_result, ret_code));
+    if (refuses_credentials(exchange, ret_result, ret_code))
+        TRY(aws_session_renew(exchange->aws, exchange->call, &exchange->session, &changed));
+    if (!changed)
+        return CKR_OK;
+    http_result_clear(ret_result);
+    return send_once(exchange, act, body, ret_result, ret_code);
+}
+
 CK_RV aws_exchange_send(struct aws_exchange *exchange, const struct aws_act *act,
                         const struct secret *body, struct http_result *ret_result)
 {
     _cleanup_(http_result_clear) struct http_result result = {0};
     char code[AWS_CODE_LEN_MAX + 1] = "";
-    bool changed = false;
-    TRY(send_once(exchange, act, body, &result, code));
-    if (refuses_credentials(exchange, &result, code))
-        TRY(aws_session_renew(exchange->aws, exchange->call, &exchange->session, &changed));
-    if (changed) {
-        http_result_clear(&result);
-        TRY(send_once(exchange, act, body, &result, code));
-    }
+    TRY(aws_exchange_try(exchange, act, body, &result, code));
     if (result.status != AWS_STATUS_OK)
         return fail(exchange, act, &result, code);
     *ret_result = result;

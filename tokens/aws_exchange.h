@@ -63,3 +63,8 @@ void aws_exchange_move(struct aws_exchange *exchange, const struct source_call *
  * and has its cause. */
 CK_RV aws_exchange_send(struct aws_exchange *exchange, const struct aws_act *act,
                         const struct secret *body, struct http_result *ret_result);
+/* The same where a refusal is an answer too, and is not logged: CKR_OK for any status; `ret_code`
+ * is AWS's error code, or "". The result is to be cleared after a failure too. */
+CK_RV aws_exchange_try(struct aws_exchange *exchange, const struct aws_act *act,
+                       const struct secret *body, struct http_result *ret_result,
+                       char ret_code[AWS_CODE_LEN_MAX + 1]);

@@ -110,6 +110,22 @@ CK_RV custody_try_source(struct custody *custody, bool *ret_initialized);
  * seconds. False when the source told none. */
 bool custody_clock_ahead(int64_t *ret_ahead_s);
 
+#define CUSTODY_ROOT_KEY_TEXT_MAX 896
+
+/* What the source says of the root key that wrapped the data key, or would wrap one. Times are
+ * seconds of UTC since 1970, 0: none. */
+struct custody_root_key {
+    char text[CUSTODY_ROOT_KEY_TEXT_MAX]; /* printable */
+    bool is_usable;
+    int64_t deletion_s;
+    int64_t expiry_s;
+};
+
+/* [admin] Asks by the credential of the login, if there is one, else by the ambient one. It is a
+ * permission of its own, which may be missing where the data key opens.
+ * CKR_FUNCTION_NOT_SUPPORTED, not logged, for a source that cannot tell. */
+CK_RV custody_inspect_source(struct custody *custody, struct custody_root_key *ret_key);
+
 /* [admin] Opens the token key; the lease starts. Then the user's login asks for the direct keys;
  * those that fail are left out and do not fail the login. Already open (the other role cannot be:
  * the slot logs out first) is a programming error. */

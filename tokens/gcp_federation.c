@@ -2,7 +2,6 @@
 
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 
 #include "base/alloc.h"
 #include "base/clock.h"
@@ -134,17 +133,6 @@ static CK_RV get_subject(const struct gcp_ask *ask, struct secret *ret_token)
 
 /* ---- the service account ---- */
 
-static bool read_time(const char *text, int64_t *ret_seconds)
-{
-    struct tm parts = {0};
-    const char *rest = strptime(text, "%Y-%m-%dT%H:%M:%S", &parts);
-    /* A fraction may follow; Google says all times in UTC. */
-    if (rest == NULL || text[strlen(text) - 1] != 'Z')
-        return false;
-    *ret_seconds = timegm(&parts);
-    return true;
-}
-
 static CK_RV read_impersonated(const struct source_http *http, struct http_result *result,
                                struct access_token_grant *ret_grant)
 {
@@ -153,7 +141,7 @@ static CK_RV read_impersonated(const struct source_http *http, struct http_resul
     int64_t end_s;
     TRY(gcp_grant_take(http, result, "accessToken", &text, &rest));
     const char *end = json_text(rest, "expireTime");
-    if (end == NULL || !read_time(end, &end_s))
+    if (end == NULL || !gcp_grant_read_time(end, &end_s))
         return source_http_fail_reply(http, result, "it does not say when its access token ends");
     /* By the service's clock, which ours may be off. */
     int64_t now_s = result->date_s != 0 ? result->date_s : clock_utc_s();

@@ -1,6 +1,7 @@
 #include "tokens/gcp_grant.h"
 
 #include <string.h>
+#include <time.h>
 
 #define STATUS_OK 200
 #define STATUS_BAD_REQUEST 400
@@ -65,6 +66,17 @@ bool gcp_grant_is_token(struct view text)
             return false;
     }
     return text.len > 0 && text.len <= GCP_ACCESS_TOKEN_LEN_MAX;
+}
+
+bool gcp_grant_read_time(const char *text, int64_t *ret_seconds)
+{
+    struct tm parts = {0};
+    const char *rest = strptime(text, "%Y-%m-%dT%H:%M:%S", &parts);
+    /* A fraction may follow; Google says all times in UTC. */
+    if (rest == NULL || text[strlen(text) - 1] != 'Z')
+        return false;
+    *ret_seconds = timegm(&parts);
+    return true;
 }
 
 struct view gcp_grant_view(const struct secret *secret)

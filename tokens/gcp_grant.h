@@ -33,6 +33,9 @@ struct source_http gcp_grant_http(const struct gcp_ask *ask, const struct gcp_pr
 /* It goes into a header: printable and without blanks (RFC 9110, 5.5). */
 bool gcp_grant_is_token(struct view text);
 
+/* "2014-10-02T15:01:23.045Z": seconds of UTC since 1970, without the fraction. */
+bool gcp_grant_read_time(const char *text, int64_t *ret_seconds);
+
 struct view gcp_grant_view(const struct secret *secret);
 /* "Bearer TOKEN", for the header Authorization. */
 CK_RV gcp_grant_bearer(struct view token, struct secret *ret_value);

@@ -256,7 +256,8 @@ static CK_RV run(struct caller *caller, const struct gcp_act *act, const struct 
 {
     _cleanup_(http_result_clear) struct http_result result = {0};
     _cleanup_(mem_free_pointer) char *path =
-        mem_format("/v1/%s:%s", caller->place->resource, act->method);
+        mem_format("/v1/%s%s%s", caller->place->resource, act->method == NULL ? "" : ":",
+                   act->method == NULL ? "" : act->method);
     if (path == NULL)
         return FAIL(CKR_HOST_MEMORY, "token '%s': no memory to %s", caller->place->http->token,
                     act->what);

@@ -24,7 +24,7 @@ struct gcp {
 };
 
 struct gcp_act {
-    const char *method; /* "decrypt": the end of the path */
+    const char *method; /* "decrypt": the end of the path; NULL: a GET of the resource itself */
     const char *permission;
     const char *what; /* "unwrap the data key" */
     /* That of the wrapped data key, whose state tells more where KMS does not; NULL: not known. */

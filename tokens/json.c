@@ -11,6 +11,7 @@
 #include "tokens/json_scan.h"
 
 #define SEGMENT_LEN_MAX 127
+#define SECONDS_MAX 253402300799.0 /* the last of the year 9999 */
 
 struct json {
     json_t *root;
@@ -84,6 +85,16 @@ bool json_number(const struct json *json, const char *path, int64_t *ret_value)
     if (!json_is_integer(found))
         return false;
     *ret_value = json_integer_value(found);
+    return true;
+}
+
+bool json_seconds(const struct json *json, const char *path, int64_t *ret_value)
+{
+    const json_t *found = find(json, path);
+    double value = json_number_value(found);
+    if (!json_is_number(found) || !(value >= 0 && value <= SECONDS_MAX))
+        return false;
+    *ret_value = (int64_t) value;
     return true;
 }
 

@@ -33,6 +33,8 @@ void json_free(struct json **json);
 const char *json_text(const struct json *json, const char *path);
 /* False, and *ret_value untouched, when there is nothing at the path or it is of another type. */
 bool json_number(const struct json *json, const char *path, int64_t *ret_value);
+/* A time in seconds since 1970, perhaps with a fraction, which is dropped; not after 9999. */
+bool json_seconds(const struct json *json, const char *path, int64_t *ret_value);
 bool json_flag(const struct json *json, const char *path, bool *ret_value);
 /* Something other than null is there. */
 bool json_has(const struct json *json, const char *path);

@@ -42,6 +42,23 @@ struct source_item {
 
 #define SOURCE_ITEMS_MAX 128
 
+#define SOURCE_FACT_MAX 128
+
+/* What a service says of a root key. Texts may be cut off and are "" where it does not tell; times
+ * are seconds of UTC since 1970, 0: none. */
+struct source_inspection {
+    char key[SOURCE_KEY_TEXT_MAX];
+    char kind[SOURCE_FACT_MAX];
+    char version[SOURCE_FACT_MAX];        /* that wrapped */
+    char oldest_version[SOURCE_FACT_MAX]; /* that still unwraps */
+    char newest_version[SOURCE_FACT_MAX];
+    char state[SOURCE_FACT_MAX];    /* in the service's own word */
+    char rotation[SOURCE_FACT_MAX]; /* "every 365 days", "off" */
+    int64_t deletion_s;             /* when the service destroys it */
+    int64_t expiry_s;               /* from when on it serves no longer */
+    bool is_usable;                 /* it unwraps what it has wrapped */
+};
+
 struct source_ops {
     const char *name;            /* the value of `source =` */
     const struct conf_key *keys; /* its keys in a token section */
@@ -73,6 +90,12 @@ struct source_ops {
      * alone where it cannot be told. */
     void (*describe)(struct source *source, struct view wrapped,
                      char ret_text[SOURCE_KEY_TEXT_MAX]);
+    /* Asks the service about the root key, and version, that `wrapped` names; about the configured
+     * one where it is empty. Not being permitted to ask is a failure as of the other calls. NULL
+     * where the service cannot tell. */
+    CK_RV(*inspect)
+    (struct source *source, const struct source_call *call, struct view wrapped,
+     struct source_inspection *ret_inspection);
     /* Unwraps up to SOURCE_ITEMS_MAX of any lengths with one request; the call's own context is not
      * used. CKR_OK: whatever is then still empty has failed by itself, and `unwrap` tells why. NULL
      * where the service has none. */
@@ -117,6 +140,10 @@ CK_RV source_rewrap(struct source *source, const struct source_call *call, struc
 /* "": not told. Printable, whatever the store holds. */
 void source_describe(struct source *source, struct view wrapped,
                      char ret_text[SOURCE_KEY_TEXT_MAX]);
+/* Its texts are printable, whatever the service answers. CKR_FUNCTION_NOT_SUPPORTED, not logged,
+ * where the source has no `inspect`. */
+CK_RV source_inspect(struct source *source, const struct source_call *call, struct view wrapped,
+                     struct source_inspection *ret_inspection);
 /* Unwraps and insists on DATA_KEY_LEN bytes. */
 CK_RV source_unwrap(struct source *source, const struct source_call *call, struct view wrapped,
                     struct secret *ret_data_key);

@@ -6,6 +6,7 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "tokens/aws_exchange.h"
+#include "tokens/aws_inspect.h"
 #include "tokens/aws_parameter.h"
 #include "tokens/aws_replicas.h"
 #include "tokens/json.h"
@@ -501,6 +502,17 @@ static CK_RV aws_rewrap(struct source *source, const struct source_call *call, s
     return take_ciphertext(&exchange, &result, ret_wrapped);
 }
 
+static CK_RV aws_inspect(struct source *source, const struct source_call *call, struct view bytes,
+                         struct source_inspection *ret_inspection)
+{
+    struct aws *aws = (struct aws *) source;
+    struct wrapped wrapped = {.arn = {NULL, 0}};
+    if (bytes.len > 0)
+        TRY(read_wrapped(aws, bytes, &wrapped));
+    struct view arn = aws_key_is_alias(aws->key) ? wrapped.arn : (struct view){NULL, 0};
+    return aws_inspect_key(aws, call, arn, ret_inspection);
+}
+
 /* What is unwrapped in whichever Region. */
 struct unwrapping {
     const struct aws *aws;
@@ -556,6 +568,7 @@ const struct source_ops source_aws_ops = {
     .make_data_key = aws_make_data_key,
     .rewrap = aws_rewrap,
     .describe = aws_describe,
+    .inspect = aws_inspect,
     .parameter_schemes = AWS_PARAMETER_SCHEMES,
     .read_parameter = aws_parameter_read,
 };

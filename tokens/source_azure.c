@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "tokens/azure_inspect.h"
 #include "tokens/azure_request.h"
 #include "tokens/azure_secret.h"
 #include "tokens/azure_wrapped.h"
@@ -385,6 +386,16 @@ static void azure_describe(struct source *source, struct view bytes,
                         (int) wrapped.version.len, (const char *) wrapped.version.bytes);
 }
 
+static CK_RV azure_inspect(struct source *source, const struct source_call *call, struct view bytes,
+                           struct source_inspection *ret_inspection)
+{
+    struct azure *azure = (struct azure *) source;
+    _cleanup_(azure_wrapped_clear) struct azure_wrapped wrapped = {.json = NULL};
+    if (bytes.len > 0)
+        TRY(read_wrapped(azure, call, bytes, &wrapped));
+    return azure_inspect_key(azure, call, wrapped.version, ret_inspection);
+}
+
 const struct source_ops source_azure_ops = {
     .name = "azure",
     .keys = azure_keys,
@@ -394,6 +405,7 @@ const struct source_ops source_azure_ops = {
     .wrap = azure_wrap,
     .unwrap = azure_unwrap,
     .describe = azure_describe,
+    .inspect = azure_inspect,
     .parameter_schemes = AZURE_SECRET_SCHEMES,
     .read_parameter = azure_secret_read,
 };

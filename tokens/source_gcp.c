@@ -5,6 +5,7 @@
 
 #include "base/alloc.h"
 #include "base/crc32c.h"
+#include "tokens/gcp_inspect.h"
 #include "tokens/gcp_key.h"
 #include "tokens/gcp_request.h"
 #include "tokens/gcp_secret.h"
@@ -289,6 +290,16 @@ static CK_RV read_wrapped(const struct gcp *gcp, struct view bytes, struct wrapp
     return CKR_OK;
 }
 
+static CK_RV gcp_inspect(struct source *source, const struct source_call *call, struct view bytes,
+                         struct source_inspection *ret_inspection)
+{
+    struct gcp *gcp = (struct gcp *) source;
+    struct wrapped wrapped = {.version = {NULL, 0}};
+    if (bytes.len > 0)
+        TRY(read_wrapped(gcp, bytes, &wrapped));
+    return gcp_inspect_key(gcp, call, wrapped.version, ret_inspection);
+}
+
 /* ---- calls ---- */
 
 static CK_RV gcp_wrap(struct source *source, const struct source_call *call,
@@ -345,6 +356,7 @@ const struct source_ops source_gcp_ops = {
     .wrap = gcp_wrap,
     .unwrap = gcp_unwrap,
     .describe = gcp_describe,
+    .inspect = gcp_inspect,
     .parameter_schemes = GCP_SECRET_SCHEMES,
     .read_parameter = gcp_secret_read,
 };

@@ -7,6 +7,7 @@
 #include "tokens/json.h"
 #include "tokens/vault_batch.h"
 #include "tokens/vault_ciphertext.h"
+#include "tokens/vault_inspect.h"
 #include "tokens/vault_kv.h"
 #include "tokens/vault_login.h"
 #include "tokens/vault_request.h"
@@ -236,6 +237,14 @@ static void vault_describe(struct source *source, struct view wrapped,
                         vault->key, (long long) version);
 }
 
+static CK_RV vault_inspect(struct source *source, const struct source_call *call,
+                           struct view wrapped, struct source_inspection *ret_inspection)
+{
+    int64_t version = 0;
+    (void) vault_ciphertext_version(wrapped, &version);
+    return vault_inspect_key((const struct vault *) source, call, version, ret_inspection);
+}
+
 static CK_RV vault_unwrap_many(struct source *source, const struct source_call *call,
                                struct source_item *items, size_t count)
 {
@@ -264,6 +273,7 @@ const struct source_ops source_vault_ops = {
     .make_data_key = vault_make_data_key,
     /* No rewrap: Vault's decrypts without associated data, and so refuses a key with a context. */
     .describe = vault_describe,
+    .inspect = vault_inspect,
     .unwrap_many = vault_unwrap_many,
     .parameter_schemes = KV_SCHEME,
     .read_parameter = vault_read_parameter,

@@ -123,13 +123,36 @@ CK_RV source_rewrap(struct source *source, const struct source_call *call, struc
     return source->ops->wrap(source, call, data_key, ret_wrapped);
 }
 
+static void make_printable(char *text)
+{
+    for (char *at = text; *at != '\0'; at++) {
+        if (*at < ' ' || *at > '~')
+            *at = '?';
+    }
+}
+
 void source_describe(struct source *source, struct view wrapped, char ret_text[SOURCE_KEY_TEXT_MAX])
 {
     memset(ret_text, 0, SOURCE_KEY_TEXT_MAX);
     if (source->ops->describe != NULL)
         source->ops->describe(source, wrapped, ret_text);
-    for (char *at = ret_text; *at != '\0'; at++) {
-        if (*at < ' ' || *at > '~')
-            *at = '?';
-    }
+    make_printable(ret_text);
+}
+
+CK_RV source_inspect(struct source *source, const struct source_call *call, struct view wrapped,
+                     struct source_inspection *ret_inspection)
+{
+    struct source_inspection inspection = {.key = ""};
+    char *const texts[] = {
+        inspection.key,      inspection.kind,           inspection.version,
+        inspection.state,    inspection.oldest_version, inspection.newest_version,
+        inspection.rotation,
+    };
+    if (source->ops->inspect == NULL)
+        return CKR_FUNCTION_NOT_SUPPORTED;
+    TRY(source->ops->inspect(source, call, wrapped, &inspection));
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+        make_printable(texts[i]);
+    *ret_inspection = inspection;
+    return CKR_OK;
 }

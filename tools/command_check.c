@@ -15,6 +15,7 @@
 #define CLOCK_WARN_S 60
 #define CLOCK_FAIL_S 300
 #define PROBE_LEN 32
+#define EXPIRY_WARN_S (INT64_C(30) * 24 * 60 * 60)
 
 static void check_memory(struct report *report)
 {
@@ -62,7 +63,8 @@ static bool has_tls(const struct conf_section *section)
     return false;
 }
 
-static void check_source(struct report *report, const struct token *token,
+/* False: nobody there who could be asked more. */
+static bool check_source(struct report *report, const struct token *token,
                          const struct conf_section *section)
 {
     bool initialized;
@@ -81,6 +83,33 @@ static void check_source(struct report *report, const struct token *token,
     if (rv == CKR_OK && has_tls(section))
         report_ok(report, "tls", "TLS 1.2 or later, certificate verified");
     check_clock(report);
+    return rv == CKR_OK || cause_is_denial(failure_last()->cause);
+}
+
+/* Never a fail: who may unwrap need not be permitted to ask, and what keeps the key from unwrapping
+ * is the source's fail already. */
+static void check_root_key(struct report *report, const struct token *token,
+                           const struct conf_section *section)
+{
+    static const char check[] = "root-key";
+    struct admin_root_key key;
+    cause_clear();
+    CK_RV rv = admin_check_root_key(token->slot, &key);
+    if (rv == CKR_FUNCTION_NOT_SUPPORTED) {
+        report_ok(report, check, "source = %s tells nothing of its key",
+                  conf_string(section, "source", ""));
+        return;
+    }
+    if (failure_of(rv, cause_last(), "the source") != CKR_OK)
+        report_warn(report, check, "%s", failure_last()->text);
+    else if (!key.is_usable)
+        report_warn(report, check, "it unwraps nothing as it is: %s", key.text);
+    else if (key.deletion_s != 0)
+        report_warn(report, check, "it will be destroyed: %s", key.text);
+    else if (key.expiry_s != 0 && key.expiry_s - clock_utc_s() < EXPIRY_WARN_S)
+        report_warn(report, check, "it expires in less than 30 days: %s", key.text);
+    else
+        report_ok(report, check, "%s", key.text);
 }
 
 /* False: nothing more can be asked. */
@@ -103,7 +132,7 @@ static bool check_store(struct report *report, struct token *token)
     return true;
 }
 
-static void check_login(struct report *report, struct token *token)
+static bool check_login(struct report *report, struct token *token)
 {
     CK_OBJECT_CLASS class = CKO_SECRET_KEY;
     CK_ATTRIBUTE template[] = {{CKA_CLASS, &class, sizeof(class)}};
@@ -111,17 +140,20 @@ static void check_login(struct report *report, struct token *token)
     size_t count;
     int64_t began_ms = clock_boot_ms();
     if (token_login(token, report->run->options) != CKR_OK ||
-        token_find(token, template, 1, &keys, &count) != CKR_OK)
+        token_find(token, template, 1, &keys, &count) != CKR_OK) {
         report_failure(report, "login");
-    else
-        report_ok(report, "login", "in %lld ms; %zu secret keys, subkeys among them",
-                  (long long) (clock_boot_ms() - began_ms), count);
+        return false;
+    }
+    report_ok(report, "login", "in %lld ms; %zu secret keys, subkeys among them",
+              (long long) (clock_boot_ms() - began_ms), count);
+    return true;
 }
 
 static void check_token(struct report *report, struct token *token,
                         const struct conf_section *section)
 {
     const struct options *options = report->run->options;
+    bool may_ask = false;
     report->subject = token->name;
     if (section == NULL || section->bad || !token->is_present) {
         report_fail(report, "section", EXIT_CODE_CONFIG,
@@ -134,7 +166,7 @@ static void check_token(struct report *report, struct token *token,
     /* Under `login = credential` the source's credential is the PIN. */
     if (strcmp(conf_string(section, "source", ""), "") != 0 &&
         conf_choice(section, "login", 0) != 1)
-        check_source(report, token, section);
+        may_ask = check_source(report, token, section);
     else
         report_warn(report, "source",
                     "not asked: under login = credential its credential is the PIN; give "
@@ -142,7 +174,9 @@ static void check_token(struct report *report, struct token *token,
     bool initialized = (token->info.flags & CKF_TOKEN_INITIALIZED) != 0;
     if (initialized &&
         (token_has_pin(options) || (token->info.flags & CKF_PROTECTED_AUTHENTICATION_PATH) != 0))
-        check_login(report, token);
+        may_ask = check_login(report, token) || may_ask;
+    if (may_ask)
+        check_root_key(report, token, section);
 }
 
 static bool is_wanted(const struct token *token, const struct token *selected)

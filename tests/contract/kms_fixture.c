@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/crypto.h"
+#include "tokens/inspection.h"
 
 static atomic_bool cancelled;
 
@@ -170,6 +171,24 @@ CK_RV kms_unwrap_in(struct source *source, struct view context, struct view wrap
     static const struct kms_settings plain;
 
     return kms_unwrap(source, kms_call(&plain, context), wrapped);
+}
+
+CK_RV kms_inspect(struct source *source, struct view wrapped, struct source_inspection *ret_key)
+{
+    static const struct kms_settings plain;
+    struct source_call call = kms_call(&plain, (struct view){0});
+    fixture_forget_log();
+    cause_clear();
+    return source_inspect(source, &call, wrapped, ret_key);
+}
+
+const char *kms_told(const struct source_inspection *key)
+{
+    static char text[2048];
+    inspection_tell(key, text, sizeof(text));
+    for (const char *at = text; *at != '\0'; at++)
+        ck_assert_msg(*at >= ' ' && *at <= '~', "%d in %s", *at, text);
+    return text;
 }
 
 void kms_assert_sent(struct fake_service *fake, const char *part, bool sent)

@@ -67,6 +67,10 @@ CK_RV kms_unwrap(struct source *source, struct source_call call, struct view wra
 /* The same two within KMS_DEADLINE_MS. */
 CK_RV kms_make_in(struct source *source, struct view context, struct blob *ret_wrapped);
 CK_RV kms_unwrap_in(struct source *source, struct view context, struct view wrapped);
+/* What the source's service says of the key of `wrapped`, with an empty log; as one text, until the
+ * next call, which is printable. */
+CK_RV kms_inspect(struct source *source, struct view wrapped, struct source_inspection *ret_key);
+const char *kms_told(const struct source_inspection *key);
 /* The request that the fake calls its last has this text in it, or has not. */
 void kms_assert_sent(struct fake_service *fake, const char *part, bool sent);
 void kms_assert_ok(CK_RV rv);

@@ -8,9 +8,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "tests/contract/aws_emulator.h"
 
 #define COMMAND_MAX 8192
+#define DAY_S 86400
 #define STORED "AQICAHstored"
 
 static bool is_moto;
@@ -179,6 +181,42 @@ START_TEST(a_policy_denies)
 }
 END_TEST
 
+/* As an administrator changes it; moto tells no period. */
+START_TEST(the_key_is_told)
+{
+    static const char not_told[] = "not told (kms:GetKeyRotationStatus: AccessDenied";
+    struct kms_settings settings = aws_emulator_settings("");
+    struct source_inspection key;
+    struct blob wrapped = {0};
+    struct source *source = open_and_make(&settings, &wrapped);
+    kms_assert_ok(kms_inspect(source, blob_view(&wrapped), &key));
+    ck_assert_str_eq(key.key, aws_emulator_variable("KEY_ARN"));
+    ck_assert_str_eq(key.kind, "AWS_KMS");
+    ck_assert_str_eq(key.state, "Enabled");
+    ck_assert_str_eq(key.rotation, "off");
+    ck_assert(key.is_usable);
+    aws_emulator_administer("enable-rotation");
+    kms_assert_ok(kms_inspect(source, blob_view(&wrapped), &key));
+    ck_assert_str_eq(key.rotation, is_moto ? "on" : "every 365 days");
+    aws_emulator_administer("schedule-deletion");
+    kms_assert_ok(kms_inspect(source, blob_view(&wrapped), &key));
+    ck_assert_str_eq(key.state, "PendingDeletion");
+    ck_assert(!key.is_usable);
+    int64_t left_s = key.deletion_s - clock_utc_s();
+    ck_assert(left_s > INT64_C(6) * DAY_S && left_s < INT64_C(8) * DAY_S);
+    aws_emulator_administer("cancel-deletion");
+    aws_emulator_administer("enable-key");
+    aws_emulator_administer("deny kms:GetKeyRotationStatus");
+    kms_assert_ok(kms_inspect(source, blob_view(&wrapped), &key));
+    ck_assert_msg(strncmp(key.rotation, not_told, strlen(not_told)) == 0, "%s", key.rotation);
+    aws_emulator_administer("deny kms:DescribeKey");
+    kms_assert_failed(kms_inspect(source, blob_view(&wrapped), &key), INDEXKEY_CAUSE_DENIED,
+                      "kms:DescribeKey");
+    aws_emulator_administer("allow");
+    close_and_clear(&source, &wrapped);
+}
+END_TEST
+
 /* moto uses a key in any state. */
 START_TEST(the_state_of_the_key_counts)
 {
@@ -275,6 +313,7 @@ int main(int argc, char **argv)
     tcase_add_test(cases, a_session_token_is_taken_and_checked);
     tcase_add_test(cases, a_role_is_assumed);
     tcase_add_test(cases, a_policy_denies);
+    tcase_add_test(cases, the_key_is_told);
     if (!is_moto)
         tcase_add_test(cases, the_state_of_the_key_counts);
     tcase_add_test(cases, parameters_are_read);

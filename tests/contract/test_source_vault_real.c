@@ -329,6 +329,41 @@ START_TEST(no_failed_attempt_has_made_a_key)
 }
 END_TEST
 
+START_TEST(a_key_is_told)
+{
+    static const struct kms_settings none;
+    struct kms_settings settings = {.token = real_vault.root_token};
+    struct source_inspection key;
+    struct blob wrapped = {0};
+    (void) snprintf(made, sizeof(made), "told");
+    make_key(made, "\"auto_rotate_period\": \"720h\"");
+    kms_assert_ok(make_with(&settings, CONTEXT, &wrapped));
+    settings = with_defaults(&settings);
+    struct source *source = vault_open(NULL, &settings);
+    kms_assert_ok(kms_inspect(source, blob_view(&wrapped), &key));
+    ck_assert_str_eq(kms_told(&key),
+                     "transit/keys/told (aes256-gcm96, deletion not allowed), wrapped by version "
+                     "1, newest version 1, oldest usable version 1, rotation every 30 days");
+    ck_assert(key.is_usable);
+    (void) trim_version();
+    kms_assert_ok(kms_inspect(source, blob_view(&wrapped), &key));
+    ck_assert_str_eq(key.newest_version, "2");
+    ck_assert_str_eq(key.oldest_version, "2");
+    ck_assert(!key.is_usable);
+    (void) delete_key();
+    kms_assert_failed(kms_inspect(source, blob_view(&wrapped), &key), INDEXKEY_CAUSE_DELETED,
+                      "no key of this name");
+    source_close(&source);
+    settings = with_defaults(&none);
+    settings.token = denied_token();
+    source = vault_open(NULL, &settings);
+    kms_assert_failed(kms_inspect(source, blob_view(&wrapped), &key), INDEXKEY_CAUSE_DENIED,
+                      "path \"transit/keys/told\" { capabilities = [\"read\"] }");
+    source_close(&source);
+    blob_clear(&wrapped);
+}
+END_TEST
+
 /* A direct key: what Vault's own clients made binds no context. */
 START_TEST(what_datakey_made_unwraps_without_a_context)
 {
@@ -393,6 +428,7 @@ int main(void)
     tcase_add_checked_fixture(cases, kms_first_call, NULL);
     tcase_add_loop_test(cases, a_fault, 0, (int) COUNT_OF(faults));
     tcase_add_test(cases, no_failed_attempt_has_made_a_key);
+    tcase_add_test(cases, a_key_is_told);
     tcase_add_test(cases, what_datakey_made_unwraps_without_a_context);
     tcase_add_test(cases, a_token_is_initialised_and_logs_in_with_one_call);
     tcase_add_test(cases, a_vault_token_is_the_pin);

@@ -4,6 +4,7 @@
     aws_admin.py FOLDER COMMAND [ARGUMENT...]
 
     disable-key | enable-key              the key's state
+    enable-rotation
     schedule-deletion | cancel-deletion   cancelling leaves the key disabled, as AWS does
     second-key                            makes another key; prints KEY_ID= and KEY_ARN=
     move-alias                            to a new key, which may be used as the first one
@@ -33,7 +34,8 @@ import botocore.session
 ALIAS = "alias/index-keys"
 USER = ROLE = POLICY = "index-keys"
 CLIENT_ACTIONS = ["kms:GenerateDataKey", "kms:Encrypt", "kms:Decrypt", "kms:DescribeKey",
-                  "kms:ReEncryptFrom", "kms:ReEncryptTo", "kms:ReEncrypt"]
+                  "kms:GetKeyRotationStatus", "kms:ReEncryptFrom", "kms:ReEncryptTo",
+                  "kms:ReEncrypt"]
 STORE_ACTIONS = ["ssm:GetParameter", "secretsmanager:GetSecretValue"]
 
 
@@ -112,6 +114,9 @@ class Account:
 
     def enable_key(self):
         self.kms.enable_key(KeyId=self.env["KEY_ID"])
+
+    def enable_rotation(self):
+        self.kms.enable_key_rotation(KeyId=self.env["KEY_ID"])
 
     def schedule_deletion(self):
         self.kms.schedule_key_deletion(KeyId=self.env["KEY_ID"], PendingWindowInDays=7)
@@ -192,6 +197,7 @@ COMMANDS = {
     "setup": Account.setup,
     "disable-key": Account.disable_key,
     "enable-key": Account.enable_key,
+    "enable-rotation": Account.enable_rotation,
     "schedule-deletion": Account.schedule_deletion,
     "cancel-deletion": Account.cancel_deletion,
     "second-key": Account.second_key,

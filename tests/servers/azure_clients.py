@@ -222,6 +222,27 @@ def try_keys(fake, clients):
     fake.reset()
 
 
+def try_key_properties(fake, clients):
+    client = KeyClient(fake.url("vectors.vault.here"), clients.secret(), retry_total=0)
+    first = client.get_key(fake_azure.KEY_NAME)
+    case("key", first.properties.enabled and first.key_type == "RSA" and
+         first.properties.recovery_level == "Recoverable+Purgeable" and
+         first.properties.expires_on is None)
+    fake.handler("disable")
+    fake.handler("rotate")
+    case("newest version", client.get_key(fake_azure.KEY_NAME).properties.version !=
+         first.properties.version)
+    older = client.get_key(fake_azure.KEY_NAME, first.properties.version)
+    case("older version, disabled", older.id == first.id and not older.properties.enabled)
+    fake.handler("attributes", attributes={"exp": 1803859200, "nbf": 1700000000})
+    told = client.get_key(fake_azure.KEY_NAME).properties
+    case("times of a key", told.expires_on.year == 2027 and told.not_before.year == 2023)
+    fake.handler("deny", act="get")
+    refused("key denied", HttpResponseError, 403, "Forbidden",
+            lambda: client.get_key(fake_azure.KEY_NAME))
+    fake.reset()
+
+
 def try_secrets(fake, clients):
     client = SecretClient(fake.url("vectors.vault.here"), clients.secret(), retry_total=0)
     refused("no secret", ResourceNotFoundError, 404, "SecretNotFound",
@@ -267,6 +288,7 @@ def main():
             try_credentials(fake, clients, folder)
         try_hsm(fake, clients)
         try_keys(fake, clients)
+        try_key_properties(fake, clients)
         try_secrets(fake, clients)
         try_challenge(fake, clients)
     finally:

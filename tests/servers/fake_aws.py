@@ -14,7 +14,10 @@ use: it only notices each change of ciphertext, context and key.
     {"do": "handler", "what": "xml"}               refuses who calls in XML, as moto does
     {"do": "handler", "what": "state", "state": S} Enabled, Disabled, PendingDeletion,
                                                    PendingImport, Unavailable, Odd
-    {"do": "handler", "what": "deny", "act": A}    Decrypt, Encrypt, GenerateDataKey, ReEncrypt
+    {"do": "handler", "what": "metadata", "metadata": {…}}   of what DescribeKey answers
+    {"do": "handler", "what": "rotation", "rotation": {…}}   of what GetKeyRotationStatus answers
+    {"do": "handler", "what": "deny", "act": A}    Decrypt, Encrypt, GenerateDataKey, ReEncrypt,
+                                                   DescribeKey, GetKeyRotationStatus
     {"do": "handler", "what": "delete_key"}
     {"do": "handler", "what": "move_alias"}        to a new key; the old one stays
     {"do": "handler", "what": "add", "file": F}    the credentials of a credentials file's [default]
@@ -45,7 +48,8 @@ ID_LEN = 36
 NONCE_LEN = 12
 TAG_LEN = 16
 SKEW_MAX = 300
-ACTS = ("Decrypt", "Encrypt", "GenerateDataKey", "ReEncrypt")
+ACTS = ("Decrypt", "Encrypt", "GenerateDataKey", "ReEncrypt", "DescribeKey",
+        "GetKeyRotationStatus")
 STATES = {
     "Disabled": ("DisabledException", "is disabled."),
     "PendingDeletion": ("KMSInvalidStateException", "is pending deletion."),
@@ -101,6 +105,21 @@ class Key:
         self.arn = ARN + "key/" + key_id
         self.state = "Enabled"
         self.secret = os.urandom(32)
+        self.metadata = {}
+        self.rotation = {}
+
+    def describe(self):
+        metadata = {"AWSAccountId": "111122223333", "KeyId": self.id, "Arn": self.arn,
+                    "CreationDate": 1.7E9, "Enabled": self.state == "Enabled", "Description": "",
+                    "KeyUsage": "ENCRYPT_DECRYPT", "KeyState": self.state, "Origin": "AWS_KMS",
+                    "KeyManager": "CUSTOMER", "KeySpec": "SYMMETRIC_DEFAULT",
+                    "EncryptionAlgorithms": ["SYMMETRIC_DEFAULT"], "MultiRegion": False}
+        if self.state == "PendingDeletion":
+            metadata["DeletionDate"] = 1803859200.123
+        return {"KeyMetadata": {**metadata, **self.metadata}}
+
+    def rotation_status(self):
+        return {"KeyId": self.arn, "KeyRotationEnabled": False, **self.rotation}
 
     def _tag(self, nonce, data, context):
         bound = json.dumps(context, sort_keys=True).encode()
@@ -177,12 +196,15 @@ class FakeAws:
 
     # ---- what is called ----
 
-    def _key_of(self, name):
+    def _find_key(self, name):
         resource = name.removeprefix(ARN)
         key_id = self.state.alias if resource == ALIAS else resource.removeprefix("key/")
         if key_id not in self.state.keys:
             raise Refused("NotFoundException", f"Key '{name}' does not exist")
-        key = self.state.keys[key_id]
+        return self.state.keys[key_id]
+
+    def _key_of(self, name):
+        key = self._find_key(name)
         if key.state != "Enabled":
             code, text = STATES[key.state]
             raise Refused(code, f"{key.arn} {text}")
@@ -213,6 +235,12 @@ class FakeAws:
             raise Refused("AccessDeniedException", f"User is not authorized to perform: kms:{act}")
         if act == "ReEncrypt":
             return self._re_encrypt(body)
+        if act == "DescribeKey":
+            return self._find_key(body["KeyId"]).describe()
+        if act == "GetKeyRotationStatus":
+            if body["KeyId"].removeprefix(ARN).startswith("alias/"):
+                raise Refused("NotFoundException", "Invalid keyId")
+            return self._find_key(body["KeyId"]).rotation_status()
         key = self._key_of(body["KeyId"])
         context = body.get("EncryptionContext", {})
         answer = {"KeyId": key.arn}
@@ -285,6 +313,12 @@ class FakeAws:
 
     def control_state(self, command):
         self.state.keys[KEY_ID].state = command["state"]
+
+    def control_metadata(self, command):
+        self.state.keys[KEY_ID].metadata = command["metadata"]
+
+    def control_rotation(self, command):
+        self.state.keys[KEY_ID].rotation = command["rotation"]
 
     def control_deny(self, command):
         self.state.denied.add(command["act"])

@@ -36,6 +36,7 @@ of client assertions and federated tokens are.
     {"do": "handler", "what": "forget_certificates"}
     {"do": "handler", "what": "federate", "file": F, "subject": S, "seconds": N}  writes a
                                                    token of the cluster; SUBJECT is trusted
+    {"do": "handler", "what": "attributes", "attributes": {…}}   of what GET of a key answers
     {"do": "handler", "what": "alter", "member": M, "value": V}  of all later answers of keys and
                                                    secrets; null drops it
     {"do": "handler", "what": "encrypt", "count": N}   {"ciphertexts": [of 32 random bytes each, by
@@ -194,6 +195,7 @@ class State:
         self.secrets = {SECRET}
         self.certificates = {}  # x5t#S256 or x5t -> PEM of the public key
         self.denied = set()
+        self.attributes = {}  # besides those that every key has
         self.alterations = {}
         self.lifetime = 3600
         self.not_before = 0.0
@@ -306,23 +308,27 @@ class FakeAzure:
     def _kid(self, request, name, version):
         return f"https://{request.headers['host']}/keys/{name}/{version.id}"
 
-    def _get_key(self, kind, request, name, version_id):
-        if "get" in self.state.denied:
+    def _permit(self, act, action):
+        if act in self.state.denied:
             raise Refused(403, "Forbidden", "Caller is not authorized to perform action on "
-                          "resource. Action: 'Microsoft.KeyVault/vaults/keys/read'",
+                          f"resource. Action: 'Microsoft.KeyVault/vaults/{action}'",
                           "ForbiddenByRbac")
+
+    def _get_key(self, kind, request, name, version_id):
+        self._permit("get", "keys/read")
         version = self._version_of(kind, name, version_id)
-        return {"key": version.to_jwk(self._kid(request, name, version)),
-                "attributes": {"enabled": version.enabled, "created": 1, "updated": 1}}
+        answer = {"key": version.to_jwk(self._kid(request, name, version)),
+                  "attributes": {"enabled": version.enabled, "created": 1, "updated": 1,
+                                 "recoveryLevel": "Recoverable+Purgeable", "recoverableDays": 90,
+                                 **self.state.attributes}}
+        answer |= self.state.alterations
+        return {member: value for member, value in answer.items() if value is not None}
 
     def _get_secret(self, request, parts):
         if request.method != "GET" or len(parts) not in (3, 4) or \
                 not re.fullmatch(r"[0-9a-zA-Z-]+", parts[2]):
             raise Refused(400, "BadParameter", "The request URI contains an invalid name.")
-        if "getSecret" in self.state.denied:
-            raise Refused(403, "Forbidden", "Caller is not authorized to perform action on "
-                          "resource. Action: 'Microsoft.KeyVault/vaults/secrets/getSecret/action'",
-                          "ForbiddenByRbac")
+        self._permit("getSecret", "secrets/getSecret/action")
         wanted = parts[3] if len(parts) == 4 else ""
         versions = self.state.vault_secrets.get(parts[2].lower(), [])
         found = [secret for secret in versions if wanted in ("", secret["version"])]
@@ -344,10 +350,7 @@ class FakeAzure:
 
     def _operate(self, kind, request, key, operation):
         act = OPERATIONS[operation]
-        if act in self.state.denied:
-            raise Refused(403, "Forbidden", "Caller is not authorized to perform action on "
-                          f"resource. Action: 'Microsoft.KeyVault/vaults/keys/{act}/action'",
-                          "ForbiddenByRbac")
+        self._permit(act, f"keys/{act}/action")
         version = self._version_of(kind, *key)
         if not version.enabled:
             raise Refused(403, "Forbidden", "Operation is not allowed on a disabled key.",
@@ -577,6 +580,9 @@ class FakeAzure:
         descriptor = os.open(command["file"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w", encoding="ascii") as file:
             file.write(token)
+
+    def control_attributes(self, command):
+        self.state.attributes = command["attributes"]
 
     def control_alter(self, command):
         self.state.alterations[command["member"]] = command["value"]

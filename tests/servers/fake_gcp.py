@@ -22,7 +22,10 @@ Members that the real service does not know are refused, as it does.
     {"do": "handler", "what": "state", "state": S} of version 1: ENABLED, DISABLED,
                                                    DESTROY_SCHEDULED, DESTROYED …
     {"do": "handler", "what": "taciturn"}          refusals do not tell the state of the version
-    {"do": "handler", "what": "deny", "act": A}    encrypt, decrypt, get, access, impersonate
+    {"do": "handler", "what": "members", "of": "key", "members": {…}}   of what GET of the key
+                                                   answers, or of its versions ("version")
+    {"do": "handler", "what": "deny", "act": A}    encrypt, decrypt, get (a version), get_key,
+                                                   access, impersonate
     {"do": "handler", "what": "secret", "name": N, "data": base64}  a new version of it
     {"do": "handler", "what": "secret_state", "name": N, "state": S}  of all its versions: ENABLED,
                                                    DISABLED, DESTROYED; null: it is deleted
@@ -151,6 +154,7 @@ class State:
         self.versions = {1: Version(1)}
         self.exists = True
         self.secrets = {}
+        self.members = {"key": {}, "version": {}}
         self.denied = set()
         self.alterations = {}
         self.corrupted = None
@@ -399,13 +403,33 @@ class FakeGcp(SecretManager):
         number = name.removeprefix(KEY + "/cryptoKeyVersions/")
         if not name.startswith(KEY + "/") or int(number) not in self.state.versions:
             raise Refused("NOT_FOUND", f"CryptoKeyVersion {name} not found.")
-        version = self.state.versions[int(number)]
-        return {"name": version.name, "state": version.state, "protectionLevel": "SOFTWARE",
-                "algorithm": "GOOGLE_SYMMETRIC_ENCRYPTION"}
+        return self.describe(self.state.versions[int(number)])
+
+    def describe(self, version):
+        answer = {"name": version.name, "state": version.state, "protectionLevel": "SOFTWARE",
+                  "algorithm": "GOOGLE_SYMMETRIC_ENCRYPTION",
+                  "createTime": "2026-01-02T03:04:05.678901234Z",
+                  "generateTime": "2026-01-02T03:04:05.678901234Z"}
+        if version.state == "DESTROY_SCHEDULED":
+            answer["destroyTime"] = "2027-03-01T00:00:00.5Z"
+        return answer | self.state.members["version"]
+
+    def describe_key(self):
+        if not self.state.exists:
+            raise Refused("NOT_FOUND", f"CryptoKey {KEY} not found.")
+        primary = self.state.versions[max(self.state.versions)]
+        return {"name": KEY, "primary": self.describe(primary),
+                "purpose": "ENCRYPT_DECRYPT", "createTime": "2026-01-02T03:04:05.678901234Z",
+                "versionTemplate": {"protectionLevel": "SOFTWARE",
+                                    "algorithm": "GOOGLE_SYMMETRIC_ENCRYPTION"},
+                "destroyScheduledDuration": "2592000s"} | self.state.members["key"]
 
     def kms(self, request):
         name, _, act = request.path.removeprefix("/v1/").partition(":")
         self.last = {"path": request.path, "headers": request.headers, "request": None}
+        if request.method == "GET" and name == KEY:
+            self.authorise(request, "get_key", "cloudkms.cryptoKeys.get")
+            return self.describe_key()
         if request.method == "GET":
             self.authorise(request, "get", "cloudkms.cryptoKeyVersions.get")
             return self.version_of(name)
@@ -467,6 +491,9 @@ class FakeGcp(SecretManager):
 
     def control_state(self, command):
         self.state.versions[1].state = command["state"]
+
+    def control_members(self, command):
+        self.state.members[command["of"]] = command["members"]
 
     def control_taciturn(self, _command):
         self.state.taciturn = True

@@ -17,6 +17,7 @@ each change of ciphertext, context and key.
     {"do": "handler", "what": "make_key"}          of the same name
     {"do": "handler", "what": "rotate"}
     {"do": "handler", "what": "min_version", "version": N}
+    {"do": "handler", "what": "configure_key", "settings": {…}}   of what GET keys/NAME answers
     {"do": "handler", "what": "drop_namespace"}    team-a
     {"do": "handler", "what": "keys"}              {"keys": [names in the root namespace]}
     {"do": "handler", "what": "encrypt", "contexts": ["", "abc"]}    or "count": N
@@ -55,6 +56,14 @@ class Key:
     def __init__(self):
         self.versions = [os.urandom(32)]
         self.min_version = 1
+        self.settings = {}
+
+    def describe(self, name):
+        return {"name": name, "type": "aes256-gcm96", "latest_version": len(self.versions),
+                "min_decryption_version": self.min_version, "min_encryption_version": 0,
+                "min_available_version": 0, "deletion_allowed": False, "auto_rotate_period": 0,
+                "keys": {str(i + 1): 1795397302 for i in range(len(self.versions))},
+                **self.settings}
 
     def _stream(self, version, nonce, length):
         secret = self.versions[version - 1]
@@ -168,6 +177,10 @@ class FakeVault:
         return {"request_id": "0b0b", "lease_id": "", "data": data}
 
     def _act(self, keys, act, name, body):
+        if act == "keys":
+            if name not in keys:
+                raise Refused(404)
+            return keys[name].describe(name)
         if act == "encrypt" and name not in keys:
             keys[name] = Key()  # As Vault does for a token that may create.
         if name not in keys:
@@ -245,6 +258,9 @@ class FakeVault:
 
     def control_min_version(self, command):
         self._keys()[KEY_NAME].min_version = command["version"]
+
+    def control_configure_key(self, command):
+        self._keys()[KEY_NAME].settings = command["settings"]
 
     def control_drop_namespace(self, _command):
         del self.state.namespaces["team-a"]

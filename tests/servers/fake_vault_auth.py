@@ -8,7 +8,7 @@ import secrets
 import time
 
 TOKEN = "good-token"
-ACTS = ("datakey/plaintext", "encrypt", "decrypt", "lookup-self", "renew-self", "kv")
+ACTS = ("datakey/plaintext", "encrypt", "decrypt", "lookup-self", "renew-self", "kv", "keys")
 ROLE = "index-keys"
 ROLE_ID = "role-1"
 SECRET_ID = "secret-1"

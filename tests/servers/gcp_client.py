@@ -211,12 +211,29 @@ class Trial:
             self.refused(state, exceptions.BadRequest, lambda: self.encrypt(client), state)
             told = client.get_crypto_key_version(name=version, retry=None)
             self.ok(f"told {state}", told.name == version and told.state.name == state)
+            self.ok(f"told when it goes: {state}",
+                    (told.destroy_time is not None) == (state == "DESTROY_SCHEDULED"))
             self.fake.handler("restore")
         self.fake.handler("rotate")
         made = self.encrypt(client)
         self.ok("rotated", made.name == KEY + "/cryptoKeyVersions/2")
+        self.key(client)
         opened = self.decrypt(client, blob)
         self.ok("the old version opens", opened.plaintext == b"k" * 32 and not opened.used_primary)
+
+    def key(self, client):
+        def told():
+            return client.get_crypto_key(name=KEY, retry=None)
+
+        self.ok("told the key", told().name == KEY and told().purpose.name == "ENCRYPT_DECRYPT" and
+                told().primary.name == KEY + "/cryptoKeyVersions/2" and
+                told().primary.protection_level.name == "SOFTWARE" and not told().rotation_period)
+        self.fake.handler("members", of="key", members={
+            "rotationPeriod": "7776000s", "nextRotationTime": "2027-03-01T00:00:00.123456Z"})
+        self.ok("told its rotation", told().rotation_period.days == 90 and
+                told().next_rotation_time.year == 2027)
+        self.fake.handler("deny", act="get_key")
+        self.refused("key not told", exceptions.Forbidden, told, "cloudkms.cryptoKeys.get")
 
 
 def tls_fake(folder):

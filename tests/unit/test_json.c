@@ -105,6 +105,33 @@ START_TEST(takes_sixteen_levels)
 }
 END_TEST
 
+static const struct {
+    const char *text;
+    int64_t seconds; /* -1: none */
+} times[] = {
+    {"{\"t\": 0}", 0},
+    {"{\"t\": 1803859200}", 1803859200},
+    {"{\"t\": 1803859200.999}", 1803859200},
+    {"{\"t\": 1.8038592E9}", 1803859200},
+    {"{\"t\": 253402300799}", 253402300799},
+    {"{\"t\": 253402300800}", -1},
+    {"{\"t\": 1e300}", -1},
+    {"{\"t\": -0.5}", -1},
+    {"{\"t\": \"1803859200\"}", -1},
+    {"{\"t\": null}", -1},
+    {"{\"u\": 1}", -1},
+};
+
+START_TEST(a_time_is_bounded)
+{
+    int64_t seconds = -1;
+    struct json *json = parse(times[_i].text);
+    ck_assert_int_eq(json_seconds(json, "t", &seconds), times[_i].seconds >= 0);
+    ck_assert_int_eq(seconds, times[_i].seconds);
+    json_free(&json);
+}
+END_TEST
+
 START_TEST(getters_are_typed)
 {
     int64_t number = 77;
@@ -476,6 +503,7 @@ int main(void)
     tcase_add_test(cases, refuses_a_nul_and_a_long_text);
     tcase_add_test(cases, takes_sixteen_levels);
     tcase_add_test(cases, getters_are_typed);
+    tcase_add_loop_test(cases, a_time_is_bounded, 0, (int) COUNT_OF(times));
     tcase_add_loop_test(cases, takes_a_secret_out, 0, COUNT_OF(takes));
     tcase_add_test(cases, a_second_secret_of_the_name_is_refused);
     tcase_add_loop_test(cases, base64_is_bounded, 0, COUNT_OF(base64s));
