@@ -3,11 +3,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "tests/api/lifecycle_fixture.h"
 
 #define HOUR_MS (INT64_C(3600) * 1000)
+/* A tick, and some. */
+#define SEEN_US (120 * 1000)
 
 static CK_BBOOL yes = CK_TRUE;
 static CK_BBOOL no = CK_FALSE;
@@ -114,6 +118,69 @@ START_TEST(a_destroyed_key_comes_back_as_it_was)
 }
 END_TEST
 
+/* The other process destroys the key when it is told to, and has it back. */
+static void obey(int orders, int answers)
+{
+    char order;
+    CK_OBJECT_HANDLE back;
+    struct pending_list list;
+
+    OK(api.p11->C_Initialize(NULL));
+    api_login(&api);
+    while (read(orders, &order, 1) == 1) {
+        if (order == 'd') {
+            OK(api.p11->C_DestroyObject(api.session, lifecycle_find("index")));
+        } else {
+            list = list_pending();
+            OK(admin_key_undelete(api.session, view_of(&list), &back));
+        }
+        ck_assert_int_eq(write(answers, &order, 1), 1);
+    }
+    OK(api.p11->C_Finalize(NULL));
+}
+
+static void give_order(int orders, int answers, char order)
+{
+    ck_assert_int_eq(write(orders, &order, 1), 1);
+    ck_assert_int_eq(read(answers, &order, 1), 1);
+    usleep(SEEN_US);
+}
+
+START_TEST(another_process_hides_a_key_and_has_it_back)
+{
+    int orders[2];
+    int answers[2];
+    int status;
+
+    /* The library is down while it is forked. */
+    OK(api.p11->C_Finalize(NULL));
+    ck_assert_int_eq(pipe(orders) | pipe(answers), 0);
+    pid_t other = fork();
+    if (other == 0) {
+        close(orders[1]);
+        obey(orders[0], answers[1]);
+        _exit(0);
+    }
+    close(orders[0]);
+    close(answers[1]);
+    OK(api.p11->C_Initialize(NULL));
+    api_login(&api);
+    for (int rounds = 0; rounds < 3; rounds++) {
+        ck_assert_uint_ne(lifecycle_find("index"), 0);
+        ck_assert_uint_ne(lifecycle_find("index/item"), 0);
+        give_order(orders[1], answers[0], 'd');
+        ck_assert_uint_eq(lifecycle_find("index"), 0);
+        ck_assert_uint_eq(lifecycle_find("index/item"), 0);
+        ck_assert_uint_eq(list_pending().count, 1);
+        give_order(orders[1], answers[0], 'u');
+    }
+    close(orders[1]);
+    ck_assert_int_eq(waitpid(other, &status, 0), other);
+    ck_assert_int_eq(status, 0);
+    close(answers[0]);
+}
+END_TEST
+
 /* In the same process, which has made another object of it. */
 START_TEST(a_state_comes_back_with_its_key)
 {
@@ -196,6 +263,7 @@ int main(void)
     tcase_add_checked_fixture(window, open_token, close_token);
     tcase_set_timeout(window, 120);
     tcase_add_test(window, a_destroyed_key_comes_back_as_it_was);
+    tcase_add_test(window, another_process_hides_a_key_and_has_it_back);
     tcase_add_test(window, a_state_comes_back_with_its_key);
     tcase_add_test(window, a_session_keys_label_is_not_copied_to_a_versions);
     tcase_add_loop_test(window, what_is_overdue_goes_for_good, 0, 2);
