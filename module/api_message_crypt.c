@@ -59,8 +59,8 @@ static CK_RV process(struct operation *operation, const struct message_call *cal
 }
 
 /* A message that cannot begin is ended; an operation that was lost in the wait is not touched. */
-static CK_RV begin_message(struct session *session, struct operation *operation,
-                           const struct message_call *call)
+_long_way_ static CK_RV begin_filled(struct session *session, struct operation *operation,
+                                     const struct message_call *call)
 {
     _cleanup_(iv_filling_clear) struct iv_filling filling = {.count = NULL};
     CK_RV rv =
@@ -73,6 +73,20 @@ static CK_RV begin_message(struct session *session, struct operation *operation,
     }
     if (rv != CKR_OK)
         end_message(operation);
+    return rv;
+}
+
+static inline CK_RV begin_message(struct session *session, struct operation *operation,
+                                  const struct message_call *call)
+{
+    CK_RV rv =
+        operation->mechanism->message->begin(operation, call->part.parameter, call->aad, NULL);
+
+    if (rv == CKR_OK)
+        return CKR_OK;
+    if (rv == IV_COUNTERS_EMPTY)
+        return begin_filled(session, operation, call);
+    end_message(operation);
     return rv;
 }
 

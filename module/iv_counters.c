@@ -182,21 +182,16 @@ void iv_filling_clear(struct iv_filling *filling)
 }
 
 /* Session keys with the same value count in the ledger: none of theirs is given out again. */
-static CK_RV next_locked(struct gcm_count *count, struct key_ledger *ledger,
-                         struct iv_filling *filling, uint64_t *ret_value)
+static CK_RV next_locked(struct iv_block *block, struct key_ledger *ledger,
+                         const struct iv_form *form, uint64_t *ret_value)
 {
-    struct iv_block *block = &count->iv;
-
-    if (block->has_form && !same_form(&block->form, &filling->form))
+    if (block->has_form && !same_form(&block->form, form))
         return CKR_MECHANISM_PARAM_INVALID;
     for (;;) {
         uint64_t known = atomic_load(&ledger->counter);
         uint64_t value = first_value(block, known);
-        if (value >= block->end) {
-            filling->least = known;
-            filling->count = gcm_count_reference(count);
+        if (value >= block->end)
             return IV_COUNTERS_EMPTY;
-        }
         if (atomic_compare_exchange_strong(&ledger->counter, &known, value + 1)) {
             block->next = value + 1;
             *ret_value = value;
@@ -229,12 +224,18 @@ CK_RV iv_counters_next(struct object *key, const struct iv_form *form, unsigned 
     if (count == NULL)
         return next_in_memory(key, form, bits, ret_value);
     TRY(key_ledger_of(key, &ledger));
-    iv_filling_clear(filling);
-    filling->slot = key->slot;
-    filling->form = *form;
-    filling->limit = bits >= 64 ? UINT64_MAX : (uint64_t) 1 << bits;
     pthread_mutex_lock(&count->iv.lock);
-    CK_RV rv = next_locked(count, ledger, filling, ret_value);
+    CK_RV rv = next_locked(&count->iv, ledger, form, ret_value);
     pthread_mutex_unlock(&count->iv.lock);
+    if (rv != IV_COUNTERS_EMPTY || filling == NULL)
+        return rv;
+    iv_filling_clear(filling);
+    *filling = (struct iv_filling){
+        .slot = key->slot,
+        .count = gcm_count_reference(count),
+        .form = *form,
+        .least = atomic_load(&ledger->counter),
+        .limit = bits >= 64 ? UINT64_MAX : (uint64_t) 1 << bits,
+    };
     return rv;
 }

@@ -27,7 +27,8 @@ struct iv_filling {
 void iv_filling_clear(struct iv_filling *filling);
 
 /* A value that no other call gets for this key. Never asks the store: IV_COUNTERS_EMPTY, not
- * logged, with what iv_counters_fill needs, after which the caller tries again.
+ * logged, with what iv_counters_fill needs unless `filling` is NULL; after that the caller tries
+ * again.
  * CKR_MECHANISM_PARAM_INVALID for another form than the key's first, and for a key that cannot have
  * a counter; CKR_KEY_EXHAUSTED when `bits` bits cannot hold it. */
 CK_RV iv_counters_next(struct object *key, const struct iv_form *form, unsigned int bits,

@@ -59,7 +59,7 @@ struct message_ops {
     /* The key is set, or kept from an earlier start. */
     CK_RV (*start)(struct operation *operation, const CK_MECHANISM *mechanism);
     /* Begins one message; an IV of the token's making goes to the caller's parameter.
-     * IV_COUNTERS_EMPTY with the filling that it lacks, and nothing begun. */
+     * IV_COUNTERS_EMPTY with the filling that it lacks (NULL: not asked), and nothing begun. */
     CK_RV(*begin)
     (struct operation *operation, struct view parameter, struct view aad,
      struct iv_filling *filling);
