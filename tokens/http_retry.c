@@ -10,6 +10,9 @@
 /* Calls in a row without a final answer, after which calls are not repeated. */
 #define FAILED_CALLS_MAX 3
 #define PAUSE_MAX_MS 2000
+/* A timer that fires a little before the deadline leaves no time for another attempt, but for what
+ * another attempt leaves behind: a resolver's thread, a connection half open. */
+#define ANSWER_MS 20
 
 static const struct {
     unsigned cost;
@@ -17,10 +20,10 @@ static const struct {
     int64_t base_ms;
     int64_t reserve_ms; /* of the deadline, for the answer to the next attempt */
 } troubles[] = {
-    [HTTP_TROUBLE_TRANSIENT] = {5, 3, 50, 0},
-    [HTTP_TROUBLE_TIMEOUT] = {10, 3, 50, 0},
+    [HTTP_TROUBLE_TRANSIENT] = {5, 3, 50, ANSWER_MS},
+    [HTTP_TROUBLE_TIMEOUT] = {10, 3, 50, ANSWER_MS},
     /* A name that is unknown now is seldom known a moment later. */
-    [HTTP_TROUBLE_DNS] = {10, 2, 250, 0},
+    [HTTP_TROUBLE_DNS] = {10, 2, 250, ANSWER_MS},
     /* The service is well, and others are served meanwhile: only the deadline and the quota end
      * this. Without the reserve the last attempt would end as a timeout, and hide why. */
     [HTTP_TROUBLE_THROTTLED] = {5, UINT_MAX, 250, 250},

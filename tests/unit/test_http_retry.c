@@ -133,9 +133,21 @@ START_TEST(a_wish_to_wait_is_heeded_or_given_up)
     ck_assert(!http_retry_next(&retry, HTTP_TROUBLE_THROTTLED, 3000, 3000, &pause_ms));
     ck_assert_int_eq(pause_ms, -1);
     ck_assert_uint_eq(quota.tokens, 500);
-    ck_assert(http_retry_next(&retry, HTTP_TROUBLE_TRANSIENT, 3000, 3001, &pause_ms));
+    ck_assert(http_retry_next(&retry, HTTP_TROUBLE_TRANSIENT, 3000, 3021, &pause_ms));
     ck_assert_int_eq(pause_ms, 3000);
     ck_assert_uint_eq(quota.tokens, 495);
+}
+END_TEST
+
+/* A timer that fires a few milliseconds early leaves no time for an answer to another attempt. */
+START_TEST(no_attempt_is_begun_at_the_deadline)
+{
+    for (int64_t left_ms = 0; left_ms <= 20; left_ms++) {
+        struct http_retry retry = {.quota = &quota};
+        int64_t pause_ms = -1;
+        ck_assert(!http_retry_next(&retry, rows[_i].trouble, 0, left_ms, &pause_ms));
+    }
+    ck_assert_uint_eq(quota.tokens, 500);
 }
 END_TEST
 
@@ -249,6 +261,7 @@ int main(void)
     tcase_add_test(cases, the_quota_runs_dry);
     tcase_add_test(cases, a_pause_is_random_and_bounded);
     tcase_add_test(cases, a_wish_to_wait_is_heeded_or_given_up);
+    tcase_add_loop_test(cases, no_attempt_is_begun_at_the_deadline, 0, COUNT_OF(rows));
     tcase_add_test(cases, a_wish_to_wait_is_jittered);
     tcase_add_test(cases, a_throttled_call_goes_on_to_its_deadline);
     tcase_add_loop_test(cases, a_crowd_is_served_whole, 0, COUNT_OF(wishes_ms));
