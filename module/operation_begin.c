@@ -158,11 +158,6 @@ struct use_filling {
     struct audit_share share;
 };
 
-static void use_filling_clear(struct use_filling *filling)
-{
-    audit_share_give_back(&filling->share);
-}
-
 static CK_RV fill_uses_share(void *context)
 {
     struct use_filling *filling = context;
@@ -172,17 +167,19 @@ static CK_RV fill_uses_share(void *context)
 
 _long_way_ static CK_RV fill_uses(struct session *session, struct operation *operation, CK_RV lost)
 {
-    _cleanup_(use_filling_clear) struct use_filling filling = {.slot = session->slot};
+    struct use_filling filling = {.slot = session->slot};
     const struct operation before = *operation;
     CK_OBJECT_HANDLE key = operation->key->handle;
 
     TRY(audit_log_bind(session->slot, operation->key, operation->mechanism, &filling.share));
+    /* After a failure the session may be closed, and with the library the count be gone: what the
+     * share has is lost. */
     TRY(session_wait(session, fill_uses_share, &filling));
-    if (!is_still(operation, &before, key))
+    bool is_lost = !is_still(operation, &before, key);
+    audit_share_give_back(is_lost ? &filling.share : &operation->uses);
+    if (is_lost)
         return lost;
-    audit_share_give_back(&operation->uses);
     operation->uses = filling.share;
-    filling.share = (struct audit_share){.count = NULL};
     return CKR_OK;
 }
 

@@ -166,8 +166,11 @@ CK_RV session_wait(struct session *session, CK_RV (*wait)(void *context), void *
 
 void session_note_failure_locked(struct session *session, CK_RV rv)
 {
-    audit_log_error(session->slot, rv);
-    session->device_error = cause_last();
+    /* One that was closed in a session_wait: C_Finalize may have freed its slot since. */
+    if (session->handle != 0) {
+        audit_log_error(session->slot, rv);
+        session->device_error = cause_last();
+    }
     cause_clear();
 }
 
