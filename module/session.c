@@ -166,8 +166,9 @@ CK_RV session_wait(struct session *session, CK_RV (*wait)(void *context), void *
 
 void session_note_failure_locked(struct session *session, CK_RV rv)
 {
-    /* One that was closed in a session_wait: C_Finalize may have freed its slot since. */
-    if (session->handle != 0) {
+    /* Closed in a session_wait: the cell may be another session's, and C_Finalize may have freed
+     * the slot. */
+    if (session->handle != 0 && rv != CKR_SESSION_HANDLE_INVALID) {
         audit_log_error(session->slot, rv);
         session->device_error = cause_last();
     }

@@ -34,7 +34,7 @@ const struct postgres_statement postgres_statements[POSTGRES_WORK_COUNT] = {
     [POSTGRES_READ_OBJECT] = {"read_object",
                               "SELECT id, version, " BOUNDED("attributes") ", " BOUNDED(
                                   "value") " FROM object WHERE id = $1::bytea"},
-    [POSTGRES_READ_CHANGES] = {"read_changes", "SELECT changes FROM store"},
+    [POSTGRES_READ_COUNT] = {"read_count", "SELECT changes FROM store"},
     [POSTGRES_LOOK] = {"look",
                        "SELECT NULL::bytea AS id, changes AS version, NULL::bytea AS attributes,"
                        " NULL::bytea AS value, 0::bigint AS news FROM store"

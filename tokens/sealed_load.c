@@ -154,8 +154,6 @@ static CK_RV read_rows(struct load *load)
 {
     struct store *store = load->custody->store;
     TRY(begin_rows(load));
-    if (store->ops->read_changes == NULL)
-        return store->ops->read_objects(store, load_row, load);
     load->rows = (struct store_look){
         .since = load->is_whole ? 0 : load->look->turn,
         .gone = load_gone,
@@ -239,8 +237,8 @@ CK_RV sealed_objects_load_changes(struct custody *custody, const struct sealed_r
     _cleanup_(load_end) struct load load = {.custody = custody, .reader = reader};
     bool differs = false;
     take_look(&load);
-    bool is_known = load.look != NULL && custody->store->ops->read_changes != NULL &&
-                    clock_boot_ms() - load.look->whole_ms < SEALED_WHOLE_EVERY_MS;
+    bool is_known =
+        load.look != NULL && clock_boot_ms() - load.look->whole_ms < SEALED_WHOLE_EVERY_MS;
     CK_RV rv = is_known ? load_and_compare(&load, &differs) : CKR_OK;
     if (rv == LOOK_IS_WHOLE || rv == CKR_ENCRYPTED_DATA_INVALID || differs) {
         rv = CKR_OK;

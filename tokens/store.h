@@ -92,8 +92,7 @@ struct store_ops {
     (struct store *store, const struct object_id *id, store_row_fn *each, void *context);
     /* read_objects of the rows that were written since `look->since`, and before them the ids of
      * those that went (some of which may have been there never, or may come again as rows). The
-     * store's word is not to be trusted: whoever asks holds what results against the summary. NULL
-     * where the store cannot tell. */
+     * store's word is not to be trusted: whoever asks holds what results against the summary. */
     CK_RV (*read_changes)(struct store *store, struct store_look *look);
 
     /* All of it, durably, or none of it. STORE_CONFLICT when any `expected` does not hold. */

@@ -301,7 +301,7 @@ static CK_RV look_for_changes(struct postgres_session *session, void *context)
     TRY(postgres_link_look(&session->link));
     if (!is_news(store))
         return CKR_OK;
-    TRY(postgres_link_ask(&session->link, &postgres_statements[POSTGRES_READ_CHANGES], NULL, &row));
+    TRY(postgres_link_ask(&session->link, &postgres_statements[POSTGRES_READ_COUNT], NULL, &row));
     if (!postgres_number(row, 0, 0, &number))
         return postgres_read_malformed(session, "the table \"store\"");
     store->asked_ms = clock_boot_ms();

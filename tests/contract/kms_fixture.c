@@ -211,6 +211,21 @@ void kms_assert_failed(CK_RV rv, enum indexkey_cause cause, const char *says)
     ck_assert_msg(strstr(fixture_log(), says) != NULL, "no '%s' in: %s", says, fixture_log());
 }
 
+void kms_assert_not_told(struct source *source, struct view wrapped, enum indexkey_cause cause,
+                         const char *says)
+{
+    struct source_inspection key = {.key = "untouched"};
+
+    kms_assert_failed(kms_inspect(source, wrapped, &key), cause, says);
+    ck_assert_str_eq(key.key, "untouched");
+}
+
+void kms_end(struct source *source, struct blob *wrapped)
+{
+    source_close(&source);
+    blob_clear(wrapped);
+}
+
 static CK_SESSION_HANDLE open_session(void)
 {
     CK_SESSION_HANDLE session;

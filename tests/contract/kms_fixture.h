@@ -71,6 +71,10 @@ CK_RV kms_unwrap_in(struct source *source, struct view context, struct view wrap
  * next call, which is printable. */
 CK_RV kms_inspect(struct source *source, struct view wrapped, struct source_inspection *ret_key);
 const char *kms_told(const struct source_inspection *key);
+/* kms_inspect fails with that, and hands out nothing. */
+void kms_assert_not_told(struct source *source, struct view wrapped, enum indexkey_cause cause,
+                         const char *says);
+void kms_end(struct source *source, struct blob *wrapped);
 /* The request that the fake calls its last has this text in it, or has not. */
 void kms_assert_sent(struct fake_service *fake, const char *part, bool sent);
 void kms_assert_ok(CK_RV rv);

@@ -44,8 +44,7 @@ struct source *vault_begin(struct fake_service *fake, const struct kms_settings 
 
 void vault_end(struct source *source, struct blob *wrapped)
 {
-    source_close(&source);
-    blob_clear(wrapped);
+    kms_end(source, wrapped);
     clock_shift(0);
 }
 
